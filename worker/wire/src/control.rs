@@ -1,0 +1,220 @@
+//! The control stream: one bidirectional stream that the worker opens, length-prefixed CBOR messages both ways.
+//!
+//! A message is a map with a `type`. Unknown fields are ignored, an unknown `type` decodes as `Unknown`: a peer of
+//! another minor version stays understandable.
+
+use std::collections::BTreeMap;
+
+use capstan_model::{CommandId, CommandSpec, Exit, Timestamp};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The longest control message.
+pub const MAX_MESSAGE: usize = 1024 * 1024;
+
+/// What a worker says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FromWorker {
+    /// The first message on a connection.
+    Hello(Hello),
+    /// The command's supervisor runs. Answers `Start`, also when it had been started before.
+    Started {
+        /// Which command.
+        id: CommandId,
+        /// When, by the worker's clock.
+        at: Timestamp,
+    },
+    /// The command has ended and its spool is complete. Repeated after a reconnect until `Forget`.
+    Exited {
+        /// Which command.
+        id: CommandId,
+        /// How, and how much it wrote.
+        report: ExitReport,
+    },
+    /// Answers `Ping`.
+    Pong {
+        /// As in the `Ping`.
+        nonce: u64,
+    },
+    /// The worker ends: it takes no new commands; running ones go on under their supervisors.
+    Leaving,
+    /// A message of a newer minor version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What a master says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FromMaster {
+    /// Answers `Hello`.
+    Welcome(Welcome),
+    /// Run this command, or attach to it if it was started before.
+    Start {
+        /// Which command.
+        id: CommandId,
+        /// What to run.
+        spec: Box<CommandSpec>,
+        /// Values of the secrets that the specification names; kept in memory only, masked in the log.
+        secrets: BTreeMap<String, String>,
+    },
+    /// Stop the command's process tree.
+    Kill {
+        /// Which command.
+        id: CommandId,
+        /// Why, for its log and its `Exit::Killed`.
+        reason: String,
+    },
+    /// How much of the command's log has arrived and how much of it is on disk at the master.
+    Ack {
+        /// Which command.
+        id: CommandId,
+        /// The offset up to which bytes have arrived.
+        received: u64,
+        /// The offset up to which they survive the master's death; the worker may forget what is below.
+        durable: u64,
+    },
+    /// The command's end is durable at the master: remove what is kept of it.
+    Forget {
+        /// Which command.
+        id: CommandId,
+    },
+    /// Answer with `Pong`.
+    Ping {
+        /// Any number.
+        nonce: u64,
+    },
+    /// The connection ends for this reason; reconnecting is useless if `fatal`.
+    Goodbye {
+        /// For the worker's log.
+        reason: String,
+        /// Whether the worker should stop trying (revoked, replaced by its double).
+        fatal: bool,
+    },
+    /// A message of a newer minor version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Who connects, and what it still holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// `PROTOCOL_MINOR` of the worker.
+    pub minor: u32,
+    /// The version of the worker's program.
+    pub version: String,
+    /// Changes whenever the machine or its state folder starts anew.
+    pub boot: Uuid,
+    /// How many builds it wants at a time.
+    pub slots: u32,
+    /// What people called it for.
+    pub labels: Vec<String>,
+    /// Operating system, architecture, cores, host name …: for people and for label rules.
+    pub facts: BTreeMap<String, String>,
+    /// The highest master epoch that it has seen; it refuses a lower one.
+    pub epoch_seen: u64,
+    /// Every command that it holds.
+    pub commands: Vec<Held>,
+}
+
+/// A command that a worker holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    /// Which command.
+    pub id: CommandId,
+    /// The length of its spool: the log's offset at the worker.
+    pub length: u64,
+    /// Its end, if it has ended.
+    pub exit: Option<ExitReport>,
+}
+
+/// The end of a command as its supervisor recorded it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitReport {
+    /// How it ended.
+    pub exit: Exit,
+    /// From start to end, by the worker's monotonic clock.
+    pub duration_ms: u64,
+    /// The final length of the log, in frame bytes: the command is complete when the master has stored so much.
+    pub log_length: u64,
+    /// Payload bytes of standard output.
+    pub stdout_bytes: u64,
+    /// Payload bytes of standard error.
+    pub stderr_bytes: u64,
+}
+
+/// What the master makes of a `Hello`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// `PROTOCOL_MINOR` of the master.
+    pub minor: u32,
+    /// The installation's identity; a worker belongs to one.
+    pub installation: Uuid,
+    /// The master's epoch; never lower than one that the worker has seen.
+    pub epoch: u64,
+    /// The worker's name, as the master knows it.
+    pub name: String,
+    /// What to do with each command of the `Hello`.
+    pub commands: Vec<Resume>,
+}
+
+/// What to do with a command that the worker holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Resume {
+    /// Which command.
+    pub id: CommandId,
+    /// Where its log goes on, or that nobody needs it any more.
+    pub action: ResumeAction,
+}
+
+/// See [`Resume`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResumeAction {
+    /// Send the log from this offset: the master has what is below.
+    From(u64),
+    /// Stop it if it runs, and remove it.
+    Forget,
+}
+
+/// Why bytes are no control message.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Too long to be read into memory.
+    #[error("expected a control message of 1 to {MAX_MESSAGE} bytes, found a length of {0}")]
+    Length(usize),
+    /// No CBOR, or CBOR of another shape.
+    #[error("expected a control message, found {0}")]
+    Malformed(String),
+}
+
+/// Encodes one message with its length (u32, big-endian) before it.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; 4];
+    ciborium::into_writer(message, &mut bytes).map_err(|e| Error::Malformed(e.to_string()))?;
+    let length = bytes.len() - 4;
+    check_length(length)?;
+    bytes[..4].copy_from_slice(&(length as u32).to_be_bytes());
+    Ok(bytes)
+}
+
+/// The length of the message that follows this prefix, if it may be read.
+pub fn decode_length(prefix: [u8; 4]) -> Result<usize, Error> {
+    let length = u32::from_be_bytes(prefix) as usize;
+    check_length(length)?;
+    Ok(length)
+}
+
+/// Decodes one message, without its length.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    check_length(bytes.len())?;
+    ciborium::de::from_reader_with_recursion_limit(bytes, 64).map_err(|e| Error::Malformed(e.to_string()))
+}
+
+fn check_length(length: usize) -> Result<(), Error> {
+    if (1..=MAX_MESSAGE).contains(&length) { Ok(()) } else { Err(Error::Length(length)) }
+}

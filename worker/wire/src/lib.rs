@@ -1,0 +1,18 @@
+//! What a master and a worker say to each other, without I/O: log frames, control messages, session machines.
+//!
+//! Both ends upgrade separately: readers ignore fields and messages that they do not know, and a change that an older
+//! peer would misread needs a new ALPN name.
+
+pub mod control;
+pub mod enroll;
+pub mod frame;
+pub mod log_stream;
+
+/// The protocol between a master and an enrolled worker.
+pub const ALPN_WORKER: &[u8] = b"capstan-worker/1";
+
+/// The protocol by which a worker joins.
+pub const ALPN_ENROLL: &[u8] = b"capstan-enroll/1";
+
+/// The minor version of the protocol that this build speaks; informational.
+pub const PROTOCOL_MINOR: u32 = 0;
