@@ -1,2 +1,64 @@
-//! Placeholder.
-fn main() {}
+//! The master's program, `capstan`: makes a farm, checks its configuration, runs it, and talks to a running one.
+//!
+//! `run` wires the crates together and serves; every other command that needs a running master is a client of its REST
+//! interface.
+
+mod cli;
+mod client;
+mod commands;
+mod output;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command, WorkerCommand};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // The master's own faults go to a file or the journal with times; a client's user sees only the last error.
+    output::start_tracing(matches!(cli.command, Command::Run));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::fail(&anyhow::anyhow!("failed to start the runtime: {error}")),
+    };
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        return output::fail(&anyhow::anyhow!("failed to install the cryptographic provider"));
+    }
+    let result = runtime.block_on(dispatch(cli));
+    // Nothing that still waits, such as a read of standard input, may hold the program up.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => code,
+        Err(error) => output::fail(&error),
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { common, command } = cli;
+    match command {
+        Command::Init { folder } => commands::init::run(&folder.unwrap_or_else(|| common.farm.clone())),
+        Command::Check => commands::check::run(&common).await,
+        Command::Run => serve::run(&common).await,
+        Command::Reload => commands::reload::run(&common).await,
+        Command::Worker(WorkerCommand::Invite { name, ttl }) => commands::worker::invite(&common, &name, ttl).await,
+        Command::Worker(WorkerCommand::List) => commands::worker::list(&common).await,
+        Command::Worker(WorkerCommand::Pause { name, reason }) => {
+            commands::worker::act(&common, &name, "pause", serde_json::json!({ "reason": reason })).await
+        }
+        Command::Worker(WorkerCommand::Unpause { name }) => {
+            commands::worker::act(&common, &name, "unpause", serde_json::json!({})).await
+        }
+        Command::Worker(WorkerCommand::Revoke { name }) => {
+            commands::worker::act(&common, &name, "revoke", serde_json::json!({})).await
+        }
+        Command::Force(arguments) => commands::force::run(&common, arguments).await,
+        Command::Stop { build, reason } => commands::builds::stop(&common, &build, reason).await,
+        Command::Builds { builder, limit } => commands::builds::list(&common, builder, limit).await,
+        Command::Build { build } => commands::builds::show(&common, &build).await,
+        Command::Log(arguments) => commands::log::run(&common, arguments).await,
+        Command::Changes { limit } => commands::changes::list(&common, limit).await,
+        Command::Plugins => commands::plugins::list(&common).await,
+    }
+}

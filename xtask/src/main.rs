@@ -1,2 +1,47 @@
-//! Placeholder.
-fn main() {}
+//! The project's own tasks, run as `cargo xtask TASK`. Depends on neither the engine nor the host, so that it is
+//! built in seconds on a machine that has nothing yet.
+
+mod ci;
+mod demo;
+mod plugins;
+mod test;
+mod workspace;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The tasks of the Capstan project")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Builds the built-in plugins, and those of the tests, into target/guests
+    Plugins(plugins::Args),
+    /// Plays a farm that builds a small project: three pushes, three builds, three reports
+    Demo(demo::Args),
+    /// Runs every test and prints their number
+    Test(test::Args),
+    /// Runs everything that a change has to pass
+    Ci(ci::Args),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().task {
+        Task::Plugins(args) => plugins::run(&repository(), &args).map(|()| ExitCode::SUCCESS),
+        Task::Demo(args) => demo::run(&repository(), &args),
+        Task::Test(args) => test::run(&repository(), &args),
+        Task::Ci(args) => ci::run(&repository(), &args),
+    }
+}
+
+/// The folder that this crate's own folder is in.
+fn repository() -> PathBuf {
+    let xtask = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&xtask).parent().map(Path::to_owned).unwrap_or_default()
+}

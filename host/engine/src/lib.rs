@@ -1,1 +1,39 @@
-//! Placeholder.
+//! The plugin runtime: loads components, checks what they may do, calls them under limits, and keeps the journal
+//! with which a step survives the master's restart. The only crate that names wasmtime.
+//!
+//! It knows neither the store nor the worker link: what it needs of them are ports ([`StepPort`], [`GitPort`],
+//! [`HttpPort`], [`FilesPort`]), which the master implements. The order in which to read it: [`Engine`] (two wasmtime
+//! engines, limits), [`Plugin`] (what one file can do), the three kinds that are called (`scheduler`, `source`,
+//! `reporter`), then `step`, whose calls go through the journal.
+
+mod bindings;
+mod cache;
+mod call;
+mod convert;
+mod engine;
+mod guest;
+mod inspect;
+mod limits;
+mod plugin;
+mod ports;
+mod reporter;
+mod requests;
+mod scheduler;
+mod source;
+mod step;
+
+pub use call::{CallError, Caller, Problem, Trap};
+pub use engine::{Engine, EngineError, Options};
+pub use inspect::LoadError;
+pub use plugin::{Plugin, RefusalCount, Stats};
+pub use ports::{
+    Commit, FileFault, FilesPort, GitFault, GitPort, HttpFault, HttpPort, HttpRequest, HttpResponse, Ports,
+    Reference,
+};
+pub use reporter::{Phase, Report, StepResult};
+pub use scheduler::{Buildset, Decision, Finished, SchedulerEvent, Timer};
+pub use source::Poll;
+pub use step::{
+    Abandoned, CommandFault, Mismatch, StepEnd, StepError, StepFailure, StepPort, StepRun, StopSignal,
+    WaitMode, created_row,
+};

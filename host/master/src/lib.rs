@@ -1,1 +1,33 @@
-//! Placeholder.
+//! The master: takes changes from sources to schedulers, requests to workers, builds through their steps, and reports to
+//! people. It owns the tasks; what is durable is in the store, what is logged in the log store.
+//!
+//! Read it in the order of a change's life: [`Master::start`] wires everything, `sources` polls, `schedulers` decides,
+//! `pairing` and `dispatch` give requests to workers, `build` and `step` carry builds out, `commands` and `workers` stand
+//! between steps and the link, `outbox` tells people. The web server and the command line use the [`Handle`].
+
+mod build;
+mod commands;
+mod configuration;
+mod dispatch;
+mod error;
+mod farm;
+mod files;
+mod git;
+mod handle;
+mod http;
+mod outbox;
+mod pairing;
+mod plugins;
+mod report;
+mod schedulers;
+mod service;
+mod sources;
+mod stops;
+mod step;
+mod workers;
+
+pub use configuration::{Configured, configure};
+pub use error::Error;
+pub use handle::{About, Diagnostics, Force, Forced, Handle, Invitation, Reloaded, WorkerStatus};
+pub use plugins::{PluginStatus, Registry};
+pub use service::{Master, Options};

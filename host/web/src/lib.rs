@@ -1,1 +1,122 @@
-//! Placeholder.
+//! The web server: REST under `/api/v1`, event streams, and pages that are useful before any script runs.
+//!
+//! It answers from the store and the logs, and asks the master for everything that changes something (see [`Control`]).
+//! The `capstan` binary serves [`router`]. Whoever looks for a URL finds it in `api` (one file per resource) or `pages`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use capstan_logs::Logs;
+use capstan_master::Handle;
+use capstan_model::Digest;
+use capstan_store::Store;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::trace::TraceLayer;
+
+pub mod api;
+mod control;
+mod error;
+mod extract;
+mod guard;
+mod pages;
+mod stream;
+
+pub use control::Control;
+pub use error::Error;
+
+/// The largest body of a request. The largest honest one is a force with many properties.
+const MAX_BODY: usize = 1024 * 1024;
+/// Event streams that are open at a time.
+const MAX_STREAMS: usize = 1000;
+
+/// What the web server is made of.
+pub struct Options {
+    /// The master.
+    pub handle: Handle,
+    /// What a request that changes something must show, as `Authorization: Bearer TOKEN`.
+    pub token: String,
+    /// Where it is served. On a loopback address reading is open to everybody on the machine; elsewhere reading needs the
+    /// token too.
+    pub listen: SocketAddr,
+    /// Ends the event streams, which have no end of their own.
+    pub shutdown: CancellationToken,
+}
+
+/// Everything that is served.
+pub fn router(options: Options) -> Router {
+    let Options { handle, token, listen, shutdown } = options;
+    let (store, logs) = (handle.store().clone(), handle.logs().clone());
+    serve(App::new(store, logs, Arc::new(handle), &token, listen, shutdown))
+}
+
+/// What handlers share. Cheap to clone.
+#[derive(Clone)]
+struct App(Arc<Parts>);
+
+struct Parts {
+    store: Store,
+    logs: Logs,
+    control: Arc<dyn Control>,
+    /// The digests of two tokens are compared, not the tokens: how long that takes tells nothing about them.
+    token: Digest,
+    listen: SocketAddr,
+    shutdown: CancellationToken,
+    streams: Arc<Semaphore>,
+}
+
+impl App {
+    fn new(
+        store: Store,
+        logs: Logs,
+        control: Arc<dyn Control>,
+        token: &str,
+        listen: SocketAddr,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let token = Digest::of(token.as_bytes());
+        let streams = Arc::new(Semaphore::new(MAX_STREAMS));
+        Self(Arc::new(Parts { store, logs, control, token, listen, shutdown, streams }))
+    }
+
+    fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    fn logs(&self) -> &Logs {
+        &self.0.logs
+    }
+
+    fn control(&self) -> &dyn Control {
+        &*self.0.control
+    }
+}
+
+fn serve(app: App) -> Router {
+    Router::new()
+        .merge(api::router())
+        .merge(pages::router())
+        .fallback(async || Error::not_found("page or resource", "of this address"))
+        .method_not_allowed_fallback(async || Error::method())
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        .layer(middleware::from_fn_with_state(app.clone(), guard::reading))
+        .layer(middleware::from_fn_with_state(app.clone(), guard::host))
+        .layer(CatchPanicLayer::custom(|_panic| -> Response {
+            let message = "the server failed while it answered; its log says where";
+            Error::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).into_response()
+        }))
+        .layer(middleware::map_response(guard::headers))
+        .layer(TraceLayer::new_for_http())
+        .with_state(app)
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::join::Secret;
+
+/// The longest request and the longest answer.
+pub const MAX_MESSAGE: usize = 64 * 1024;
+
 /// What a worker sends on the enrol protocol's one bidirectional stream.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Request {
     /// The one-time secret of the join string.
-    pub secret: String,
+    pub secret: Secret,
     /// A certificate signing request, DER; its key never leaves the worker.
     #[serde(with = "serde_bytes")]
     pub csr: Vec<u8>,

@@ -1,0 +1,110 @@
+//! What an operator sees for a wrong `capstan.toml`, and that the template means the defaults.
+
+use super::*;
+
+fn parse(text: &str) -> Result<Operator, Error> {
+    Operator::parse(text, Path::new("/farm"))
+}
+
+fn error(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn the_template_is_valid_and_grants_what_the_built_in_plugins_need() {
+    let operator = parse(&Operator::template()).unwrap();
+    assert_eq!(operator.web.listen.to_string(), "127.0.0.1:8010");
+    assert_eq!(operator.link.advertise, ["127.0.0.1:9010"]);
+    assert_eq!(operator.grants["git"].commands, ["git"]);
+    assert_eq!(operator.grants["report-file"].files, ["reports/*"]);
+    assert!(operator.grants["http-push"].http.is_empty());
+}
+
+#[test]
+fn what_the_template_shows_commented_out_is_accepted() {
+    let text: String = Operator::template()
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(setting) if setting.contains(" = ") && !setting.starts_with("url = \"postgres") => setting,
+            _ => line,
+        })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let shown = parse(&text).unwrap();
+    let default = parse("").unwrap();
+    assert_eq!(shown.link.grace, default.link.grace);
+    assert_eq!(shown.limits.max_log, default.limits.max_log);
+    assert_eq!(shown.limits.step_mode, default.limits.step_mode);
+    assert_eq!(shown.database.synchronous, default.database.synchronous);
+    assert_eq!(shown.master.data, default.master.data);
+    assert_eq!(shown.master.config, default.master.config);
+}
+
+#[test]
+fn relative_paths_start_at_the_farm() {
+    let operator = parse("[master]\nplugins = \"/opt/plugins\"\n[secrets]\nfolder = \"keys\"").unwrap();
+    assert_eq!(operator.master.data, Path::new("/farm/data"));
+    assert_eq!(operator.master.plugins, Path::new("/opt/plugins"));
+    assert_eq!(operator.secrets.folder, Path::new("/farm/keys"));
+    assert_eq!(operator.database.backend.url(), "sqlite:/farm/data/capstan.db");
+    assert_eq!(operator.master.url, "http://127.0.0.1:8010");
+}
+
+#[test]
+fn a_password_in_the_database_url_stays_out_of_debug_output() {
+    let operator = parse("[database]\nurl = \"postgres://u:geheim@h/d\"").unwrap();
+    assert!(!format!("{operator:?}").contains("geheim"));
+    assert!(operator.database.backend.url().contains("geheim"));
+}
+
+#[test]
+fn every_wrong_file_is_answered_with_place_and_remedy() {
+    insta::assert_snapshot!(error("[web]\nlisen = \"127.0.0.1:80\""), @"capstan.toml:2:1: unknown key: expected `listen`, found `lisen`; did you mean `listen`?");
+    insta::assert_snapshot!(error("[wep]\nlisten = \"127.0.0.1:80\""), @"capstan.toml:1:2: unknown key: expected `master`, `web`, `link`, `database`, `secrets`, `grants` or `limits`, found `wep`; did you mean `web`?");
+    insta::assert_snapshot!(error("[grants.git]\ncommand = [\"git\"]"), @"capstan.toml:2:1: unknown key: expected `commands`, `http`, `git`, `secrets` or `files`, found `command`; did you mean `commands`?");
+    insta::assert_snapshot!(error("[web]\nlisten = 8010"), @r#"capstan.toml:2:10: expected an address and port such as "127.0.0.1:8010" or "[::]:8010", found integer `8010`"#);
+    insta::assert_snapshot!(error("[web]\nlisten = \"localhost\""), @r#"capstan.toml:2:10: expected an address and port such as "127.0.0.1:8010" or "[::]:8010", found string "localhost""#);
+    insta::assert_snapshot!(error("[link]\ngrace = 5"), @r#"capstan.toml:2:9: expected a duration such as "30s", "5min" or "2h", found integer `5`"#);
+    insta::assert_snapshot!(error("[link]\ngrace = \"5 minutes\""), @r#"capstan.toml:2:9: expected a duration such as "30s", "5min" or "2h", found string "5 minutes""#);
+    insta::assert_snapshot!(error("[link]\nadvertise = [\"https://ci.example.org:9010\"]"), @r#"capstan.toml:2:14: expected a host and port such as "ci.example.org:9010", found string "https://ci.example.org:9010""#);
+    insta::assert_snapshot!(error("[limits]\nstep_mode = \"warmer\""), @"capstan.toml:2:13: unknown word: expected `warm` or `replay`, found `warmer`; did you mean `warm`?");
+    insta::assert_snapshot!(error("[database]\nurl = \"mysql://x\""), @r#"capstan.toml:2:7: expected "sqlite:data/capstan.db" or "postgres://user@host/database", found string "mysql://x""#);
+    insta::assert_snapshot!(error("[master]\nurl = \"ci.example.org\""), @r#"capstan.toml:2:7: expected a web address such as "https://ci.example.org", found string "ci.example.org""#);
+    insta::assert_snapshot!(error("[master\n"), @"capstan.toml:1:8: unclosed table, expected `]`");
+    insta::assert_snapshot!(error("[web]\nlisten = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\""), @"capstan.toml:3:1: duplicate key");
+}
+
+#[test]
+fn files_that_are_no_configuration_are_refused() {
+    let farm = tempfile::tempdir().unwrap();
+    let load = || {
+        let text = Operator::load(farm.path()).unwrap_err().to_string();
+        let canonical = farm.path().canonicalize().unwrap();
+        text.replace(farm.path().to_str().unwrap(), "FARM")
+            .replace(canonical.to_str().unwrap(), "FARM")
+    };
+    insta::assert_snapshot!(load(), @"expected capstan.toml in FARM, found no such file; `capstan init` makes one");
+    std::fs::write(farm.path().join(FILE), b"title = \"\xff\"").unwrap();
+    insta::assert_snapshot!(load(), @"expected UTF-8 text in FARM/capstan.toml, found other bytes at offset 9");
+    std::fs::write(farm.path().join(FILE), vec![b'#'; 2 << 20]).unwrap();
+    insta::assert_snapshot!(load(), @"expected FARM/capstan.toml to be at most 1048576 bytes long, found a longer file");
+    std::fs::remove_file(farm.path().join(FILE)).unwrap();
+    std::fs::create_dir(farm.path().join(FILE)).unwrap();
+    insta::assert_snapshot!(load(), @"expected capstan.toml in FARM, found no such file; `capstan init` makes one");
+}
+
+#[test]
+fn grants_that_can_mean_nothing_are_remarked_on() {
+    let operator = parse("[grants.gti]\ncommands = [\"git\", \"make*\", \"bin/*\", \"*\"]").unwrap();
+    let git = crate::PluginInfo::new(
+        serde_json::from_value(serde_json::json!({
+            "schema": 1, "plugin": { "name": "git", "kind": "step", "version": "1.0.0" },
+        }))
+        .unwrap(),
+        capstan_model::Digest::of(b"git"),
+    );
+    insta::assert_snapshot!(operator.check_grants(&[git]).join("\n"), @r"
+    capstan.toml: [grants.gti] is for a plugin that is not there; did you mean `git`?
+    capstan.toml: [grants.gti] commands has the pattern `make*`, which fits only that very text; `*` stands alone or at the end after a `/`
+    ");
+}

@@ -1,0 +1,307 @@
+//! The second half of an evaluation, when everything is defined: references, names of steps, plugins' own checks,
+//! definitions that nothing uses.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use capstan_model::plan::{Builder, Bundle, Plan, PluginPin, PluginUse, Step};
+use capstan_model::plugin::Kind;
+
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::evaluate::{Check, Evaluated, Problem};
+use crate::farm::Farm;
+use crate::nearest::{choices, did_you_mean};
+use crate::star::{Definitions, Harvest, Site};
+
+/// Makes the plan, or the list of everything that is wrong.
+pub(crate) fn resolve(
+    harvest: Harvest,
+    farm: &Farm,
+    check: &Check<'_>,
+) -> Result<Evaluated, Vec<Diagnostic>> {
+    let Harvest {
+        definitions,
+        files,
+        mut diagnostics,
+        halted,
+    } = harvest;
+    // What comes after the place where evaluation ended may define the missing names.
+    if !halted {
+        diagnostics.extend(unknown_names(&definitions));
+    }
+    diagnostics.extend(same_step_names(&definitions));
+    diagnostics.extend(ask_plugins(&definitions, check));
+    if diagnostics.iter().any(|d| d.severity == Severity::Error) {
+        return Err(diagnostics);
+    }
+    diagnostics.extend(unused(&definitions));
+    let mut plan = assemble(definitions);
+    plan.bundle = Bundle {
+        entry: farm.entry().to_owned(),
+        files,
+        plugins: pins(&plan),
+    };
+    Ok(Evaluated {
+        plan,
+        remarks: diagnostics,
+    })
+}
+
+fn unknown_names(definitions: &Definitions) -> Vec<Diagnostic> {
+    let mut faults = Vec::new();
+    let mut look = |what: &'static str, argument: &str, names: &[String], site: &Site| {
+        for name in names.iter().filter(|name| !definitions.knows(what, name)) {
+            let known = definitions.names(what);
+            let known = || known.iter().map(String::as_str);
+            let expected = if known().next().is_none() {
+                format!("a {what} (none is defined)")
+            } else {
+                choices(known())
+            };
+            let fault = site
+                .error_in(argument, name, format!("unknown {what}"))
+                .expected(expected);
+            faults.push(
+                fault
+                    .found(format!("`{name}`"))
+                    .maybe_hint(did_you_mean(name, known())),
+            );
+        }
+    };
+    for definition in &definitions.builders {
+        look("worker", "workers", &definition.builder.workers, &definition.site);
+    }
+    for (scheduler, site) in &definitions.schedulers {
+        look("builder", "builders", &scheduler.builders, site);
+    }
+    for (reporter, site) in &definitions.reporters {
+        look("builder", "builders", &reporter.builders, site);
+    }
+    faults
+}
+
+/// Steps that were given the same name within one builder.
+fn same_step_names(definitions: &Definitions) -> Vec<Diagnostic> {
+    let mut faults = Vec::new();
+    for definition in &definitions.builders {
+        let mut seen: HashMap<&str, &Site> = HashMap::new();
+        for step in definition
+            .steps
+            .iter()
+            .map(|&place| &definitions.steps[place])
+            .filter(|step| step.named)
+        {
+            if let Some(first) = seen.insert(&step.step.name, &step.site) {
+                let fault = step.site.error_at(
+                    "name",
+                    format!(
+                        "duplicate name of a step in the builder `{}`",
+                        definition.builder.name
+                    ),
+                );
+                let fault = fault
+                    .expected("another name")
+                    .found(format!("`{}` again", step.step.name));
+                faults.push(fault.related(first.location(), "first used here"));
+            }
+        }
+    }
+    faults
+}
+
+fn ask_plugins(definitions: &Definitions, check: &Check<'_>) -> Vec<Diagnostic> {
+    let steps = definitions
+        .steps
+        .iter()
+        .map(|s| (Kind::Step, &s.step.plugin, &s.site));
+    let sources = definitions
+        .sources
+        .iter()
+        .map(|(s, site)| (Kind::ChangeSource, &s.plugin, site));
+    let schedulers = definitions
+        .schedulers
+        .iter()
+        .map(|(s, site)| (Kind::Scheduler, &s.plugin, site));
+    let reporters = definitions
+        .reporters
+        .iter()
+        .map(|(r, site)| (Kind::Reporter, &r.plugin, site));
+    let mut asked = HashSet::new();
+    let mut faults = Vec::new();
+    for (kind, plugin, site) in steps.chain(sources).chain(schedulers).chain(reporters) {
+        if asked.insert((kind, &plugin.plugin, plugin.config.to_string()))
+            && let Err(problems) = check(kind, plugin)
+        {
+            faults.extend(
+                problems
+                    .into_iter()
+                    .map(|problem| refused(kind, plugin, site, &problem)),
+            );
+        }
+    }
+    faults
+}
+
+fn refused(kind: Kind, plugin: &PluginUse, site: &Site, problem: &Problem) -> Diagnostic {
+    let function = format!(
+        "{}.{}",
+        kind.namespace(),
+        crate::plugins::identifier(&plugin.plugin)
+    );
+    if problem.path.is_empty() {
+        return site.error(format!("{function}: {}", problem.message));
+    }
+    let argument = problem.path.split(['.', '[']).next().unwrap_or_default();
+    site.error_at(
+        argument,
+        format!("{function}: `{}`: {}", problem.path, problem.message),
+    )
+}
+
+fn unused(definitions: &Definitions) -> Vec<Diagnostic> {
+    let mut remarks = Vec::new();
+    if definitions.workers.is_empty()
+        && let Some(first) = definitions.builders.first()
+    {
+        remarks.push(
+            first
+                .site
+                .warning("no worker is defined, so nothing can be built")
+                .hint("add `worker(\"w1\")`"),
+        );
+    }
+    // A builder without a list of workers takes any that has its labels, and workers report labels of their own.
+    let any = definitions.builders.iter().any(|d| d.builder.workers.is_empty());
+    let used: BTreeSet<&String> = definitions
+        .builders
+        .iter()
+        .flat_map(|d| &d.builder.workers)
+        .collect();
+    for (worker, site) in definitions
+        .workers
+        .iter()
+        .filter(|(worker, _)| !any && !used.contains(&worker.name))
+    {
+        remarks.push(site.warning(format!("no builder uses the worker `{}`", worker.name)));
+    }
+    let asked: BTreeSet<&String> = definitions
+        .schedulers
+        .iter()
+        .flat_map(|(s, _)| &s.builders)
+        .collect();
+    for definition in &definitions.builders {
+        let name = &definition.builder.name;
+        if definition.steps.is_empty() {
+            remarks.push(
+                definition
+                    .site
+                    .warning(format!("the builder `{name}` has no steps")),
+            );
+        }
+        if !asked.contains(name) {
+            let remark = definition
+                .site
+                .warning(format!("no scheduler asks for the builder `{name}`"));
+            remarks.push(remark.hint(format!("only `capstan force {name}` builds it")));
+        }
+    }
+    let placed: BTreeSet<usize> = definitions
+        .builders
+        .iter()
+        .flat_map(|d| d.steps.iter().copied())
+        .collect();
+    for (_, step) in definitions
+        .steps
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| !placed.contains(place))
+    {
+        remarks.push(
+            step.site
+                .warning(format!("no builder uses the step `{}`", step.step.name)),
+        );
+    }
+    remarks
+}
+
+fn assemble(definitions: Definitions) -> Plan {
+    let steps = &definitions.steps;
+    let builders = definitions.builders.into_iter().map(|definition| {
+        let taken: BTreeSet<&str> = definition
+            .steps
+            .iter()
+            .map(|&p| &steps[p])
+            .filter(|s| s.named)
+            .map(|s| s.step.name.as_str())
+            .collect();
+        let mut taken: BTreeSet<String> = taken.into_iter().map(str::to_owned).collect();
+        let placed = definition.steps.iter().map(|&place| {
+            let step = &steps[place];
+            let name = if step.named {
+                step.step.name.clone()
+            } else {
+                free_name(&step.step.name, &taken)
+            };
+            taken.insert(name.clone());
+            Step {
+                name,
+                ..step.step.clone()
+            }
+        });
+        Builder {
+            steps: placed.collect(),
+            ..definition.builder
+        }
+    });
+    Plan {
+        bundle: Bundle::default(),
+        builders: builders.collect(),
+        workers: definitions
+            .workers
+            .into_iter()
+            .map(|(worker, _)| worker)
+            .collect(),
+        sources: definitions
+            .sources
+            .into_iter()
+            .map(|(source, _)| source)
+            .collect(),
+        schedulers: definitions
+            .schedulers
+            .into_iter()
+            .map(|(scheduler, _)| scheduler)
+            .collect(),
+        reporters: definitions
+            .reporters
+            .into_iter()
+            .map(|(reporter, _)| reporter)
+            .collect(),
+    }
+}
+
+/// `shell`, `shell-2`, `shell-3`: the first that nobody has.
+fn free_name(plain: &str, taken: &BTreeSet<String>) -> String {
+    let numbered = (2..).map(|n: u64| format!("{plain}-{n}"));
+    std::iter::once(plain.to_owned())
+        .chain(numbered)
+        .find(|name| !taken.contains(name))
+        .unwrap_or_default()
+}
+
+fn pins(plan: &Plan) -> Vec<PluginPin> {
+    let steps = plan
+        .builders
+        .iter()
+        .flat_map(|b| &b.steps)
+        .map(|s| (Kind::Step, &s.plugin));
+    let sources = plan.sources.iter().map(|s| (Kind::ChangeSource, &s.plugin));
+    let schedulers = plan.schedulers.iter().map(|s| (Kind::Scheduler, &s.plugin));
+    let reporters = plan.reporters.iter().map(|r| (Kind::Reporter, &r.plugin));
+    let pins: BTreeSet<PluginPin> = (steps.chain(sources).chain(schedulers).chain(reporters))
+        .map(|(kind, used)| PluginPin {
+            kind,
+            name: used.plugin.clone(),
+            digest: used.digest,
+        })
+        .collect();
+    pins.into_iter().collect()
+}

@@ -1,0 +1,105 @@
+//! `read_json`, `read_toml`, `read_lines`: data files beside the configuration.
+
+use serde_json::{Number, Value as Json};
+use starlark::eval::{Arguments, Evaluator};
+use starlark::values::dict::AllocDict;
+use starlark::values::list::AllocList;
+use starlark::values::{Heap, Value};
+
+use super::collector::{Collector, failure};
+use super::convert::describe;
+use super::site::Site;
+use super::values::Function;
+use crate::diagnostic::locate;
+use crate::farm::{Sort, resolve};
+
+/// Reads the file that the only argument names.
+pub(super) fn call<'v>(
+    function: &Function,
+    args: &Arguments<'v, '_>,
+    eval: &mut Evaluator<'v, '_, '_>,
+) -> starlark::Result<Value<'v>> {
+    args.no_named_args()?;
+    let values: Vec<_> = args.positions(eval.heap())?.collect();
+    let [path] = values.as_slice() else {
+        return Err(failure(format!(
+            "{function}: expected one path, found {} arguments",
+            values.len()
+        )));
+    };
+    let Some(written) = path.unpack_str() else {
+        return Err(failure(format!(
+            "{function}: expected a path, found {}",
+            describe(*path)
+        )));
+    };
+    let collector = Collector::of(eval)?;
+    let site = Site::of(eval);
+    let text = resolve(site.file(), written)
+        .and_then(|path| Ok((collector.reader.borrow_mut().text(&path, Sort::Data)?, path)))
+        .map_err(|error| failure(format!("{function}: {error}")));
+    let (text, path) = text?;
+    let heap = eval.heap();
+    match function {
+        Function::ReadLines => Ok(heap.alloc(AllocList(text.lines()))),
+        Function::ReadToml => toml(&text, &path).map(|value| alloc(heap, &value)),
+        _ => json(&text, &path).map(|value| alloc(heap, &value)),
+    }
+}
+
+fn json(text: &str, path: &str) -> starlark::Result<Json> {
+    serde_json::from_str(text).map_err(|error| {
+        let reason = error.to_string();
+        let reason = reason
+            .rsplit_once(" at line")
+            .map_or(reason.as_str(), |(reason, _)| reason);
+        failure(format!(
+            "read_json: expected JSON in {path}:{}:{}: {reason}",
+            error.line(),
+            error.column()
+        ))
+    })
+}
+
+fn toml(text: &str, path: &str) -> starlark::Result<Json> {
+    let table: toml::Table = toml::from_str(text).map_err(|error| {
+        let (place, _) = locate(path, text, error.span().map_or(0, |span| span.start));
+        let reason = error.message().replace('\n', ", ");
+        failure(format!("read_toml: expected TOML in {place}: {reason}"))
+    })?;
+    Ok(toml_to_json(toml::Value::Table(table)))
+}
+
+/// Dates become texts, as they were written; numbers that JSON lacks become `None`.
+fn toml_to_json(value: toml::Value) -> Json {
+    match value {
+        toml::Value::String(text) => Json::String(text),
+        toml::Value::Integer(number) => Json::Number(number.into()),
+        toml::Value::Float(number) => Number::from_f64(number).map_or(Json::Null, Json::Number),
+        toml::Value::Boolean(flag) => Json::Bool(flag),
+        toml::Value::Datetime(when) => Json::String(when.to_string()),
+        toml::Value::Array(items) => Json::Array(items.into_iter().map(toml_to_json).collect()),
+        toml::Value::Table(table) => Json::Object(
+            table
+                .into_iter()
+                .map(|(key, item)| (key, toml_to_json(item)))
+                .collect(),
+        ),
+    }
+}
+
+fn alloc<'v>(heap: Heap<'v>, value: &Json) -> Value<'v> {
+    match value {
+        Json::Null => Value::new_none(),
+        Json::Bool(flag) => Value::new_bool(*flag),
+        Json::Number(number) => match number.as_i64() {
+            Some(whole) => heap.alloc(whole),
+            None => heap.alloc(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => heap.alloc(text.as_str()),
+        Json::Array(items) => heap.alloc(AllocList(items.iter().map(|item| alloc(heap, item)))),
+        Json::Object(map) => heap.alloc(AllocDict(
+            map.iter().map(|(key, item)| (key.as_str(), alloc(heap, item))),
+        )),
+    }
+}

@@ -1,0 +1,122 @@
+//! Where a call stands in the user's files, made when the call is executed and looked at only when something is wrong.
+
+use capstan_model::plan::Location;
+use starlark::codemap::{FileSpan, Pos, Span};
+use starlark::eval::Evaluator;
+
+use super::scan;
+use crate::diagnostic::{Diagnostic, Snippet};
+
+/// The place of a call.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    call: Option<FileSpan>,
+    /// The statement of a file that led to it, if the call is inside a function.
+    caller: Option<FileSpan>,
+}
+
+impl Site {
+    /// The call that is being executed.
+    pub(super) fn of(eval: &Evaluator<'_, '_, '_>) -> Self {
+        let call = eval.call_stack_top_location();
+        let caller = (1..eval.call_stack_count())
+            .rev()
+            .find_map(|n| eval.call_stack_nth_location(n));
+        Self { call, caller }
+    }
+
+    /// The file of the call.
+    pub(super) fn file(&self) -> &str {
+        self.call.as_ref().map_or("", FileSpan::filename)
+    }
+
+    /// The start of the call.
+    pub(crate) fn location(&self) -> Location {
+        self.call.as_ref().map(location).unwrap_or_default()
+    }
+
+    /// A fault of the call as a whole.
+    pub(crate) fn error(&self, message: impl Into<String>) -> Diagnostic {
+        self.mark(self.call.clone(), Diagnostic::error(Location::default(), message))
+    }
+
+    /// A fault of one argument; of the call if the argument is not written there.
+    pub(crate) fn error_at(&self, argument: &str, message: impl Into<String>) -> Diagnostic {
+        let span = self.argument(argument).or_else(|| self.call.clone());
+        self.mark(span, Diagnostic::error(Location::default(), message))
+    }
+
+    /// A fault of one text in an argument: a name in a list.
+    pub(crate) fn error_in(&self, argument: &str, text: &str, message: impl Into<String>) -> Diagnostic {
+        let span = self
+            .literal(argument, text)
+            .or_else(|| self.argument(argument))
+            .or_else(|| self.call.clone());
+        self.mark(span, Diagnostic::error(Location::default(), message))
+    }
+
+    /// A remark on the call.
+    pub(crate) fn warning(&self, message: impl Into<String>) -> Diagnostic {
+        self.mark(
+            self.call.clone(),
+            Diagnostic::warning(Location::default(), message),
+        )
+    }
+
+    fn mark(&self, span: Option<FileSpan>, mut diagnostic: Diagnostic) -> Diagnostic {
+        if let Some(span) = span {
+            diagnostic.location = location(&span);
+            diagnostic.snippet = Some(snippet(&span));
+        }
+        match &self.caller {
+            Some(caller) => diagnostic.related(location(caller), "called from here"),
+            None => diagnostic,
+        }
+    }
+
+    fn argument(&self, name: &str) -> Option<FileSpan> {
+        let call = self.call.as_ref()?;
+        scan::argument(call.source_span(), name).and_then(|range| part(call, range))
+    }
+
+    fn literal(&self, argument: &str, text: &str) -> Option<FileSpan> {
+        let call = self.call.as_ref()?;
+        let source = call.source_span();
+        let within = scan::argument(source, argument)?;
+        scan::literal(source, within, text).and_then(|range| part(call, range))
+    }
+}
+
+fn part(call: &FileSpan, range: std::ops::Range<usize>) -> Option<FileSpan> {
+    let at = |offset: usize| {
+        Some(Pos::new(
+            call.span.begin().get().checked_add(u32::try_from(offset).ok()?)?,
+        ))
+    };
+    Some(FileSpan {
+        file: call.file.clone(),
+        span: Span::new(at(range.start)?, at(range.end)?),
+    })
+}
+
+/// The start of a span, counted from 1.
+pub(super) fn location(span: &FileSpan) -> Location {
+    let begin = span.resolve_span().begin;
+    let number = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
+    Location {
+        file: span.filename().to_owned(),
+        line: number(begin.line),
+        column: number(begin.column),
+    }
+}
+
+/// The first line of a span.
+pub(super) fn snippet(span: &FileSpan) -> Snippet {
+    let line = span.file.source_line(span.resolve_span().begin.line);
+    let width = span
+        .source_span()
+        .lines()
+        .next()
+        .map_or(1, |first| first.trim_end().chars().count());
+    Snippet::new(line.trim_end(), width)
+}

@@ -1,0 +1,256 @@
+//! The two wasmtime engines behind every plugin: a deterministic one for steps, which are replayed, and an ordinary
+//! one for the rest. Made once by the master.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use capstan_model::plugin::Kind;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::bindings::{reporter, scheduler, source, step};
+use crate::cache::Cache;
+use crate::call::CallState;
+use crate::inspect::LoadError;
+use crate::limits::{MAX_TABLE, TICK_MS};
+use crate::plugin::Plugin;
+use crate::step::{StepEnd, StepError, StepPort, StepRun, StepState, StopSignal};
+
+/// How plugins are run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where compiled plugins are kept; `None` compiles anew at each start. Holds machine code that is executed as it
+    /// is, so it is made readable and writable for its owner alone.
+    pub cache_dir: Option<PathBuf>,
+    /// Steps that are inside a guest, or wait with a warm one, at the same time; more wait for their turn.
+    pub step_instances: u32,
+    /// Calls of other plugins at the same time; more wait for their turn.
+    pub call_instances: u32,
+    /// Memory of one instance, in MiB, where the manifest names none.
+    pub memory_mib: u32,
+    /// The most that a manifest may ask for.
+    pub max_memory_mib: u32,
+    /// Time of one call inside a scheduler, change source or reporter between two host calls, in milliseconds.
+    pub call_ms: u32,
+    /// The same for steps.
+    pub step_ms: u32,
+    /// The most that a manifest may ask for, of either kind.
+    pub max_call_ms: u32,
+    /// Journal rows of one step.
+    pub journal_rows: u32,
+    /// The most that a manifest may ask for.
+    pub max_journal_rows: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cache_dir: None,
+            step_instances: 1000,
+            call_instances: 64,
+            memory_mib: 64,
+            max_memory_mib: 512,
+            call_ms: 2000,
+            step_ms: 5000,
+            max_call_ms: 60_000,
+            journal_rows: 10_000,
+            max_journal_rows: 100_000,
+        }
+    }
+}
+
+/// Why there is no plugin runtime.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// wasmtime refused its configuration.
+    #[error("set up the WebAssembly engine: {0}")]
+    Setup(String),
+    /// The compile cache cannot be made private.
+    #[error(
+        "expected a private folder for compiled plugins at {path}: {source}; name another in capstan.toml"
+    )]
+    Cache {
+        /// The folder.
+        path: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// The thread that limits running time cannot be started.
+    #[error("start the thread that interrupts plugins: {0}")]
+    Ticker(std::io::Error),
+}
+
+/// The plugin runtime. Cloning it is cheap.
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub options: Options,
+    pub cache: Cache,
+    pub steps: Runtime,
+    pub calls: Runtime,
+    pub linkers: Linkers,
+}
+
+/// One wasmtime engine and the places in its pool.
+pub(crate) struct Runtime {
+    pub engine: wasmtime::Engine,
+    places: Arc<Semaphore>,
+}
+
+/// What each kind of plugin is linked with. Every import of its world is there; a right that is missing answers `denied`.
+pub(crate) struct Linkers {
+    pub step: Linker<StepState>,
+    pub scheduler: Linker<CallState>,
+    pub source: Linker<CallState>,
+    pub reporter: Linker<CallState>,
+}
+
+impl Engine {
+    /// Makes both engines and starts the thread that interrupts guests; it ends with the last clone.
+    pub fn new(options: Options) -> Result<Self, EngineError> {
+        let cache = Cache::open(options.cache_dir.clone())?;
+        let steps = Runtime::new(&options, options.step_instances, true)?;
+        let calls = Runtime::new(&options, options.call_instances, false)?;
+        start_ticker(&[&steps.engine, &calls.engine])?;
+        let linkers = Linkers::new(&steps.engine, &calls.engine).map_err(setup)?;
+        Ok(Self(Arc::new(Inner {
+            options,
+            cache,
+            steps,
+            calls,
+            linkers,
+        })))
+    }
+
+    /// Checks one plugin file and makes it ready to be called. Compiles it unless the cache has it, which takes from
+    /// tenths of a second to many seconds: call it where blocking is allowed.
+    pub fn load(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
+        Plugin::load(&self.0, bytes)
+    }
+
+    /// Runs a step from its beginning or, if its journal has rows, from where it was left. Dropping the future
+    /// leaves the step as its journal has it, to be run again.
+    pub async fn run_step(
+        &self,
+        run: StepRun,
+        port: Arc<dyn StepPort>,
+        stop: StopSignal,
+    ) -> Result<StepEnd, StepError> {
+        crate::step::run(run, port, stop).await
+    }
+}
+
+impl Inner {
+    pub(crate) fn runtime(&self, kind: Kind) -> &Runtime {
+        match kind {
+            Kind::Step => &self.steps,
+            Kind::ChangeSource | Kind::Scheduler | Kind::Reporter => &self.calls,
+        }
+    }
+}
+
+impl Runtime {
+    fn new(options: &Options, instances: u32, deterministic: bool) -> Result<Self, EngineError> {
+        let instances = instances.max(1);
+        let pooled = wasmtime::Engine::new(&config(options, deterministic, Some(instances)));
+        let engine = match pooled {
+            Ok(engine) => engine,
+            Err(error) => {
+                tracing::warn!(%error, instances, "no address space for a pool of plugin instances: each is made when needed");
+                wasmtime::Engine::new(&config(options, deterministic, None)).map_err(setup)?
+            }
+        };
+        Ok(Self {
+            engine,
+            places: Arc::new(Semaphore::new(instances as usize)),
+        })
+    }
+
+    /// Waits for a place in the pool. Hold it as long as the store.
+    pub(crate) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).acquire_owned().await.ok()
+    }
+}
+
+fn setup(error: wasmtime::Error) -> EngineError {
+    EngineError::Setup(format!("{error:#}"))
+}
+
+fn config(options: &Options, deterministic: bool, pool: Option<u32>) -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        // Guests are synchronous; without asynchronous WIT a call costs half.
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .wasm_memory64(false)
+        .cranelift_nan_canonicalization(deterministic)
+        .relaxed_simd_deterministic(deterministic);
+    if let Some(instances) = pool {
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool_of(options, instances)));
+    }
+    config
+}
+
+fn pool_of(options: &Options, instances: u32) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        // A component made by wit-component has a main module, a shim and a fix-up; other tools add a few.
+        .total_core_instances(instances.saturating_mul(8))
+        .max_core_instances_per_component(40)
+        .total_memories(instances.saturating_mul(2))
+        .max_memories_per_component(2)
+        .total_tables(instances.saturating_mul(4))
+        .max_tables_per_component(8)
+        .table_elements(MAX_TABLE)
+        .total_stacks(instances)
+        .max_memory_size((options.max_memory_mib as usize) << 20);
+    pool
+}
+
+/// Advances the epoch of every engine until all are gone. A thread of its own, because a guest that spins on every
+/// thread of the executor must still be interrupted.
+fn start_ticker(engines: &[&wasmtime::Engine]) -> Result<(), EngineError> {
+    let engines: Vec<_> = engines.iter().map(|engine| engine.weak()).collect();
+    let tick = move || {
+        loop {
+            std::thread::sleep(Duration::from_millis(u64::from(TICK_MS)));
+            let alive: Vec<_> = engines.iter().filter_map(wasmtime::EngineWeak::upgrade).collect();
+            if alive.is_empty() {
+                return;
+            }
+            alive.iter().for_each(wasmtime::Engine::increment_epoch);
+        }
+    };
+    std::thread::Builder::new()
+        .name("plugin-ticker".to_owned())
+        .spawn(tick)
+        .map_err(EngineError::Ticker)?;
+    Ok(())
+}
+
+impl Linkers {
+    fn new(steps: &wasmtime::Engine, calls: &wasmtime::Engine) -> wasmtime::Result<Self> {
+        let mut linkers = Self {
+            step: Linker::new(steps),
+            scheduler: Linker::new(calls),
+            source: Linker::new(calls),
+            reporter: Linker::new(calls),
+        };
+        step::StepPlugin::add_to_linker::<_, HasSelf<StepState>>(&mut linkers.step, |state| state)?;
+        scheduler::SchedulerPlugin::add_to_linker::<_, HasSelf<CallState>>(
+            &mut linkers.scheduler,
+            |state| state,
+        )?;
+        source::ChangeSourcePlugin::add_to_linker::<_, HasSelf<CallState>>(&mut linkers.source, |state| {
+            state
+        })?;
+        reporter::ReporterPlugin::add_to_linker::<_, HasSelf<CallState>>(&mut linkers.reporter, |state| {
+            state
+        })?;
+        Ok(linkers)
+    }
+}

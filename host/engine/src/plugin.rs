@@ -1,0 +1,281 @@
+//! One loaded plugin: its manifest, its compiled code linked with its world, and counts of what it did.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use capstan_model::Digest;
+use capstan_model::plugin::{self, Kind, Manifest, Refusal};
+use serde_json::Value;
+
+use crate::bindings::{reporter, scheduler, source, step};
+use crate::call::{CallError, CallState, call_guest};
+use crate::engine::{Inner, Runtime};
+use crate::inspect::{LoadError, inspect};
+use crate::limits::{Resolved, resolve};
+use crate::step::{StepState, canonical};
+
+/// A plugin that is ready to be called. Cloning it is cheap; clones share the counts.
+#[derive(Clone)]
+pub struct Plugin(Arc<Loaded>);
+
+struct Loaded {
+    facts: Arc<Facts>,
+    code: Code,
+    engine: Arc<Inner>,
+}
+
+/// What does not depend on the code.
+pub(crate) struct Facts {
+    pub manifest: Manifest,
+    pub digest: Digest,
+    pub imports: Vec<String>,
+    pub limits: Resolved,
+    pub counters: Counters,
+}
+
+/// The component, linked with what its kind may import.
+pub(crate) enum Code {
+    Step(step::StepPluginPre<StepState>),
+    Scheduler(scheduler::SchedulerPluginPre<CallState>),
+    Source(source::ChangeSourcePluginPre<CallState>),
+    Reporter(reporter::ReporterPluginPre<CallState>),
+}
+
+/// How often a plugin was called and what came of it, since it was loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Instances that were made.
+    pub calls: u64,
+    /// Instances that had to be ended.
+    pub traps: u64,
+    /// Requests that were denied.
+    pub refusals: u64,
+}
+
+/// One value that a plugin was refused, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusalCount {
+    /// Which right, value and side.
+    pub refusal: Refusal,
+    /// How often.
+    pub count: u64,
+}
+
+impl Plugin {
+    pub(crate) fn load(engine: &Arc<Inner>, bytes: &[u8]) -> Result<Self, LoadError> {
+        let outside = inspect(bytes)?;
+        let (name, kind) = (outside.manifest.plugin.name.clone(), outside.manifest.plugin.kind);
+        let slice = if kind == Kind::Step {
+            engine.options.step_ms
+        } else {
+            engine.options.call_ms
+        };
+        let limits = resolve(&outside.manifest.limits, &engine.options, slice).map_err(|greedy| {
+            LoadError::Greedy {
+                name: name.clone(),
+                limit: greedy.limit,
+                asked: greedy.asked,
+                allowed: greedy.allowed,
+            }
+        })?;
+        let digest = Digest::of(bytes);
+        let code = link(engine, kind, digest, bytes).map_err(|error| match outside.newer {
+            Some(needs) => LoadError::Version {
+                name: name.clone(),
+                needs,
+                newer: true,
+            },
+            None => LoadError::Invalid {
+                name: name.clone(),
+                reason: format!("{error:#}"),
+            },
+        })?;
+        let (manifest, imports) = (outside.manifest, outside.imports);
+        let facts = Facts {
+            manifest,
+            digest,
+            imports,
+            limits,
+            counters: Counters::default(),
+        };
+        Ok(Self(Arc::new(Loaded {
+            facts: Arc::new(facts),
+            code,
+            engine: Arc::clone(engine),
+        })))
+    }
+
+    /// What it says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.0.facts.manifest
+    }
+
+    /// Its name in configurations.
+    pub fn name(&self) -> &str {
+        self.0.facts.name()
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.manifest().plugin.kind
+    }
+
+    /// The digest of its file: its identity.
+    pub fn digest(&self) -> Digest {
+        self.0.facts.digest
+    }
+
+    /// The interfaces that its code imports: what it can do at most.
+    pub fn imports(&self) -> &[String] {
+        &self.0.facts.imports
+    }
+
+    /// The world that it implements, with the package's version, as row 0 of a journal names it.
+    pub fn world(&self) -> String {
+        format!(
+            "{}/{}@{}",
+            plugin::PACKAGE,
+            self.kind().world(),
+            plugin::PACKAGE_VERSION
+        )
+    }
+
+    /// How often it was called.
+    pub fn stats(&self) -> Stats {
+        self.0.facts.counters.stats()
+    }
+
+    /// What it was refused, of different values the first hundred.
+    pub fn refusals(&self) -> Vec<RefusalCount> {
+        self.0.facts.counters.refusals()
+    }
+
+    /// Checks parameters, of any kind of plugin. The plugin can reach nothing but its diagnostics meanwhile.
+    pub async fn check(&self, config: &Value) -> Result<(), CallError> {
+        let config = canonical::text(config);
+        let state = || CallState::new(self.facts(), None);
+        match &self.0.code {
+            Code::Step(pre) => call_guest!(self, pre, StepState::for_check(self.facts()), |guest, store| {
+                guest.capstan_plugin_step().call_check(&mut store, &config)
+            }),
+            Code::Scheduler(pre) => call_guest!(self, pre, state(), |guest, store| guest
+                .capstan_plugin_scheduler()
+                .call_check(&mut store, &config)),
+            Code::Source(pre) => call_guest!(self, pre, state(), |guest, store| guest
+                .capstan_plugin_change_source()
+                .call_check(&mut store, &config)),
+            Code::Reporter(pre) => call_guest!(self, pre, state(), |guest, store| guest
+                .capstan_plugin_reporter()
+                .call_check(&mut store, &config)),
+        }
+    }
+
+    pub(crate) fn facts(&self) -> &Arc<Facts> {
+        &self.0.facts
+    }
+
+    pub(crate) fn code(&self) -> &Code {
+        &self.0.code
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        self.0.engine.runtime(self.kind())
+    }
+
+    pub(crate) fn wrong_kind(&self, expected: Kind) -> CallError {
+        CallError::WrongKind {
+            expected,
+            found: self.kind(),
+            name: self.name().to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} ({})", self.kind(), self.name(), self.digest().short())
+    }
+}
+
+fn link(engine: &Inner, kind: Kind, digest: Digest, bytes: &[u8]) -> wasmtime::Result<Code> {
+    let component = engine
+        .cache
+        .compile(&engine.runtime(kind).engine, digest, bytes)?;
+    let linkers = &engine.linkers;
+    Ok(match kind {
+        Kind::Step => Code::Step(step::StepPluginPre::new(
+            linkers.step.instantiate_pre(&component)?,
+        )?),
+        Kind::Scheduler => Code::Scheduler(scheduler::SchedulerPluginPre::new(
+            linkers.scheduler.instantiate_pre(&component)?,
+        )?),
+        Kind::ChangeSource => Code::Source(source::ChangeSourcePluginPre::new(
+            linkers.source.instantiate_pre(&component)?,
+        )?),
+        Kind::Reporter => Code::Reporter(reporter::ReporterPluginPre::new(
+            linkers.reporter.instantiate_pre(&component)?,
+        )?),
+    })
+}
+
+impl Facts {
+    pub(crate) fn name(&self) -> &str {
+        &self.manifest.plugin.name
+    }
+}
+
+/// Counts, shared by all calls of one plugin.
+#[derive(Default)]
+pub(crate) struct Counters {
+    calls: AtomicU64,
+    traps: AtomicU64,
+    refusals: AtomicU64,
+    refused: Mutex<BTreeMap<String, RefusalCount>>,
+}
+
+impl Counters {
+    const MAX_VALUES: usize = 100;
+
+    pub(crate) fn called(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn trapped(&self) {
+        self.traps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self, refusal: &Refusal) {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+        let value: String = refusal.value.chars().take(1000).collect();
+        let key = format!("{} {:?} {value}", refusal.right.as_str(), refusal.side);
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = refused.get_mut(&key) {
+            known.count += 1;
+        } else if refused.len() < Self::MAX_VALUES {
+            let refusal = Refusal {
+                value: value.clone(),
+                ..refusal.clone()
+            };
+            refused.insert(key, RefusalCount { refusal, count: 1 });
+        }
+    }
+
+    fn stats(&self) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            calls: read(&self.calls),
+            traps: read(&self.traps),
+            refusals: read(&self.refusals),
+        }
+    }
+
+    fn refusals(&self) -> Vec<RefusalCount> {
+        self.refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
+    }
+}

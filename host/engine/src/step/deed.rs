@@ -1,0 +1,271 @@
+//! What a step asks of the world, as its `Start` rows keep it, and how it is carried out. Works without an instance, so
+//! that a waiting step need not keep one.
+
+use capstan_model::journal::Class;
+use capstan_model::{CommandId, CommandSpec, Completion, Exit, Timestamp};
+use futures::future::select_all;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::StopSignal;
+use super::port::{Abandoned, CommandFault, StepPort};
+
+/// An effect on the world: everything that is needed to carry it out again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Deed {
+    Start {
+        command: CommandId,
+        spec: Box<CommandSpec>,
+    },
+    Run {
+        command: CommandId,
+        spec: Box<CommandSpec>,
+    },
+    Wait {
+        command: CommandId,
+    },
+    WaitAny {
+        commands: Vec<CommandId>,
+    },
+    Kill {
+        command: CommandId,
+        reason: String,
+    },
+    Sleep {
+        duration_ms: u64,
+        deadline: Timestamp,
+    },
+}
+
+/// The request of a `Start` row: what the guest said, for people, and what it means.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub asked: Value,
+    #[serde(rename = "do")]
+    pub deed: Deed,
+}
+
+/// The answer of an `End` or a `Local` row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Answer {
+    /// Nothing to say.
+    Done,
+    Completed(Completed),
+    Cancelled(String),
+    WorkerLost(String),
+    Invalid(String),
+    Denied(String),
+    /// The place of the first command that ended.
+    Place(u32),
+    /// Whether a wait lasted to its end.
+    Slept(bool),
+    Now(Timestamp),
+}
+
+/// A completion whose captured output is text where it can be: a journal is read by people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Completed {
+    pub exit: Exit,
+    pub duration_ms: u64,
+    pub stdout_bytes: u64,
+    pub stderr_bytes: u64,
+    pub stdout: Captured,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Captured {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl Deed {
+    pub(crate) fn call(&self) -> &'static str {
+        match self {
+            Self::Start { .. } => "commands.start",
+            Self::Run { .. } => "commands.run",
+            Self::Wait { .. } => "command.wait",
+            Self::WaitAny { .. } => "commands.wait-any",
+            Self::Kill { .. } => "command.kill",
+            Self::Sleep { .. } => "timers.sleep-ms",
+        }
+    }
+
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Start { .. } | Self::Run { .. } | Self::Kill { .. } => Class::RunOnce,
+            Self::Wait { .. } | Self::WaitAny { .. } => Class::ReadRemote,
+            Self::Sleep { .. } => Class::Timer,
+        }
+    }
+
+    /// Whether the answer may take long.
+    pub(crate) fn waits(&self) -> bool {
+        matches!(
+            self,
+            Self::Run { .. } | Self::Wait { .. } | Self::WaitAny { .. } | Self::Sleep { .. }
+        )
+    }
+
+    /// The command that it starts.
+    pub(crate) fn starts(&self) -> Option<(CommandId, &CommandSpec)> {
+        match self {
+            Self::Start { command, spec } | Self::Run { command, spec } => Some((*command, spec)),
+            _ => None,
+        }
+    }
+}
+
+/// Carries out a deed whose `Start` at `seq` is durable. `running` are the commands of the step that have not ended, which a
+/// stopped build ends.
+pub(crate) async fn carry_out(
+    deed: &Deed,
+    seq: u32,
+    running: &[CommandId],
+    port: &dyn StepPort,
+    stop: &mut StopSignal,
+) -> Result<Answer, Abandoned> {
+    if deed.waits() || deed.starts().is_some() {
+        tokio::select! {
+            biased;
+            answer = perform(deed, seq, port, stop.clone()) => answer,
+            reason = stopped(stop) => {
+                for &command in running {
+                    port.kill_command(command, reason.clone()).await?;
+                }
+                Ok(deed.cancelled(reason))
+            }
+        }
+    } else {
+        perform(deed, seq, port, stop.clone()).await
+    }
+}
+
+async fn perform(deed: &Deed, seq: u32, port: &dyn StepPort, stop: StopSignal) -> Result<Answer, Abandoned> {
+    match deed {
+        Deed::Start { command, spec } => {
+            // Not dispatched for a build that is stopped already: the caller ends it.
+            unless_stopped(&stop).await;
+            Ok(
+                started(port.start_command(seq, *command, CommandSpec::clone(spec)).await)?
+                    .unwrap_or(Answer::Done),
+            )
+        }
+        Deed::Run { command, spec } => {
+            unless_stopped(&stop).await;
+            match started(port.start_command(seq, *command, CommandSpec::clone(spec)).await)? {
+                Some(lost) => Ok(lost),
+                None => completion(port.wait_command(*command).await),
+            }
+        }
+        Deed::Wait { command } => completion(port.wait_command(*command).await),
+        Deed::WaitAny { commands } => first(commands, port).await,
+        Deed::Kill { command, reason } => {
+            port.kill_command(*command, reason.clone()).await?;
+            Ok(Answer::Done)
+        }
+        Deed::Sleep { deadline, .. } => {
+            port.sleep_until(*deadline).await;
+            Ok(Answer::Slept(true))
+        }
+    }
+}
+
+impl Deed {
+    fn cancelled(&self, reason: String) -> Answer {
+        match self {
+            // The guest then waits for that command and learns that it is cancelled.
+            Self::WaitAny { .. } => Answer::Place(0),
+            Self::Sleep { .. } => Answer::Slept(false),
+            Self::Start { .. } | Self::Run { .. } | Self::Wait { .. } | Self::Kill { .. } => {
+                Answer::Cancelled(reason)
+            }
+        }
+    }
+}
+
+fn started(dispatched: Result<(), CommandFault>) -> Result<Option<Answer>, Abandoned> {
+    match dispatched {
+        Ok(()) => Ok(None),
+        Err(CommandFault::Lost(reason)) => Ok(Some(Answer::WorkerLost(reason))),
+        Err(CommandFault::Abandoned(abandoned)) => Err(abandoned),
+    }
+}
+
+fn completion(ended: Result<Completion, CommandFault>) -> Result<Answer, Abandoned> {
+    match ended {
+        Ok(Completion {
+            exit: Exit::Lost(reason),
+            ..
+        })
+        | Err(CommandFault::Lost(reason)) => Ok(Answer::WorkerLost(reason)),
+        Ok(completion) => Ok(Answer::Completed(completion.into())),
+        Err(CommandFault::Abandoned(abandoned)) => Err(abandoned),
+    }
+}
+
+/// The place of the first command that has ended; of several, the first in the list. A lost one has ended.
+async fn first(commands: &[CommandId], port: &dyn StepPort) -> Result<Answer, Abandoned> {
+    if commands.is_empty() {
+        return Ok(Answer::Place(0));
+    }
+    let waits = commands.iter().map(|&command| port.wait_command(command));
+    let (ended, place, _others) = select_all(waits).await;
+    match ended {
+        Err(CommandFault::Abandoned(abandoned)) => Err(abandoned),
+        Ok(_) | Err(CommandFault::Lost(_)) => Ok(Answer::Place(u32::try_from(place).unwrap_or(u32::MAX))),
+    }
+}
+
+/// Waits for the stop of the build. A signal whose sender is gone never comes.
+async fn stopped(stop: &mut StopSignal) -> String {
+    let reason = stop
+        .wait_for(Option::is_some)
+        .await
+        .ok()
+        .and_then(|reason| reason.clone());
+    match reason {
+        Some(reason) => reason,
+        None => std::future::pending().await,
+    }
+}
+
+async fn unless_stopped(stop: &StopSignal) {
+    if stop.borrow().is_some() {
+        std::future::pending().await
+    }
+}
+
+impl From<Completion> for Completed {
+    fn from(completion: Completion) -> Self {
+        let Completion {
+            exit,
+            duration_ms,
+            stdout_bytes,
+            stderr_bytes,
+            stdout,
+        } = completion;
+        let stdout = match String::from_utf8(stdout) {
+            Ok(text) => Captured::Text(text),
+            Err(error) => Captured::Bytes(error.into_bytes()),
+        };
+        Self {
+            exit,
+            duration_ms,
+            stdout_bytes,
+            stderr_bytes,
+            stdout,
+        }
+    }
+}
+
+impl Captured {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Text(text) => text.into_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What a running step needs of its master: a journal that is durable, commands, a clock, logs.
+
+use capstan_model::journal::{Effect, Entry};
+use capstan_model::{CommandId, CommandSpec, Completion, Timestamp};
+use futures::future::BoxFuture;
+
+/// The master cannot go on with a step: its store failed, or another master has taken over. Nothing more is recorded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Abandoned(pub String);
+
+/// Why a command has no completion.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandFault {
+    /// The worker is gone, and with it what the command did. Recorded as the answer.
+    #[error("{0}")]
+    Lost(String),
+    /// Not recorded: the step is run again.
+    #[error(transparent)]
+    Abandoned(#[from] Abandoned),
+}
+
+/// The master's side of one step. Every method may be called again with the same arguments after a restart.
+pub trait StepPort: Send + Sync {
+    /// Appends rows to the journal and applies what they change, in one transaction. Durable when it answers `Ok`.
+    /// The first row's `seq` is the number of rows that the journal has; anything else means that another master
+    /// writes it.
+    fn append(&self, rows: Vec<Entry>, effects: Vec<Effect>) -> BoxFuture<'_, Result<(), Abandoned>>;
+
+    /// As `append`, where the last row is the `Start` of a command: its row commits with it.
+    fn append_start(
+        &self,
+        rows: Vec<Entry>,
+        effects: Vec<Effect>,
+        id: CommandId,
+        spec: CommandSpec,
+    ) -> BoxFuture<'_, Result<(), Abandoned>>;
+
+    /// Hands a command to the worker, which starts it unless it has it. `seq` is the `Start`, durable already.
+    fn start_command(
+        &self,
+        seq: u32,
+        id: CommandId,
+        spec: CommandSpec,
+    ) -> BoxFuture<'_, Result<(), CommandFault>>;
+
+    /// Waits until a command has ended and every byte of its output is stored. May be dropped and called again.
+    fn wait_command(&self, id: CommandId) -> BoxFuture<'_, Result<Completion, CommandFault>>;
+
+    /// Asks for the end of a command's process tree; does not wait for it. A command that has ended or was never
+    /// dispatched stays as it is, and is not started any more.
+    fn kill_command(&self, id: CommandId, reason: String) -> BoxFuture<'_, Result<(), Abandoned>>;
+
+    /// Waits for an instant.
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()>;
+
+    /// The master's clock.
+    fn now(&self) -> Timestamp;
+
+    /// Writes text of the step at this offset, in bytes, of its log of that name. What lies below the stored length
+    /// is there already and is ignored; the step never leaves a gap.
+    fn write_log(&self, name: String, offset: u64, text: String) -> BoxFuture<'_, Result<(), Abandoned>>;
+}

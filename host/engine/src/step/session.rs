@@ -1,0 +1,359 @@
+//! What is known of a step at the point where its guest is. Everything but the journal is derived from the calls that the
+//! guest has made so far, never from the rows ahead of it nor from the live build: a replay sees what the first run saw.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use capstan_model::journal::{Created, Effect};
+use capstan_model::{CommandId, Properties, StepId};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::deed::{Answer, Deed, carry_out};
+use super::journal::{Journal, Mismatch, Next};
+use super::port::{Abandoned, StepPort};
+use super::spec::{Surroundings, is_log_name};
+use super::{StepEnd, StepError, StepRun, StopSignal};
+use crate::call::Trap;
+use crate::limits::{MAX_PAYLOAD, MAX_TEXT};
+
+/// Rows that are kept back at most: a guest that only computes and notes things does not commit each.
+const MAX_UNSAVED: usize = 128;
+
+pub(crate) struct Session {
+    pub created: Created,
+    pub surroundings: Surroundings,
+    journal: Journal,
+    port: Arc<dyn StepPort>,
+    stop: StopSignal,
+    installation: Uuid,
+    step: StepId,
+    seen: Seen,
+    texts: Vec<Text>,
+    text_bytes: usize,
+    /// How much of each log was handed to the port: a replay need not hand it over again.
+    written: BTreeMap<String, u64>,
+}
+
+/// Derived from the calls so far.
+#[derive(Default)]
+struct Seen {
+    properties: Properties,
+    summary: Option<String>,
+    logs: BTreeSet<String>,
+    text_logs: BTreeMap<String, (String, u64)>,
+    text_total: u64,
+    running: BTreeSet<CommandId>,
+}
+
+struct Text {
+    log: String,
+    offset: u64,
+    text: String,
+}
+
+/// Why the guest cannot go on.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    Abandoned(Abandoned),
+    Mismatch(Mismatch),
+    Trap(Trap),
+}
+
+impl From<Abandoned> for Halt {
+    fn from(abandoned: Abandoned) -> Self {
+        Self::Abandoned(abandoned)
+    }
+}
+
+impl From<Mismatch> for Halt {
+    fn from(mismatch: Mismatch) -> Self {
+        Self::Mismatch(mismatch)
+    }
+}
+
+impl From<Trap> for Halt {
+    fn from(trap: Trap) -> Self {
+        Self::Trap(trap)
+    }
+}
+
+impl Session {
+    pub(crate) fn open(
+        run: &mut StepRun,
+        port: Arc<dyn StepPort>,
+        stop: StopSignal,
+    ) -> Result<Self, StepError> {
+        let stored = std::mem::take(&mut run.journal);
+        let max_rows = run.plugin.facts().limits.journal_rows;
+        let (journal, created) = Journal::open(stored, run.created.clone(), port.now(), max_rows)?;
+        let surroundings = Surroundings {
+            builder_dir: run.builder_dir.clone(),
+            env: run.env.clone(),
+            orphan_timeout_ms: run.orphan_timeout_ms,
+        };
+        let mut session = Self {
+            created,
+            surroundings,
+            journal,
+            port,
+            stop,
+            installation: run.installation,
+            step: run.step,
+            seen: Seen::default(),
+            texts: Vec::new(),
+            text_bytes: 0,
+            written: BTreeMap::new(),
+        };
+        session.rewind();
+        Ok(session)
+    }
+
+    /// Back to the beginning, for another run of the guest.
+    pub(crate) fn rewind(&mut self) {
+        self.journal.rewind();
+        self.seen = Seen {
+            properties: self.created.properties.clone(),
+            ..Seen::default()
+        };
+    }
+
+    /// The end, for a step whose last row is there.
+    pub(crate) fn finished(&self) -> Result<Option<StepEnd>, StepError> {
+        let Some(response) = self.journal.finished() else {
+            return Ok(None);
+        };
+        serde_json::from_value(response.clone())
+            .map(Some)
+            .map_err(|error| StepError::BadJournal(format!("in the last row: {error}")))
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.journal.is_live()
+    }
+
+    pub(crate) fn properties(&self) -> &Properties {
+        &self.seen.properties
+    }
+
+    pub(crate) fn summary(&self) -> Option<&String> {
+        self.seen.summary.as_ref()
+    }
+
+    pub(crate) fn now(&self) -> capstan_model::Timestamp {
+        self.port.now()
+    }
+
+    /// Why the build was stopped, if it was.
+    pub(crate) fn stopped(&self) -> Option<String> {
+        self.stop.borrow().clone()
+    }
+
+    /// The id of the command that the next row starts.
+    pub(crate) fn next_command(&self) -> CommandId {
+        CommandId::derive(self.installation, self.step, self.journal.next_seq())
+    }
+
+    /// Looks up the guest's next call, and takes over what it led to if it is recorded.
+    pub(crate) fn next(&mut self, call: &str, asked: &Value) -> Result<Next, Halt> {
+        let next = self.journal.next(call, asked)?;
+        match &next {
+            Next::Recorded(Some(deed), answer) => {
+                self.note_start(deed);
+                self.note_end(deed, answer);
+            }
+            Next::Open(_, deed) => self.note_start(deed),
+            Next::Recorded(None, _) | Next::Live => {}
+        }
+        Ok(next)
+    }
+
+    /// A call that is answered here: from the journal, or by `answer`, which is then recorded. The row is durable
+    /// before the next effect.
+    pub(crate) async fn local(
+        &mut self,
+        call: &str,
+        asked: &Value,
+        answer: impl FnOnce(&Self) -> Answer,
+    ) -> Result<(Answer, bool), Halt> {
+        match self.next(call, asked)? {
+            Next::Recorded(None, answer) => Ok((answer, false)),
+            Next::Recorded(Some(deed), _) | Next::Open(_, deed) => Err(Trap::Other(format!(
+                "its journal has {} as a call that left the process",
+                deed.call()
+            ))
+            .into()),
+            Next::Live => {
+                let answer = answer(self);
+                self.record_local(call, asked, &answer).await?;
+                Ok((answer, true))
+            }
+        }
+    }
+
+    /// Adds a local row.
+    pub(crate) async fn record_local(
+        &mut self,
+        call: &str,
+        asked: &Value,
+        answer: &Answer,
+    ) -> Result<(), Halt> {
+        // Before, not after: what the row changes is added to it by the caller and must commit with it.
+        if self.journal.unsaved_rows() >= MAX_UNSAVED {
+            self.save().await?;
+        }
+        Ok(self.journal.local(call, asked, answer, self.port.now())?)
+    }
+
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.journal.effect(effect);
+    }
+
+    pub(crate) fn set_property(&mut self, property: capstan_model::Property) {
+        self.seen.properties.insert(property);
+    }
+
+    pub(crate) fn set_summary(&mut self, text: String) {
+        self.seen.summary = Some(text);
+    }
+
+    /// Makes the `Start` of a deed durable, with everything before it.
+    pub(crate) async fn start(&mut self, deed: &Deed, asked: &Value) -> Result<u32, Halt> {
+        let seq = self.journal.start(deed, asked, self.port.now())?;
+        let (rows, effects) = self.journal.unsaved();
+        match deed.starts() {
+            Some((id, spec)) => self.port.append_start(rows, effects, id, spec.clone()).await?,
+            None => self.port.append(rows, effects).await?,
+        }
+        self.journal.saved();
+        self.write_texts().await?;
+        self.note_start(deed);
+        Ok(seq)
+    }
+
+    /// Carries out a deed whose `Start` is durable, and makes the answer durable.
+    pub(crate) async fn carry_out(&mut self, seq: u32, deed: &Deed) -> Result<Answer, Halt> {
+        let running: Vec<_> = self.seen.running.iter().copied().collect();
+        let answer = carry_out(deed, seq, &running, &*self.port, &mut self.stop).await?;
+        self.journal.end(seq, deed, &answer, self.port.now())?;
+        self.save().await?;
+        self.note_end(deed, &answer);
+        Ok(answer)
+    }
+
+    /// Makes everything durable that is not, then writes the texts that belong to it.
+    pub(crate) async fn save(&mut self) -> Result<(), Abandoned> {
+        if self.journal.unsaved_rows() > 0 {
+            let (rows, effects) = self.journal.unsaved();
+            self.port.append(rows, effects).await?;
+            self.journal.saved();
+        }
+        self.write_texts().await
+    }
+
+    /// Text comes after its row: without the row, a second run might write something else at the same place.
+    async fn write_texts(&mut self) -> Result<(), Abandoned> {
+        self.text_bytes = 0;
+        for Text { log, offset, text } in std::mem::take(&mut self.texts) {
+            let end = offset + text.len() as u64;
+            if self.written.get(&log).is_some_and(|&written| written >= end) {
+                continue;
+            }
+            self.port.write_log(log.clone(), offset, text).await?;
+            self.written.insert(log, end);
+        }
+        Ok(())
+    }
+
+    /// Appends text to a log of the step's own.
+    pub(crate) async fn text(&mut self, name: &str, text: String) -> Result<(), Halt> {
+        self.seen.text_total += text.len() as u64;
+        if self.seen.text_total > MAX_TEXT {
+            return Err(Trap::TooMuch(format!("more than {} MiB of text in logs", MAX_TEXT >> 20)).into());
+        }
+        if self.text_bytes + text.len() > MAX_PAYLOAD {
+            self.save().await?;
+        }
+        if !self.seen.text_logs.contains_key(name) {
+            let log = self.claim_log(name);
+            self.seen.text_logs.insert(name.to_owned(), (log, 0));
+        }
+        let Some((log, offset)) = self.seen.text_logs.get_mut(name) else {
+            return Ok(());
+        };
+        self.text_bytes += text.len();
+        let place = *offset;
+        *offset += text.len() as u64;
+        self.texts.push(Text {
+            log: log.clone(),
+            offset: place,
+            text,
+        });
+        Ok(())
+    }
+
+    /// A log of this name, or of this name with a number if the step has one: each log has one writer.
+    pub(crate) fn claim_log(&mut self, wanted: &str) -> String {
+        let log = self.free_log(wanted);
+        self.seen.logs.insert(log.clone());
+        log
+    }
+
+    /// The name that `claim_log` would give.
+    pub(crate) fn free_log(&self, wanted: &str) -> String {
+        let plain = if is_log_name(wanted) {
+            wanted.to_owned()
+        } else {
+            "text".to_owned()
+        };
+        if !self.seen.logs.contains(&plain) {
+            return plain;
+        }
+        let numbered = (2_u32..).map(|n| format!("{plain}-{n}"));
+        numbered
+            .into_iter()
+            .find(|name| !self.seen.logs.contains(name))
+            .unwrap_or(plain)
+    }
+
+    /// Adds the last row. Commands that were started and not awaited are ended.
+    pub(crate) async fn finish(&mut self, end: &StepEnd) -> Result<(), Halt> {
+        self.journal.at_end()?;
+        // A step whose last row is there is not run again: all that it wrote must be there before.
+        if !self.texts.is_empty() {
+            self.save().await?;
+        }
+        self.leave().await?;
+        self.journal
+            .finish(serde_json::to_value(end).unwrap_or_default(), self.port.now())?;
+        Ok(self.save().await?)
+    }
+
+    /// Ends what the step leaves running, also what a guest that did not repeat itself has not come to.
+    pub(crate) async fn leave(&mut self) -> Result<(), Abandoned> {
+        let ahead = self.journal.commands_ahead();
+        for command in std::mem::take(&mut self.seen.running).into_iter().chain(ahead) {
+            self.port
+                .kill_command(command, "the step has ended".to_owned())
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn note_start(&mut self, deed: &Deed) {
+        if let Some((command, spec)) = deed.starts() {
+            self.seen.running.insert(command);
+            self.seen.logs.insert(spec.log.clone());
+        }
+    }
+
+    fn note_end(&mut self, deed: &Deed, answer: &Answer) {
+        let over = matches!(answer, Answer::Completed(_) | Answer::WorkerLost(_));
+        match deed {
+            Deed::Start { command, .. } | Deed::Run { command, .. } | Deed::Wait { command } if over => {
+                self.seen.running.remove(command);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What a plugin tells its operator through `log`: bounded, and once.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+
+use capstan_engine::{Caller, SchedulerEvent, WaitMode};
+use capstan_model::Timestamp;
+use serde_json::json;
+use tracing::field::{Field, Visit};
+use tracing::span;
+
+use crate::calls::caller;
+use crate::farm::{Death, Farm, Lasting, no_stop, run_of};
+use crate::support::plugin;
+
+/// Collects the messages of plugins.
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Collector {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "plugin"
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Message(String);
+        impl Visit for Message {
+            fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+                if field.name() == "message" {
+                    self.0 = format!("{value:?}");
+                }
+            }
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        self.0.lock().unwrap().push(message.0);
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// The messages of plugins while `work` runs, on one thread.
+fn messages(work: impl Future) -> Vec<String> {
+    let collector = Collector::default();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    tracing::subscriber::with_default(collector.clone(), || runtime.block_on(work));
+    let messages = collector.0.lock().unwrap();
+    messages.clone()
+}
+
+#[test]
+fn a_plugin_that_prints_without_end_fills_no_log() {
+    let (caller, _): (Caller, _) = caller(Default::default());
+    let (scheduler, config) = (plugin("fixture-scheduler"), json!({ "do": "print" }));
+    let messages = messages(scheduler.handle(&caller, &config, &[], Timestamp(0), SchedulerEvent::Started));
+    assert_eq!(messages.len(), 1001);
+    assert!(
+        messages.iter().all(|message| message.len() <= 4100),
+        "long messages are cut"
+    );
+    assert_eq!(messages[1000], "more than 1000 messages in one call");
+}
+
+#[test]
+fn a_step_that_is_run_again_does_not_repeat_its_messages() {
+    let log = |text: &str| json!({ "op": "log", "text": text });
+    let make = json!({ "op": "run", "argv": ["make"] });
+    let script = json!([log("one"), make, log("two"), make, log("three"), { "op": "now" }, log("four")]);
+    for mode in [WaitMode::Warm, WaitMode::Replay] {
+        let farm = Farm::new(Lasting::default(), Death::Never);
+        let run = run_of(&plugin("fixture-step"), script.clone(), Vec::new(), mode);
+        assert_eq!(
+            messages(farm.run(run, no_stop())),
+            ["one", "two", "three", "four"]
+        );
+    }
+}

@@ -1,0 +1,322 @@
+//! A master's side of one step, in memory: a journal that refuses gaps, a worker that runs each command id once, logs by
+//! offset, a clock that stands still. It can die before or after any of its operations, as a killed master does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use capstan_engine::{
+    Abandoned, CommandFault, Plugin, StepEnd, StepError, StepPort, StepRun, StopSignal, WaitMode,
+};
+use capstan_model::journal::{Created, Effect, Entry, HOST_ABI, Kind};
+use capstan_model::plugin::Rights;
+use capstan_model::{
+    CommandId, CommandSpec, Completion, EnvValue, Exit, Program, Properties, SourceStamp, StepId, TimeOut,
+    Timestamp,
+};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+use crate::support::engine;
+
+/// What is left of a master when it dies: its database, its workers, its logs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lasting {
+    pub journal: Vec<Entry>,
+    pub effects: Vec<Effect>,
+    /// Commands whose `Start` is committed.
+    pub rows: BTreeMap<CommandId, CommandSpec>,
+    /// Commands that a worker has begun.
+    pub begun: BTreeMap<CommandId, CommandSpec>,
+    pub killed: BTreeMap<CommandId, String>,
+    pub logs: BTreeMap<String, String>,
+    pub now: Timestamp,
+}
+
+/// When a master dies.
+#[derive(Clone, Copy, Debug)]
+pub enum Death {
+    Never,
+    Before(usize),
+    After(usize),
+}
+
+pub struct Farm {
+    pub lasting: Mutex<Lasting>,
+    death: Death,
+    operations: Mutex<usize>,
+    dead: Notify,
+    ended: Notify,
+}
+
+impl Farm {
+    pub fn new(lasting: Lasting, death: Death) -> Arc<Self> {
+        let (dead, ended) = (Notify::new(), Notify::new());
+        Arc::new(Self {
+            lasting: Mutex::new(lasting),
+            death,
+            operations: Mutex::new(0),
+            dead,
+            ended,
+        })
+    }
+
+    pub fn lasting(&self) -> Lasting {
+        self.lasting.lock().unwrap().clone()
+    }
+
+    pub fn operations(&self) -> usize {
+        *self.operations.lock().unwrap()
+    }
+
+    /// One operation of the master: it may die before it or after it.
+    async fn operation<T>(&self, act: impl FnOnce(&mut Lasting) -> T) -> T {
+        let number = {
+            let mut operations = self.operations.lock().unwrap();
+            *operations += 1;
+            *operations
+        };
+        if matches!(self.death, Death::Before(n) if n == number) {
+            self.die().await;
+        }
+        let done = act(&mut self.lasting.lock().unwrap());
+        if matches!(self.death, Death::After(n) if n == number) {
+            self.die().await;
+        }
+        done
+    }
+
+    async fn die(&self) {
+        self.dead.notify_one();
+        std::future::pending().await
+    }
+
+    /// Runs the step until its end; `None` if the master died.
+    pub async fn run(self: &Arc<Self>, run: StepRun, stop: StopSignal) -> Option<Result<StepEnd, StepError>> {
+        tokio::select! {
+            biased;
+            () = self.dead.notified() => None,
+            end = engine().run_step(run, self.clone(), stop) => Some(end),
+        }
+    }
+}
+
+impl Lasting {
+    fn append(&mut self, rows: Vec<Entry>, effects: Vec<Effect>) -> Result<(), Abandoned> {
+        if rows
+            .first()
+            .is_some_and(|row| row.seq as usize != self.journal.len())
+        {
+            return Err(Abandoned("another master writes this journal".to_owned()));
+        }
+        self.journal.extend(rows);
+        self.effects.extend(effects);
+        Ok(())
+    }
+
+    fn write(&mut self, name: String, offset: u64, text: &str) {
+        let log = self.logs.entry(name).or_default();
+        let known = log
+            .len()
+            .checked_sub(offset as usize)
+            .expect("a step leaves no gap in a log");
+        assert!(text.is_char_boundary(known.min(text.len())));
+        let overlap = known.min(text.len());
+        assert_eq!(
+            &log[offset as usize..offset as usize + overlap],
+            &text[..overlap],
+            "a log is written the same twice"
+        );
+        log.push_str(&text[overlap..]);
+    }
+}
+
+impl StepPort for Farm {
+    fn append(&self, rows: Vec<Entry>, effects: Vec<Effect>) -> BoxFuture<'_, Result<(), Abandoned>> {
+        self.operation(|lasting| lasting.append(rows, effects)).boxed()
+    }
+
+    fn append_start(
+        &self,
+        rows: Vec<Entry>,
+        effects: Vec<Effect>,
+        id: CommandId,
+        spec: CommandSpec,
+    ) -> BoxFuture<'_, Result<(), Abandoned>> {
+        self.operation(move |lasting| {
+            assert_eq!(rows.last().unwrap().kind, Kind::Start);
+            lasting.append(rows, effects)?;
+            assert!(
+                lasting.rows.insert(id, spec).is_none(),
+                "a command is started by one row"
+            );
+            Ok(())
+        })
+        .boxed()
+    }
+
+    fn start_command(
+        &self,
+        seq: u32,
+        id: CommandId,
+        spec: CommandSpec,
+    ) -> BoxFuture<'_, Result<(), CommandFault>> {
+        self.operation(move |lasting| {
+            assert_eq!(
+                lasting.rows.get(&id),
+                Some(&spec),
+                "a command leaves only once its row is durable"
+            );
+            assert_eq!(lasting.journal[seq as usize].kind, Kind::Start);
+            if let Some(begun) = lasting.begun.insert(id, spec.clone()) {
+                assert_eq!(begun, spec, "an id always means the same command");
+            }
+            Ok(())
+        })
+        .boxed()
+    }
+
+    fn wait_command(&self, id: CommandId) -> BoxFuture<'_, Result<Completion, CommandFault>> {
+        async move {
+            let spec = self
+                .operation(|lasting| lasting.begun.get(&id).cloned())
+                .await
+                .expect("it was begun");
+            let words = match spec.program {
+                Program::Argv(words) => words,
+                Program::Shell(line) => line.split(' ').map(str::to_owned).collect(),
+            };
+            self.behave(
+                id,
+                words.get(1).map_or("", String::as_str),
+                words.get(2).map_or("", String::as_str),
+            )
+            .await
+        }
+        .boxed()
+    }
+
+    fn kill_command(&self, id: CommandId, reason: String) -> BoxFuture<'_, Result<(), Abandoned>> {
+        async move {
+            self.operation(|lasting| {
+                lasting.killed.entry(id).or_insert(reason);
+            })
+            .await;
+            self.ended.notify_waiters();
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
+        if at.0 > 1_000_000 {
+            return std::future::pending().boxed();
+        }
+        self.operation(move |lasting| lasting.now = lasting.now.max(at))
+            .boxed()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.lasting.lock().unwrap().now
+    }
+
+    fn write_log(&self, name: String, offset: u64, text: String) -> BoxFuture<'_, Result<(), Abandoned>> {
+        self.operation(move |lasting| {
+            lasting.write(name, offset, &text);
+            Ok(())
+        })
+        .boxed()
+    }
+}
+
+impl Farm {
+    /// What a command does, by its first argument.
+    async fn behave(&self, id: CommandId, what: &str, argument: &str) -> Result<Completion, CommandFault> {
+        let exit = match what {
+            "fail" => Exit::Code(2),
+            "crash" => Exit::Signal(11),
+            "missing" => Exit::NotStarted("no such program".to_owned()),
+            "quiet" => Exit::TimedOut(TimeOut::Idle),
+            "lost" => return Err(CommandFault::Lost("w1 is gone".to_owned())),
+            "late" => {
+                for _ in 0..argument.parse().unwrap_or(0_u32) {
+                    tokio::task::yield_now().await;
+                }
+                Exit::Code(0)
+            }
+            "hang" => self.killed(id).await,
+            _ => Exit::Code(0),
+        };
+        let stdout = if what == "latin" {
+            vec![0xe9, b'\n']
+        } else {
+            what.as_bytes().to_vec()
+        };
+        Ok(Completion {
+            exit,
+            duration_ms: 5,
+            stdout_bytes: stdout.len() as u64,
+            stderr_bytes: 0,
+            stdout,
+        })
+    }
+
+    async fn killed(&self, id: CommandId) -> Exit {
+        loop {
+            let ended = self.ended.notified();
+            if let Some(reason) = self.lasting.lock().unwrap().killed.get(&id) {
+                return Exit::Killed(reason.clone());
+            }
+            ended.await;
+        }
+    }
+}
+
+/// A signal that never comes.
+pub fn no_stop() -> StopSignal {
+    watch::channel(None).1
+}
+
+/// Grants of everything that the fixture's manifest asks for, but for the program `ungranted`.
+pub fn grants() -> Rights {
+    let list = |all: &[&str]| all.iter().map(|&s| s.to_owned()).collect();
+    Rights {
+        commands: list(&["make", "sh"]),
+        secrets: list(&["token"]),
+        ..Rights::default()
+    }
+}
+
+/// One run of a step with this script, from a journal.
+pub fn run_of(plugin: &Plugin, script: Value, journal: Vec<Entry>, mode: WaitMode) -> StepRun {
+    let mut properties = Properties::default();
+    properties.set("branch", "main", "scheduler");
+    let created = Created {
+        plugin: plugin.digest(),
+        plugin_name: plugin.name().to_owned(),
+        world: plugin.world(),
+        host_abi: HOST_ABI,
+        config: json!({ "script": script, "outcome": "warnings" }),
+        seed: 42,
+        step_name: "compile".to_owned(),
+        sources: vec![SourceStamp {
+            repository: "https://git.example.org/a".to_owned(),
+            ..SourceStamp::default()
+        }],
+        properties,
+    };
+    StepRun {
+        plugin: plugin.clone(),
+        grants: Arc::new(grants()),
+        created,
+        journal,
+        installation: Uuid::from_u128(7),
+        step: StepId(9),
+        builder_dir: "hello".to_owned(),
+        env: BTreeMap::from([("CI".to_owned(), EnvValue::Set("1".to_owned()))]),
+        orphan_timeout_ms: 60_000,
+        mode,
+    }
+}

@@ -1,0 +1,177 @@
+//! What a plugin's author or an operator reads when a file in the plugin folder is not taken.
+
+use std::fs;
+
+use capstan_engine::{Engine, Options};
+use capstan_model::plugin::Kind;
+use insta::assert_snapshot;
+
+use crate::support::{engine, fixture, options, patch, with_manifest};
+
+fn refusal(bytes: &[u8]) -> String {
+    engine()
+        .load(bytes)
+        .expect_err("the file must be refused")
+        .to_string()
+}
+
+fn manifest(kind: &str, more: &str) -> String {
+    format!(r#"{{"schema":1,"plugin":{{"name":"odd","kind":"{kind}","version":"1"}}{more}}}"#)
+}
+
+#[test]
+fn a_plugin_says_what_it_is_and_what_it_can_reach() {
+    let plugin = engine().load(&fixture("fixture-reporter")).unwrap();
+    assert_eq!(
+        (plugin.name(), plugin.kind()),
+        ("fixture-reporter", Kind::Reporter)
+    );
+    assert_eq!(plugin.world(), "capstan:plugin/reporter-plugin@0.1.0");
+    assert!(
+        plugin
+            .imports()
+            .iter()
+            .any(|import| import == "capstan:plugin/http@0.1.0")
+    );
+    assert!(
+        plugin
+            .imports()
+            .iter()
+            .all(|import| import.starts_with("capstan:plugin/"))
+    );
+}
+
+#[test]
+fn what_is_no_component_is_refused() {
+    assert_snapshot!(refusal(b"#!/bin/sh\nexit 0\n"), @"expected a WebAssembly component, found something else: it does not begin as WebAssembly does; build it with `capstan plugin build`");
+    assert_snapshot!(refusal(b""), @"expected a WebAssembly component, found something else: it does not begin as WebAssembly does; build it with `capstan plugin build`");
+    assert_snapshot!(refusal(b"\0asm\x01\0\0\0"), @"expected a WebAssembly component, found a core module; wrap it with `capstan plugin build`");
+    let whole = fixture("fixture-scheduler");
+    assert!(engine().load(&whole[..whole.len() / 2]).is_err());
+    assert_snapshot!(refusal(&vec![0; (64 << 20) + 1]), @"expected a component of at most 64 MiB, found 67108865 bytes");
+}
+
+#[test]
+fn a_manifest_must_be_there_and_be_right() {
+    let bytes = fixture("fixture-scheduler");
+    let refuse = |text: &str| refusal(&with_manifest(&bytes, Some(text)));
+    assert_snapshot!(refusal(&with_manifest(&bytes, None)), @"expected a manifest in the custom section `capstan:manifest`, found none; embed plugin.toml with `capstan plugin build`");
+    assert_snapshot!(refuse("schema = 1"), @"read the manifest: expected value at line 1 column 1");
+    assert_snapshot!(refuse(r#"{"schema":2,"plugin":{},"new":1}"#), @"expected a manifest with schema 1, found schema 2; upgrade Capstan, or build the plugin with an older SDK");
+    assert_snapshot!(refuse(&manifest("scheduler", r#","rights":{"root":["*"]}"#)), @"read the manifest: unknown field `root`, expected one of `commands`, `http`, `git`, `secrets`, `files` at line 1 column 85");
+    assert_snapshot!(refuse(&manifest("oracle", "")), @"read the manifest: unknown variant `oracle`, expected one of `change-source`, `scheduler`, `step`, `reporter` at line 1 column 50");
+    assert_snapshot!(refuse(&manifest("scheduler", "").replace("odd", "Odd One")), @r##"read the manifest: plugin.name: expected lower-case words joined by hyphens, at most 64 characters, found "Odd One""##);
+    assert_snapshot!(refuse(&manifest("scheduler", r#","parameters":[]"#)), @r##"read the manifest: parameters: expected a JSON Schema with "type": "object""##);
+    assert_snapshot!(refuse(&manifest("scheduler", r#","limits":{"memory_mib":4096}"#)), @"odd asks for memory_mib = 4096, this master allows at most 512; raise the limit in capstan.toml");
+}
+
+#[test]
+fn a_plugin_for_a_newer_master_names_both_versions() {
+    let next = patch(&fixture("fixture-scheduler"), "@0.1.0", "@0.2.0");
+    assert_snapshot!(refusal(&next), @"fixture-scheduler is made for capstan:plugin 0.2.0, this master offers 0.1.0; upgrade Capstan, or build the plugin with an older SDK");
+    let old = patch(&fixture("fixture-scheduler"), "@0.1.0", "@0.0.9");
+    assert_snapshot!(refusal(&old), @"fixture-scheduler is made for capstan:plugin 0.0.9, this master offers 0.1.0; build the plugin with a newer SDK");
+    // Within 0.1.x a plugin fits as long as it uses only what the master has.
+    let later = patch(&fixture("fixture-scheduler"), "@0.1.0", "@0.1.7");
+    engine().load(&later).unwrap();
+    assert_snapshot!(refusal(&patch(&later, "write", "wrote")), @"fixture-scheduler is made for capstan:plugin 0.1.7, this master offers 0.1.0; upgrade Capstan, or build the plugin with an older SDK");
+}
+
+#[test]
+fn a_plugin_has_the_imports_and_exports_of_its_kind() {
+    let scheduler = fixture("fixture-scheduler");
+    let foreign = patch(&scheduler, "capstan:plugin/log@0.1.0", "wasi:random/insecu@0.2.0");
+    assert_snapshot!(refusal(&foreign), @"fixture-scheduler imports `wasi:random/insecu@0.2.0`, which no master offers: a plugin imports capstan:plugin alone; build it without WASI");
+    let as_step = with_manifest(&scheduler, Some(&manifest("step", "")));
+    assert_snapshot!(refusal(&as_step), @"odd is a step by its manifest, which exports `capstan:plugin/step@0.1.0`; found capstan:plugin/scheduler@0.1.0");
+    let as_scheduler = with_manifest(&fixture("fixture-source"), Some(&manifest("scheduler", "")));
+    assert_snapshot!(refusal(&as_scheduler), @"odd is a scheduler and imports `capstan:plugin/git@0.1.0`, which is not in the world `scheduler-plugin`");
+}
+
+#[tokio::test]
+async fn a_compiled_plugin_is_kept_for_the_next_start_and_a_damaged_one_is_not_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("compiled");
+    let load = || {
+        let options = Options {
+            cache_dir: Some(cache.clone()),
+            ..options()
+        };
+        let scheduler = Engine::new(options)
+            .unwrap()
+            .load(&fixture("fixture-scheduler"))
+            .unwrap();
+        async move { scheduler.check(&serde_json::json!({})).await.expect("it runs") }
+    };
+    load().await;
+    let files = |ending: &str| -> Vec<_> {
+        let engines = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
+        let all = engines.flat_map(|engine| fs::read_dir(engine).unwrap().map(|entry| entry.unwrap().path()));
+        all.filter(|path| path.extension().is_some_and(|e| e == ending))
+            .collect()
+    };
+    let compiled = files("cwasm");
+    assert_eq!(compiled.len(), 1);
+    private(&cache);
+    let (code, made) = (
+        fs::read(&compiled[0]).unwrap(),
+        fs::metadata(&compiled[0]).unwrap().modified().unwrap(),
+    );
+
+    load().await;
+    assert_eq!(
+        fs::metadata(&compiled[0]).unwrap().modified().unwrap(),
+        made,
+        "a second start compiles nothing"
+    );
+
+    for damage in [&code[..code.len() / 2], b"junk".as_slice(), &flipped(&code)] {
+        fs::write(&compiled[0], damage).unwrap();
+        load().await;
+        assert!(
+            fs::read(&compiled[0]).unwrap() == code,
+            "a damaged file is replaced"
+        );
+    }
+    assert_eq!(
+        files("cwasm").len() + files("sum").len(),
+        2,
+        "nothing temporary is left"
+    );
+}
+
+fn flipped(code: &[u8]) -> Vec<u8> {
+    let mut code = code.to_vec();
+    let middle = code.len() / 2;
+    code[middle] ^= 1;
+    code
+}
+
+#[cfg(unix)]
+fn private(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[cfg(not(unix))]
+fn private(_: &std::path::Path) {}
+
+/// What lies in the folder is executed: nobody else may be able to write there.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_cache_folder_of_another_user_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    if std::os::unix::fs::chown(folder.path(), Some(4242), None).is_err() {
+        eprintln!("left out: only root can make a folder of another user");
+        return;
+    }
+    let options = Options {
+        cache_dir: Some(folder.path().to_owned()),
+        ..options()
+    };
+    let error = Engine::new(options)
+        .err()
+        .expect("the folder must be refused")
+        .to_string();
+    assert!(error.contains("it belongs to another user"), "{error}");
+}

@@ -1,0 +1,64 @@
+//! The link as a whole: opened once, run until the master ends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use tokio_util::sync::CancellationToken;
+
+use crate::seats::Seats;
+use crate::{Authority, Error, Handle, Options, Port, accept, socket, tls};
+
+/// A long-lived part of the master. See the crate.
+pub struct Link {
+    endpoint: Endpoint,
+    address: SocketAddr,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What every connection needs.
+pub(crate) struct Shared {
+    pub options: Options,
+    pub authority: Authority,
+    pub port: Arc<dyn Port>,
+    pub seats: Arc<Seats>,
+    pub shutdown: CancellationToken,
+}
+
+impl Link {
+    /// Opens the authority and the socket. Nobody is let in before [`Link::run`].
+    pub async fn bind(options: Options, port: Arc<dyn Port>) -> Result<Self, Error> {
+        let now = options.clock.now();
+        let authority = Authority::open_or_create(&options.data.join("authority"), options.installation, now)?;
+        let server = tls::server_config(&authority, &options, now)?;
+        let socket = socket::bind(&options)?;
+        let failed = |source| Error::Socket { address: options.listen, source };
+        let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime));
+        let endpoint = endpoint.map_err(failed)?;
+        let address = endpoint.local_addr().map_err(failed)?;
+        tracing::info!(%address, segmentation_offload = options.segmentation_offload, "workers are awaited");
+        let seats = Arc::new(Seats::default());
+        let shared = Shared { options, authority, port, seats, shutdown: CancellationToken::new() };
+        Ok(Self { endpoint, address, shared: Arc::new(shared) })
+    }
+
+    /// Where workers are awaited, with the port that was found if any would do.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The authority that signs workers' certificates.
+    pub fn authority(&self) -> &Authority {
+        &self.shared.authority
+    }
+
+    /// For talking to workers; works as long as the link runs.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.shared.seats.clone(), self.shared.authority.fingerprint())
+    }
+
+    /// Lets workers in until `shutdown`; then says goodbye to all of them. Their commands go on.
+    pub async fn run(self, shutdown: CancellationToken) {
+        accept::run(&self.endpoint, self.shared, shutdown).await;
+    }
+}

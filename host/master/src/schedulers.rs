@@ -1,0 +1,149 @@
+//! Feeds the schedulers: one task each, which calls the plugin with the next event or timer and commits its decision.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use capstan_engine::{CallError, Decision, Finished, SchedulerEvent};
+use capstan_model::plan::Scheduler;
+use capstan_model::plugin::Kind;
+use capstan_store::{Consumed, NewBuildset, Timer};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::farm::Farm;
+
+/// When nothing rings, look again after so long: a clock may have jumped.
+const IDLE: Duration = Duration::from_secs(30);
+/// Attempts at one event before it is given up; each is reported.
+const ATTEMPTS: u32 = 5;
+
+/// Runs until `shutdown`; a new plan replaces all tasks. A call that is cut off is made again: it changed nothing.
+pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
+    let mut plans = farm.plans();
+    loop {
+        let plan = plans.borrow_and_update().clone();
+        let mut tasks = JoinSet::new();
+        for scheduler in &plan.schedulers {
+            tasks.spawn(serve(farm.clone(), scheduler.clone()));
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            changed = plans.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn serve(farm: Arc<Farm>, scheduler: Scheduler) {
+    let mut bell = farm.store.bell();
+    let mut attempts = 0;
+    loop {
+        bell.borrow_and_update();
+        let pause = match handle_next(&farm, &scheduler, attempts).await {
+            Ok(Next::Handled) => {
+                attempts = 0;
+                continue;
+            }
+            Ok(Next::Again(reason)) => {
+                attempts += 1;
+                tracing::warn!(scheduler = scheduler.name, reason, attempts, "a scheduler's call failed");
+                tokio::time::sleep(Duration::from_secs(1 << attempts.min(6))).await;
+                continue;
+            }
+            Ok(Next::Wait(pause)) => pause,
+            Err(error) => {
+                tracing::error!(scheduler = scheduler.name, %error, "failed to serve a scheduler");
+                Duration::from_secs(5)
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            changed = bell.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+enum Next {
+    Handled,
+    Again(String),
+    Wait(Duration),
+}
+
+async fn handle_next(farm: &Farm, scheduler: &Scheduler, attempts: u32) -> Result<Next, Error> {
+    let now = farm.clock.now();
+    let (consumed, event) = match farm.store.next_event(&scheduler.name).await? {
+        Some((id, event)) => (Consumed::Event(id), to_engine(event)),
+        None => match farm.store.next_timer(&scheduler.name).await? {
+            Some((name, at)) if at <= now => {
+                (Consumed::Timer { name: name.clone(), at }, SchedulerEvent::Timer(name))
+            }
+            Some((_, at)) => return Ok(Next::Wait(Duration::from_millis(at.since(now) + 1).min(IDLE))),
+            None => return Ok(Next::Wait(IDLE)),
+        },
+    };
+    let state = farm.store.scheduler_state(&scheduler.name).await?.unwrap_or_default();
+    let (plugin, caller) = farm.plugin(Kind::Scheduler, &scheduler.plugin)?;
+    let answer = plugin.handle(&caller, &scheduler.plugin.config, &state, now, event).await;
+    let answer = answer.map_err(|e| match e {
+        CallError::Transient(reason) => (true, reason),
+        other => (attempts + 1 < ATTEMPTS, other.to_string()),
+    });
+    let decision = match answer.and_then(|d| checked(scheduler, d).map_err(|reason| (false, reason))) {
+        Ok(decision) => decision,
+        Err((true, reason)) => return Ok(Next::Again(reason)),
+        Err((false, reason)) => {
+            tracing::error!(scheduler = scheduler.name, reason, "an event was given up");
+            farm.store.scheduler_failed(&scheduler.name, consumed, &reason, now).await?;
+            return Ok(Next::Handled);
+        }
+    };
+    let decision = to_store(scheduler, decision);
+    match farm.store.commit_decision(&scheduler.name, consumed, decision, now).await {
+        Ok(_) => Ok(Next::Handled),
+        // The event or timer is gone: somebody else handled it, and nothing was written.
+        Err(capstan_store::Error::Conflict { .. }) => Ok(Next::Handled),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn to_engine(event: capstan_store::SchedulerEvent) -> SchedulerEvent {
+    match event {
+        capstan_store::SchedulerEvent::Started => SchedulerEvent::Started,
+        capstan_store::SchedulerEvent::Change(change) => SchedulerEvent::Change(change),
+        capstan_store::SchedulerEvent::Finished(build) => SchedulerEvent::Finished(Finished {
+            builder: build.builder,
+            number: build.number,
+            outcome: build.outcome,
+            sources: build.sources,
+        }),
+    }
+}
+
+/// A scheduler may ask for its own builders only.
+fn checked(scheduler: &Scheduler, decision: Decision) -> Result<Decision, String> {
+    for name in decision.submit.iter().flat_map(|buildset| buildset.builders.iter().flatten()) {
+        if !scheduler.builders.contains(name) {
+            let own = scheduler.builders.join(", ");
+            return Err(format!("expected one of the scheduler's builders ({own}), found `{name}`"));
+        }
+    }
+    Ok(decision)
+}
+
+fn to_store(scheduler: &Scheduler, decision: Decision) -> capstan_store::Decision {
+    let submit = decision.submit.into_iter().map(|set| NewBuildset {
+        scheduler: Some(scheduler.name.clone()),
+        builders: set.builders.unwrap_or_else(|| scheduler.builders.clone()),
+        sources: set.sources,
+        priority: set.priority,
+        reason: set.reason,
+        properties: set.properties,
+        changes: set.changes,
+    });
+    capstan_store::Decision {
+        state: decision.state,
+        buildsets: submit.collect(),
+        set_timers: decision.set_timers.into_iter().map(|t| Timer { name: t.name, at: t.at }).collect(),
+        clear_timers: decision.clear_timers,
+    }
+}

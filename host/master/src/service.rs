@@ -1,0 +1,188 @@
+//! Starts a master: opens what it keeps, puts the configuration in force, opens the link, runs the tasks until the end.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use capstan_config::{Diagnostic, Operator, Synchronous};
+use capstan_engine::{Engine, Ports};
+use capstan_link::Link;
+use capstan_logs::Logs;
+use capstan_model::Clock;
+use capstan_secrets::Secrets;
+use capstan_store::Store;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::commands::Commands;
+use crate::configuration::{self, Configured};
+use crate::farm::Farm;
+use crate::handle::Handle;
+use crate::stops::Stops;
+use crate::workers::Door;
+use crate::{Error, dispatch, files, git, http, outbox, schedulers, sources};
+
+/// What a master is started with.
+pub struct Options {
+    /// The operator's file.
+    pub operator: Operator,
+    /// The components that are part of the program, by file name.
+    pub built_in: &'static [(&'static str, &'static [u8])],
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A master that is ready to run.
+pub struct Master {
+    farm: Arc<Farm>,
+    link: Link,
+    remarks: Vec<Diagnostic>,
+    _lock: std::fs::File,
+}
+
+impl Master {
+    /// Opens everything. A second master on the same data folder, a bad configuration, or an address in use is an error,
+    /// and nothing has happened then.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let Options { operator, built_in, clock } = options;
+        let data = operator.master.data.clone();
+        let lock = lock(&data)?;
+        let engine = engine(&data)?;
+        let configured = configuration::configure(&operator, &engine, built_in).await?;
+        let now = clock.now();
+        let store = Store::open(&store_options(&operator), now).await?;
+        let installation = store.installation();
+        let epoch = store.begin_epoch(now).await?;
+        let logs = Logs::open(data.join("logs"), capstan_logs::Options::default())?;
+        let secrets = Secrets::new(&operator.secrets.folder, operator.secrets.environment_prefix.as_deref().unwrap_or_default());
+        let ports = Ports {
+            git: Arc::new(git::Mirrors::new(data.join("mirrors"))),
+            http: Arc::new(http::Client::new(secrets.clone()).map_err(|e| Error::failed("make an HTTP client", e))?),
+            files: Arc::new(files::Folder(operator.folder.clone())),
+        };
+        let remarks = configured.remarks.clone();
+        let farm = Arc::new(Farm {
+            folder: operator.folder.clone(),
+            operator,
+            store,
+            logs,
+            engine,
+            secrets,
+            clock,
+            installation,
+            epoch,
+            started: now,
+            built_in,
+            plugins: ArcSwap::from_pointee(crate::plugins::Registry::default()),
+            plan: watch::Sender::new(Arc::new(configured.plan.clone())),
+            reloading: tokio::sync::Mutex::default(),
+            ports,
+            link: OnceLock::new(),
+            link_address: OnceLock::new(),
+            url: OnceLock::new(),
+            commands: Commands::default(),
+            stops: Stops::default(),
+            workers_changed: Notify::new(),
+        });
+        configuration::apply(&farm, configured).await?;
+        let link = open_link(&farm).await?;
+        Ok(Self { farm, link, remarks, _lock: lock })
+    }
+
+    /// What others may ask of it.
+    pub fn handle(&self) -> Handle {
+        Handle(self.farm.clone())
+    }
+
+    /// What is allowed in the configuration but looks wrong, and what it printed.
+    pub fn remarks(&self) -> &[Diagnostic] {
+        &self.remarks
+    }
+
+    /// Where workers are awaited.
+    pub fn link_address(&self) -> SocketAddr {
+        self.link.local_addr()
+    }
+
+    /// Says under which address people reach the pages, where the operator's file leaves that open.
+    pub fn set_url(&self, url: String) {
+        let configured = &self.farm.operator.master.url;
+        let url = if configured.is_empty() { url } else { configured.clone() };
+        // Set once, by the program that serves the pages.
+        let _already = self.farm.url.set(url);
+    }
+
+    /// Works until `shutdown`. Builds that run then go on at their workers, and the next master takes them up.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let Self { farm, link, remarks: _, _lock } = self;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(sources::run(farm.clone(), shutdown.clone()));
+        tasks.spawn(schedulers::run(farm.clone(), shutdown.clone()));
+        tasks.spawn(dispatch::run(farm.clone(), shutdown.clone()));
+        tasks.spawn(outbox::run(farm.clone(), shutdown.clone()));
+        tasks.spawn(link.run(shutdown.clone()));
+        let mut result = Ok(());
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                // A task that panics leaves the rest unsafe to go on: the next start takes everything up.
+                tracing::error!(%error, "a task of the master ended badly");
+                result = Err(Error::failed("run the master", error));
+                shutdown.cancel();
+            }
+        }
+        farm.store.close().await;
+        result
+    }
+}
+
+fn lock(data: &Path) -> Result<std::fs::File, Error> {
+    let path = data.join("master.lock");
+    let failed = |e: std::io::Error| Error::failed(format!("open {}", path.display()), e);
+    std::fs::create_dir_all(data).map_err(failed)?;
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).read(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {
+            file.set_len(0).map_err(failed)?;
+            std::io::Write::write_all(&mut &file, std::process::id().to_string().as_bytes()).map_err(failed)?;
+            Ok(file)
+        }
+        Err(_) => {
+            let owner = std::fs::read_to_string(&path).unwrap_or_default();
+            Err(Error::Conflict(format!(
+                "expected no other master on the data folder {}, found one with process id {}; stop it first",
+                data.display(),
+                owner.trim()
+            )))
+        }
+    }
+}
+
+fn engine(data: &Path) -> Result<Engine, Error> {
+    let options = capstan_engine::Options { cache_dir: Some(data.join("cache")), ..capstan_engine::Options::default() };
+    Engine::new(options).map_err(|e| Error::failed("start the plugin engine", e))
+}
+
+fn store_options(operator: &Operator) -> capstan_store::Options {
+    let synchronous = match operator.database.synchronous {
+        Synchronous::Full => capstan_store::Synchronous::Full,
+        Synchronous::Normal => capstan_store::Synchronous::Normal,
+    };
+    capstan_store::Options { synchronous, ..capstan_store::Options::new(operator.database.backend.url()) }
+}
+
+async fn open_link(farm: &Arc<Farm>) -> Result<Link, Error> {
+    let options = capstan_link::Options {
+        listen: farm.operator.link.listen,
+        data: farm.operator.master.data.clone(),
+        installation: farm.installation,
+        epoch: farm.epoch,
+        ..capstan_link::Options::default()
+    };
+    let door = Arc::new(Door(Arc::downgrade(farm)));
+    let link = Link::bind(options, door).await.map_err(|e| Error::failed("open the door for workers", e))?;
+    // Set once, before any task runs.
+    let _already = (farm.link.set(link.handle()), farm.link_address.set(link.local_addr()));
+    Ok(link)
+}

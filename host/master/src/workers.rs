@@ -1,0 +1,250 @@
+//! The master's side of the worker link: who may come in, what becomes of what they send, and how they stand.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use capstan_link::{Port, Refusal};
+use capstan_model::plan::{self, Location, Plan};
+use capstan_model::{Channel, CommandId, Completion, Digest, Exit, LogId};
+use capstan_store::NewCertificate;
+use capstan_wire::control::{ExitReport, Hello, Resume, ResumeAction};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+use crate::Error;
+use crate::farm::Farm;
+use crate::handle::WorkerStatus;
+use crate::pairing::{Place, Places};
+
+/// What the link calls. It does not keep the farm alive: the farm owns the link.
+pub(crate) struct Door(pub Weak<Farm>);
+
+impl Door {
+    fn farm(&self) -> Result<Arc<Farm>, String> {
+        self.0.upgrade().ok_or_else(|| "the master is ending".to_owned())
+    }
+}
+
+impl Port for Door {
+    fn admit(&self, name: String, certificate: Digest) -> BoxFuture<'_, Result<(), String>> {
+        async move { admit(&*self.farm()?, &name, certificate).await }.boxed()
+    }
+
+    fn redeem(&self, secret: Digest) -> BoxFuture<'_, Result<String, String>> {
+        async move {
+            let farm = self.farm()?;
+            farm.store.check_invite(secret, farm.clock.now()).await.map_err(|e| e.to_string())
+        }
+        .boxed()
+    }
+
+    fn enrolled(&self, secret: Digest, certificate: Digest) -> BoxFuture<'_, Result<(), String>> {
+        async move {
+            let farm = self.farm()?;
+            let certificate = NewCertificate { fingerprint: certificate, serial: None };
+            let used = farm.store.use_invite(secret, certificate, farm.clock.now()).await;
+            used.map(|_| ()).map_err(|e| e.to_string())
+        }
+        .boxed()
+    }
+
+    fn hello(&self, worker: String, hello: Hello) -> BoxFuture<'_, Result<Vec<Resume>, String>> {
+        async move { welcome(&*self.farm()?, &worker, hello).await.map_err(|e| e.to_string()) }.boxed()
+    }
+
+    fn ready(&self, worker: String, held: Vec<CommandId>) {
+        if let Ok(farm) = self.farm()
+            && let Ok(link) = farm.link()
+        {
+            farm.commands.resend(&worker, &held, link);
+            farm.workers_changed.notify_one();
+        }
+    }
+
+    fn append(&self, worker: String, id: CommandId, offset: u64, frames: Bytes) -> BoxFuture<'_, Result<u64, Refusal>> {
+        async move { append(&*self.farm().map_err(Refusal::Failed)?, &worker, id, offset, frames).await }.boxed()
+    }
+
+    fn exited(&self, worker: String, id: CommandId, report: ExitReport) -> BoxFuture<'_, Result<(), String>> {
+        async move { exited(&*self.farm()?, &worker, id, report).await.map_err(|e| e.to_string()) }.boxed()
+    }
+
+    fn disconnected(&self, worker: String, reason: String) -> BoxFuture<'_, ()> {
+        async move {
+            let Ok(farm) = self.farm() else { return };
+            tracing::info!(worker, reason, "a worker is gone");
+            if let Err(error) = farm.store.worker_disconnected(&worker, farm.clock.now()).await {
+                tracing::error!(worker, %error, "failed to note that a worker is gone");
+            }
+            farm.workers_changed.notify_one();
+        }
+        .boxed()
+    }
+}
+
+/// A certificate of ours is not enough: it must be the worker's present one, and not revoked.
+async fn admit(farm: &Farm, name: &str, certificate: Digest) -> Result<(), String> {
+    let known = farm.store.certificate(certificate).await.map_err(|e| e.to_string())?;
+    match known.filter(|known| known.worker == name) {
+        None => return Err(format!("worker `{name}` has no such certificate here; a new invitation lets it join")),
+        Some(known) if known.revoked.is_some() => {
+            return Err(format!("worker `{name}` was revoked; a new invitation lets it join again"));
+        }
+        Some(_) => {}
+    }
+    if !farm.plan().workers.iter().any(|worker| worker.name == name) {
+        return Err(format!("the configuration has no worker `{name}`; define it with worker(\"{name}\") and reload"));
+    }
+    Ok(())
+}
+
+/// Notes what a worker says of itself, and tells it where each log that it holds goes on.
+async fn welcome(farm: &Farm, worker: &str, hello: Hello) -> Result<Vec<Resume>, Error> {
+    let mut resumes = Vec::new();
+    for held in &hello.commands {
+        let action = match farm.store.command(held.id).await? {
+            Some(command) if command.worker == worker && command.completion.is_none() => {
+                ResumeAction::From(log_length(farm, held.id, command.log).await?)
+            }
+            _ => ResumeAction::Forget,
+        };
+        resumes.push(Resume { id: held.id, action });
+    }
+    let info = serde_json::json!({ "slots": hello.slots, "labels": hello.labels, "facts": hello.facts, "version": hello.version });
+    farm.store.worker_connected(worker, info, farm.clock.now()).await?;
+    Ok(resumes)
+}
+
+async fn log_length(farm: &Farm, id: CommandId, log: LogId) -> Result<u64, Error> {
+    let writer = farm.commands.writer(id, async || farm.logs.writer(log).await).await?;
+    let length = writer.lock().await.length();
+    Ok(length)
+}
+
+/// The most of a command's standard output that comes back with its end.
+const MAX_CAPTURE: u32 = 64 * 1024;
+
+/// Stores log bytes of a command that runs on this very worker.
+async fn append(farm: &Farm, worker: &str, id: CommandId, offset: u64, frames: Bytes) -> Result<u64, Refusal> {
+    let failed = |e: &dyn std::fmt::Display| Refusal::Failed(e.to_string());
+    let writer = match farm.commands.open_writer(id).await {
+        Some(writer) => writer,
+        None => {
+            let command = farm.store.command(id).await.map_err(|e| failed(&e))?;
+            let command = command.filter(|c| c.worker == worker && c.completion.is_none());
+            let log = command.ok_or(Refusal::Unknown)?.log;
+            farm.commands.writer(id, async || farm.logs.writer(log).await).await.map_err(|e| failed(&e))?
+        }
+    };
+    let mut writer = writer.lock().await;
+    match writer.append(offset, frames).await {
+        Ok(durable) => Ok(durable),
+        Err(error @ capstan_logs::Error::Full { .. }) => {
+            give_up(farm, worker, id, &error.to_string()).await.map_err(|e| failed(&e))?;
+            Err(Refusal::Unknown)
+        }
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// A command's end, once every byte of its log is durable: recorded, then told to its step, then forgotten by the worker.
+async fn exited(farm: &Farm, worker: &str, id: CommandId, report: ExitReport) -> Result<(), Error> {
+    if let Some(command) = farm.store.command(id).await?.filter(|c| c.worker == worker && c.completion.is_none()) {
+        let wanted = command.spec.capture_stdout.min(MAX_CAPTURE) as usize;
+        let stdout = farm.logs.head_of_channel(command.log, Channel::Stdout, wanted).await?;
+        let completion = Completion {
+            exit: report.exit,
+            duration_ms: report.duration_ms,
+            stdout_bytes: report.stdout_bytes,
+            stderr_bytes: report.stderr_bytes,
+            stdout,
+        };
+        let completion = farm.store.finish_command(id, completion, farm.clock.now()).await?;
+        complete_log(farm, command.log).await?;
+        farm.commands.finish(id, completion);
+    }
+    farm.commands.close_writer(id).await;
+    farm.link()?.forget(worker, id);
+    Ok(())
+}
+
+/// Notes how long a log became; sealing it is left to the end of its step.
+async fn complete_log(farm: &Farm, log: LogId) -> Result<(), Error> {
+    let totals = farm.logs.totals(log).await?;
+    farm.store.complete_log(log, totals.length, totals.lines, farm.clock.now()).await?;
+    Ok(())
+}
+
+/// Ends a command whose log cannot be stored: its step learns the reason, and the worker stops it.
+async fn give_up(farm: &Farm, worker: &str, id: CommandId, reason: &str) -> Result<(), Error> {
+    tracing::error!(command = %id, worker, reason, "a command's log cannot be stored");
+    let exit = Exit::Killed(format!("its log cannot be stored: {reason}"));
+    let completion = Completion { exit, duration_ms: 0, stdout_bytes: 0, stderr_bytes: 0, stdout: Vec::new() };
+    let completion = farm.store.finish_command(id, completion, farm.clock.now()).await?;
+    farm.commands.finish(id, completion);
+    let link = farm.link()?;
+    link.kill(worker, id, reason);
+    link.forget(worker, id);
+    Ok(())
+}
+
+/// Where builds could go: the workers that the plan names, that are connected and that nobody paused.
+pub(crate) async fn places(farm: &Farm, plan: &Plan) -> Result<Places, Error> {
+    let mut places = Places::new();
+    let rows = farm.store.workers().await?;
+    let builds = farm.store.unfinished_builds().await?;
+    for worker in &plan.workers {
+        let Some(row) = rows.iter().find(|row| row.name == worker.name) else { continue };
+        if row.revoked.is_some() || row.paused.is_some() || !farm.link()?.is_connected(&worker.name) {
+            continue;
+        }
+        let running = builds.iter().filter(|b| b.worker == worker.name).map(|b| b.builder.clone()).collect();
+        places.insert(worker.name.clone(), Place { labels: labels(worker, &row.info), slots: slots(worker, &row.info), running });
+    }
+    Ok(places)
+}
+
+fn slots(worker: &plan::Worker, info: &Value) -> u32 {
+    let offered = info["slots"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
+    worker.slots.unwrap_or(offered)
+}
+
+fn labels(worker: &plan::Worker, info: &Value) -> BTreeSet<String> {
+    let reported = info["labels"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+    // A worker's facts are labels too: `os=linux`, `arch=x86_64`.
+    let facts = info["facts"].as_object().into_iter().flatten();
+    let facts = facts.filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?)));
+    worker.labels.iter().cloned().chain(reported).chain(facts).collect()
+}
+
+/// Every worker that is configured or has joined, by name.
+pub(crate) async fn status(farm: &Farm) -> Result<Vec<WorkerStatus>, Error> {
+    let plan = farm.plan();
+    let rows = farm.store.workers().await?;
+    let builds = farm.store.unfinished_builds().await?;
+    let names: BTreeSet<_> =
+        plan.workers.iter().map(|w| &w.name).chain(rows.iter().map(|row| &row.name)).cloned().collect();
+    let status = names.into_iter().map(|name| {
+        let row = rows.iter().find(|row| row.name == name);
+        let fallback = plan::Worker { name: name.clone(), slots: None, labels: vec![], location: Location::default() };
+        let configured = plan.workers.iter().find(|w| w.name == name);
+        let worker = configured.unwrap_or(&fallback);
+        let info = row.map_or(&Value::Null, |row| &row.info);
+        let facts = info["facts"].as_object().into_iter().flatten();
+        WorkerStatus {
+            configured: configured.is_some(),
+            enrolled: row.is_some_and(|row| row.enrolled.is_some() && row.revoked.is_none()),
+            connected: farm.link().is_ok_and(|link| link.is_connected(&name)),
+            since: row.and_then(|row| row.since),
+            paused: row.and_then(|row| row.paused.clone()),
+            slots: slots(worker, info),
+            labels: labels(worker, info).into_iter().collect(),
+            facts: facts.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect(),
+            builds: builds.iter().filter(|b| b.worker == name).map(|b| b.id).collect(),
+            name,
+        }
+    });
+    Ok(status.collect())
+}

@@ -1,0 +1,191 @@
+//! The client of a running master: finds its address and token, sends requests, reads event streams.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use futures::StreamExt;
+use serde_json::Value;
+
+use crate::cli::Common;
+
+/// A line of an event stream longer than this means that the other side is no master.
+const MAX_EVENT: usize = 16 * 1024 * 1024;
+
+/// A running master.
+pub struct Client {
+    base: String,
+    token: Option<String>,
+    http: reqwest::Client,
+}
+
+/// One event of a stream.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    pub kind: String,
+    pub data: String,
+}
+
+impl Client {
+    /// The master that `common` names, or the one that runs on the farm.
+    pub fn new(common: &Common) -> anyhow::Result<Self> {
+        let data = data_folder(&common.farm);
+        let base = match &common.url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => running(&data.as_ref().map_or(common.farm.join("data"), Clone::clone))?,
+        };
+        let token = match (&common.token, &data) {
+            (Some(token), _) => Some(token.clone()),
+            // The farm's token is for the farm's own master: it is not sent to an address that was given by hand.
+            (None, Ok(data)) if common.url.is_none() => std::fs::read_to_string(data.join("token")).ok(),
+            (None, _) => None,
+        };
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Self { base, token: token.map(|t| t.trim().to_owned()), http })
+    }
+
+    /// The answer to a GET.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.json(self.http.get(self.url(path))).await
+    }
+
+    /// The answer to a POST, with the control token.
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let mut request = self.http.post(self.url(path)).json(body);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        self.json(request).await
+    }
+
+    /// The bytes of a GET, as they come.
+    pub async fn bytes(
+        &self,
+        path: &str,
+    ) -> anyhow::Result<impl futures::Stream<Item = reqwest::Result<bytes::Bytes>> + use<>> {
+        let answer = self.send(self.http.get(self.url(path))).await?;
+        Ok(answer.bytes_stream())
+    }
+
+    /// Calls `handle` with each event of a stream until it answers true. A stream that breaks is an error.
+    pub async fn events(
+        &self,
+        path: &str,
+        mut handle: impl AsyncFnMut(Event) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let mut stream = Box::pin(self.bytes(path).await?);
+        let mut buffer = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            buffer.extend_from_slice(&chunk.context("the connection to the master broke")?);
+            while let Some(end) = buffer.windows(2).position(|pair| pair == b"\n\n") {
+                let block: Vec<u8> = buffer.drain(..end + 2).collect();
+                let event = parse_event(&String::from_utf8_lossy(&block));
+                if !event.kind.is_empty() && handle(event).await? {
+                    return Ok(());
+                }
+            }
+            anyhow::ensure!(buffer.len() <= MAX_EVENT, "expected an event stream, found {MAX_EVENT} bytes without an end");
+        }
+        bail!("the master ended the connection")
+    }
+
+    /// The id of a build given as `ID` or `BUILDER/NUMBER`.
+    pub async fn build_id(&self, text: &str) -> anyhow::Result<i64> {
+        if let Ok(id) = text.parse() {
+            return Ok(id);
+        }
+        let (builder, number) = text
+            .rsplit_once('/')
+            .with_context(|| format!("expected a build as ID or BUILDER/NUMBER, found `{text}`"))?;
+        let number: u64 = number.parse().with_context(|| format!("expected a number after the slash in `{text}`"))?;
+        let build = self.get(&format!("/builders/{}/builds/{number}", segment(builder))).await?;
+        build["id"].as_i64().context("expected a build with an id from the master")
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/api/v1{path}", self.base)
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::Response> {
+        let answer = request.send().await.map_err(|e| {
+            anyhow::anyhow!("failed to reach the master at {}: {}; is `capstan run` running?", self.base, e.without_url())
+        })?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let body = answer.text().await.unwrap_or_default();
+        bail!(refusal(status, &body))
+    }
+
+    async fn json(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        let answer = self.send(request).await?;
+        let bytes = answer.bytes().await?;
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes).context("expected JSON from the master")
+    }
+}
+
+/// A name as one segment of a path.
+pub fn segment(name: &str) -> String {
+    let keep = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    name.bytes().map(|b| if keep(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+fn refusal(status: reqwest::StatusCode, body: &str) -> String {
+    let parsed: Value = serde_json::from_str(body).unwrap_or_default();
+    let error = &parsed["error"];
+    let mut text = error["message"].as_str().map_or_else(|| format!("the master answered {status}"), str::to_owned);
+    if let Some(hint) = error["hint"].as_str() {
+        text.push_str(&format!("; {hint}"));
+    }
+    for diagnostic in error["diagnostics"].as_array().into_iter().flatten() {
+        text.push_str(&format!("\n{}", diagnostic.as_str().unwrap_or_default()));
+    }
+    text
+}
+
+fn data_folder(farm: &Path) -> anyhow::Result<std::path::PathBuf> {
+    Ok(capstan_config::Operator::load(farm)?.master.data)
+}
+
+fn running(data: &Path) -> anyhow::Result<String> {
+    let path = data.join("run.json");
+    let text = std::fs::read(&path).with_context(|| {
+        format!("no master seems to run on this farm: {} is missing; start `capstan run`, or name one with --url", path.display())
+    })?;
+    let run: Value = serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
+    run["web"].as_str().map(str::to_owned).with_context(|| format!("{} names no address", path.display()))
+}
+
+fn parse_event(block: &str) -> Event {
+    let mut event = Event::default();
+    for line in block.lines() {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "event" => event.kind = value.to_owned(),
+            "data" if event.data.is_empty() => event.data = value.to_owned(),
+            "data" => event.data.push_str(&format!("\n{value}")),
+            _ => {}
+        }
+    }
+    event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_read_as_the_standard_says() {
+        let event = parse_event(": ping\nid: 3\nevent: lines\ndata: {\ndata: }\n\n");
+        assert_eq!(event, Event { kind: "lines".to_owned(), data: "{\n}".to_owned() });
+    }
+
+    #[test]
+    fn a_builder_with_a_slash_stays_one_segment() {
+        assert_eq!(segment("linux/x86 64"), "linux%2Fx86%2064");
+    }
+}

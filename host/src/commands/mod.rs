@@ -1,0 +1,11 @@
+//! One file per command; each is handed what the command line said and prints for people, or JSON.
+
+pub mod builds;
+pub mod changes;
+pub mod check;
+pub mod force;
+pub mod init;
+pub mod log;
+pub mod plugins;
+pub mod reload;
+pub mod worker;

@@ -1,0 +1,226 @@
+//! Changes and the change sources that report them.
+
+use capstan_model::{BuildsetId, Change, ChangeId, NewChange, Properties, Timestamp};
+use futures::FutureExt as _;
+use serde_json::json;
+
+use crate::events::Draft;
+use crate::schedulers::{self, Payload};
+use crate::sql::{Conn, Json, Row, args};
+use crate::writer::Tx;
+use crate::{Error, Store};
+
+/// A change source as the store knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceStatus {
+    /// Its name.
+    pub name: String,
+    /// When it last reported something new, or moved its cursor.
+    pub accepted: Option<Timestamp>,
+    /// When its newest poll failed; `None` if it went well.
+    pub failed: Option<Timestamp>,
+    /// Why.
+    pub error: Option<String>,
+}
+
+impl Store {
+    /// Where that change source was; `None` before its first success.
+    pub async fn source_cursor(&self, source: &str) -> Result<Option<Vec<u8>>, Error> {
+        let mut conn = self.reader().await?;
+        let row = conn
+            .row("SELECT cursor FROM change_sources WHERE name = $1", args![source])
+            .await?;
+        row.map_or(Ok(None), |row| row.maybe("cursor"))
+    }
+
+    /// Takes in what a change source found, with its new cursor. A change whose key the source has used before is the
+    /// same change. Answers the new ones, and leaves each of them for every subscribed scheduler.
+    pub async fn accept_changes(
+        &self,
+        source: &str,
+        cursor: &[u8],
+        changes: Vec<NewChange>,
+        subscribers: &[String],
+        now: Timestamp,
+    ) -> Result<Vec<Change>, Error> {
+        let (source, cursor, subscribers) = (source.to_owned(), cursor.to_owned(), subscribers.to_owned());
+        self.write(move |tx| accept(tx, source, cursor, changes, subscribers, now).boxed())
+            .await
+    }
+
+    /// Notes that a poll failed. The cursor stays.
+    pub async fn source_failed(&self, source: &str, error: &str, now: Timestamp) -> Result<(), Error> {
+        let (source, error) = (source.to_owned(), error.to_owned());
+        self.write(move |tx| failed(tx, source, error, now).boxed()).await
+    }
+
+    /// Every change source that was ever polled, by name.
+    pub async fn sources(&self) -> Result<Vec<SourceStatus>, Error> {
+        let mut conn = self.reader().await?;
+        let sql = "SELECT id, name, accepted, failed, error FROM change_sources ORDER BY name";
+        let status = |row: &Row| {
+            Ok(SourceStatus {
+                name: row.get("name")?,
+                accepted: row.maybe("accepted")?,
+                failed: row.maybe("failed")?,
+                error: row.maybe("error")?,
+            })
+        };
+        conn.rows(sql, args![]).await?.iter().map(status).collect()
+    }
+
+    /// That change.
+    pub async fn change(&self, id: ChangeId) -> Result<Option<Change>, Error> {
+        load(&mut self.reader().await?, id).await
+    }
+
+    /// The newest changes before that one, newest first, at most `limit`.
+    pub async fn changes(&self, before: Option<ChangeId>, limit: u32) -> Result<Vec<Change>, Error> {
+        let mut conn = self.reader().await?;
+        let sql = "SELECT * FROM changes WHERE $1 IS NULL OR id < $1 ORDER BY id DESC LIMIT $2";
+        conn.rows(sql, args![before, limit])
+            .await?
+            .iter()
+            .map(change)
+            .collect()
+    }
+
+    /// The changes that led to that buildset, oldest first.
+    pub async fn changes_of_buildset(&self, buildset: BuildsetId) -> Result<Vec<Change>, Error> {
+        let mut conn = self.reader().await?;
+        let sql =
+            "SELECT changes.* FROM changes JOIN buildset_changes ON buildset_changes.change = changes.id
+                   WHERE buildset_changes.buildset = $1 ORDER BY changes.id";
+        conn.rows(sql, args![buildset])
+            .await?
+            .iter()
+            .map(change)
+            .collect()
+    }
+}
+
+async fn accept(
+    tx: &mut Tx,
+    source: String,
+    cursor: Vec<u8>,
+    found: Vec<NewChange>,
+    subscribers: Vec<String>,
+    now: Timestamp,
+) -> Result<Vec<Change>, Error> {
+    tx.run(
+        "INSERT INTO change_sources (name, cursor, accepted) VALUES ($1, $2, $3) ON CONFLICT (name)
+         DO UPDATE SET cursor = excluded.cursor, accepted = excluded.accepted, failed = NULL, error = NULL",
+        args![&source, cursor, now],
+    )
+    .await?;
+    let mut accepted = Vec::new();
+    for facts in found {
+        let Some(change) = insert(tx, &source, facts, now).await? else {
+            continue;
+        };
+        for scheduler in &subscribers {
+            schedulers::enqueue(tx, scheduler, &Payload::Change(change.id), now).await?;
+        }
+        accepted.push(change);
+    }
+    Ok(accepted)
+}
+
+/// Inserts a change; `None` if its source has reported it before.
+async fn insert(
+    tx: &mut Tx,
+    source: &str,
+    facts: NewChange,
+    now: Timestamp,
+) -> Result<Option<Change>, Error> {
+    let known = "SELECT id FROM changes WHERE source = $1 AND dedup_key = $2";
+    if tx.row(known, args![source, &facts.dedup_key]).await?.is_some() {
+        return Ok(None);
+    }
+    let row = tx
+        .one(
+            "INSERT INTO changes (source, dedup_key, codebase, repository, project, branch, revision, author, comments,
+             files, category, made, received, properties)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING id",
+            args![
+                source,
+                &facts.dedup_key,
+                &facts.codebase,
+                &facts.repository,
+                &facts.project,
+                facts.branch.as_deref(),
+                &facts.revision,
+                &facts.author,
+                &facts.comments,
+                Json(&facts.files),
+                facts.category.as_deref(),
+                facts.when,
+                now,
+                Json(&facts.properties),
+            ],
+        )
+        .await?;
+    let change = Change {
+        id: row.get("id")?,
+        source: source.to_owned(),
+        received: now,
+        facts,
+    };
+    let payload = json!({ "change": change.id, "source": source, "revision": change.facts.revision });
+    Draft::new("change.accepted")
+        .payload(payload)
+        .add(tx, now)
+        .await?;
+    Ok(Some(change))
+}
+
+async fn failed(tx: &mut Tx, source: String, error: String, now: Timestamp) -> Result<(), Error> {
+    let before = tx
+        .row("SELECT error FROM change_sources WHERE name = $1", args![&source])
+        .await?;
+    let before: Option<String> = before.map_or(Ok(None), |row| row.maybe("error"))?;
+    tx.run(
+        "INSERT INTO change_sources (name, failed, error) VALUES ($1, $2, $3) ON CONFLICT (name)
+         DO UPDATE SET failed = excluded.failed, error = excluded.error",
+        args![&source, now, &error],
+    )
+    .await?;
+    // A source that fails again and again for one reason is told of once.
+    if before.as_ref() != Some(&error) {
+        Draft::new("source.failed")
+            .payload(json!({ "source": source, "reason": error }))
+            .add(tx, now)
+            .await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn load(conn: &mut Conn, id: ChangeId) -> Result<Option<Change>, Error> {
+    conn.row("SELECT * FROM changes WHERE id = $1", args![id])
+        .await?
+        .as_ref()
+        .map(change)
+        .transpose()
+}
+
+fn change(row: &Row) -> Result<Change, Error> {
+    Ok(Change {
+        id: row.get("id")?,
+        source: row.get("source")?,
+        received: row.get("received")?,
+        facts: NewChange {
+            dedup_key: row.get("dedup_key")?,
+            codebase: row.get("codebase")?,
+            repository: row.get("repository")?,
+            project: row.get("project")?,
+            branch: row.maybe("branch")?,
+            revision: row.get("revision")?,
+            author: row.get("author")?,
+            comments: row.get("comments")?,
+            files: row.get::<Json<Vec<String>>>("files")?.0,
+            category: row.maybe("category")?,
+            when: row.get("made")?,
+            properties: row.get::<Json<Properties>>("properties")?.0,
+        },
+    })
+}

@@ -1,0 +1,172 @@
+//! The event feed: what the server-sent events are made of. Each transaction that changes something visible adds its
+//! events itself, so that the feed tells all that happened and nothing else.
+
+use capstan_model::{BuildId, EventId, RequestId, StepId, Timestamp};
+use futures::FutureExt as _;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::sql::{Conn, Json, Row, args};
+use crate::writer::Tx;
+use crate::{Error, Store};
+
+/// Something visible happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// The place in the feed.
+    pub id: EventId,
+    /// When.
+    pub at: Timestamp,
+    /// What: `build.started`, `step.updated` …
+    pub kind: String,
+    /// The builder, if it is about one.
+    pub builder: Option<String>,
+    /// The build, if it is about one.
+    pub build: Option<BuildId>,
+    /// The step, if it is about one.
+    pub step: Option<StepId>,
+    /// The request, if it is about one.
+    pub request: Option<RequestId>,
+    /// What else there is to say, by kind.
+    pub payload: Value,
+}
+
+/// Which events to read: those that fit all that is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Only of this builder.
+    pub builder: Option<String>,
+    /// Only of this build.
+    pub build: Option<BuildId>,
+    /// Only of this step.
+    pub step: Option<StepId>,
+    /// Only of this request.
+    pub request: Option<RequestId>,
+}
+
+/// An event in the making.
+pub(crate) struct Draft {
+    kind: String,
+    builder: Option<String>,
+    build: Option<BuildId>,
+    step: Option<StepId>,
+    request: Option<RequestId>,
+    payload: Value,
+}
+
+impl Draft {
+    pub fn new(kind: impl Into<String>) -> Self {
+        Self {
+            kind: kind.into(),
+            builder: None,
+            build: None,
+            step: None,
+            request: None,
+            payload: json!({}),
+        }
+    }
+
+    pub fn builder(mut self, name: &str) -> Self {
+        self.builder = Some(name.to_owned());
+        self
+    }
+
+    pub fn build(mut self, id: BuildId) -> Self {
+        self.build = Some(id);
+        self
+    }
+
+    pub fn step(mut self, id: StepId) -> Self {
+        self.step = Some(id);
+        self
+    }
+
+    pub fn request(mut self, id: RequestId) -> Self {
+        self.request = Some(id);
+        self
+    }
+
+    pub fn payload(mut self, payload: Value) -> Self {
+        self.payload = payload;
+        self
+    }
+
+    /// Adds the event to the transaction.
+    pub async fn add(self, tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
+        let row = tx
+            .one(
+                "INSERT INTO events (at, kind, builder, build, step, request, payload)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
+                args![
+                    now,
+                    self.kind,
+                    self.builder,
+                    self.build,
+                    self.step,
+                    self.request,
+                    Json(&self.payload)
+                ],
+            )
+            .await?;
+        tx.ring(row.get("id")?);
+        Ok(())
+    }
+}
+
+pub(crate) async fn last(conn: &mut Conn) -> Result<i64, Error> {
+    conn.one("SELECT COALESCE(MAX(id), 0) AS last FROM events", args![])
+        .await?
+        .get("last")
+}
+
+impl Store {
+    /// The events after that one, oldest first, at most `limit`.
+    pub async fn events_after(
+        &self,
+        after: EventId,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<Vec<Event>, Error> {
+        let mut conn = self.reader().await?;
+        let rows = conn
+            .rows(
+                "SELECT id, at, kind, builder, build, step, request, payload FROM events
+                 WHERE id > $1 AND ($2 IS NULL OR builder = $2) AND ($3 IS NULL OR build = $3)
+                 AND ($4 IS NULL OR step = $4) AND ($5 IS NULL OR request = $5) ORDER BY id LIMIT $6",
+                args![
+                    after,
+                    filter.builder.as_deref(),
+                    filter.build,
+                    filter.step,
+                    filter.request,
+                    limit
+                ],
+            )
+            .await?;
+        rows.iter().map(event).collect()
+    }
+
+    /// The newest event's id; 0 when there is none.
+    pub async fn last_event_id(&self) -> Result<EventId, Error> {
+        last(&mut self.reader().await?).await.map(EventId)
+    }
+
+    /// Adds an event of the master itself: a configuration was loaded, a plugin failed …
+    pub async fn record_event(&self, kind: &str, payload: Value, now: Timestamp) -> Result<(), Error> {
+        let draft = Draft::new(kind).payload(payload);
+        self.write(move |tx| draft.add(tx, now).boxed()).await
+    }
+}
+
+fn event(row: &Row) -> Result<Event, Error> {
+    Ok(Event {
+        id: row.get("id")?,
+        at: row.get("at")?,
+        kind: row.get("kind")?,
+        builder: row.maybe("builder")?,
+        build: row.maybe("build")?,
+        step: row.maybe("step")?,
+        request: row.maybe("request")?,
+        payload: row.get::<Json<Value>>("payload")?.0,
+    })
+}

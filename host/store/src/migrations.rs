@@ -1,0 +1,51 @@
+//! The schema, one migration after the other, in the same steps for both databases. Run when a store is opened.
+
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
+
+/// Version, name, statements.
+pub(crate) type Embedded = (i64, &'static str, &'static str);
+
+pub(crate) const SQLITE: &[Embedded] = &[(1, "first", include_str!("../migrations/sqlite/0001_first.sql"))];
+pub(crate) const POSTGRES: &[Embedded] =
+    &[(1, "first", include_str!("../migrations/postgres/0001_first.sql"))];
+
+/// Where sqlx notes which migrations were applied.
+const TABLE: &str = "_sqlx_migrations";
+
+/// Why the schema is not up to date.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("{0}")]
+    Driver(sqlx::Error),
+    #[error("cannot bring its schema up to date: {0}")]
+    Migrate(#[from] MigrateError),
+    #[error("it has schema {found}, known are schemas up to {known}")]
+    Newer { found: i64, known: i64 },
+}
+
+/// Applies what is missing. A database from a newer Capstan is left alone.
+pub(crate) async fn run<C: Migrate>(conn: &mut C, embedded: &[Embedded]) -> Result<(), Fault> {
+    let known = embedded.last().map_or(0, |(version, ..)| *version);
+    conn.ensure_migrations_table(TABLE).await?;
+    let applied = conn.list_applied_migrations(TABLE).await?;
+    if let Some(found) = applied
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .filter(|&found| found > known)
+    {
+        return Err(Fault::Newer { found, known });
+    }
+    let migration = |&(version, name, sql): &Embedded| {
+        Migration::new(
+            version,
+            name.into(),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
+    };
+    let migrator = Migrator::with_migrations(embedded.iter().map(migration).collect());
+    Ok(migrator.run_direct(None, conn, false).await?)
+}

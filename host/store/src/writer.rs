@@ -1,0 +1,276 @@
+//! The only task that writes. It takes all units that wait, runs them in one transaction with a savepoint around each,
+//! commits once, and then answers everybody: a unit that fails costs the others nothing, and one sync serves them all.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use crate::Error;
+use crate::dialect::Pools;
+use crate::sql::Conn;
+
+/// How many units may wait before who asks for more has to.
+const QUEUE: usize = 1024;
+/// The most units of one transaction: beyond that a commit's cost is shared well enough.
+const GROUP: usize = 128;
+/// The pauses between attempts to connect again.
+const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
+/// How long units wait for a connection before they are told that there is none.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a unit works on: the connection within its transaction.
+pub(crate) struct Tx {
+    conn: Conn,
+    pub installation: Uuid,
+    /// What the bell is to ring with once this is committed: the newest event.
+    rings: Option<i64>,
+}
+
+impl std::ops::Deref for Tx {
+    type Target = Conn;
+    fn deref(&self) -> &Conn {
+        &self.conn
+    }
+}
+
+impl std::ops::DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+}
+
+impl Tx {
+    /// Rings the bell after the commit, with the id of an event or, if there was none, with what it rang before.
+    pub fn ring(&mut self, event: i64) {
+        self.rings = self.rings.max(Some(event));
+    }
+}
+
+type Work = Box<dyn for<'c> FnOnce(&'c mut Tx) -> BoxFuture<'c, Result<Box<dyn Any + Send>, Error>> + Send>;
+
+struct Unit {
+    work: Work,
+    answer: oneshot::Sender<Result<Box<dyn Any + Send>, Error>>,
+}
+
+enum Message {
+    Unit(Unit),
+    Close(oneshot::Sender<()>),
+}
+
+/// Where units are handed in. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Queue(mpsc::Sender<Message>);
+
+impl Queue {
+    /// Runs `work` in a transaction; answers when that is committed.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Tx) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
+    {
+        let work: Work = Box::new(move |tx| {
+            work(tx)
+                .map(|done| done.map(|value| Box::new(value) as Box<dyn Any + Send>))
+                .boxed()
+        });
+        let (answer, answered) = oneshot::channel();
+        self.0
+            .send(Message::Unit(Unit { work, answer }))
+            .await
+            .map_err(|_| Error::Closed)?;
+        let value = answered.await.map_err(|_| Error::Closed)??;
+        value.downcast().map(|value| *value).map_err(|_| Error::Closed)
+    }
+
+    /// Lets what waits be written, then ends the writer.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.0.send(Message::Close(done)).await.is_ok() {
+            // An error means that the writer has ended already.
+            let _ = closed.await;
+        }
+    }
+}
+
+pub(crate) struct Writer {
+    pools: Pools,
+    installation: Uuid,
+    bell: watch::Sender<i64>,
+    messages: mpsc::Receiver<Message>,
+    conn: Option<Conn>,
+}
+
+impl Writer {
+    pub fn new(pools: Pools, installation: Uuid, bell: watch::Sender<i64>) -> (Queue, Self) {
+        let (sender, messages) = mpsc::channel(QUEUE);
+        (
+            Queue(sender),
+            Self {
+                pools,
+                installation,
+                bell,
+                messages,
+                conn: None,
+            },
+        )
+    }
+
+    /// Serves until it is closed or nobody is left who could ask.
+    pub async fn run(mut self) {
+        let mut waiting = Vec::with_capacity(GROUP);
+        while self.messages.recv_many(&mut waiting, GROUP).await > 0 {
+            let mut units = Vec::with_capacity(waiting.len());
+            let mut close = None;
+            for message in waiting.drain(..) {
+                match message {
+                    Message::Unit(unit) => units.push(unit),
+                    Message::Close(done) => close = Some(done),
+                }
+            }
+            if !units.is_empty() {
+                self.serve(units).await;
+            }
+            if let Some(done) = close {
+                drop(self.conn.take());
+                self.pools.close().await;
+                // Nobody waits for the end any more: then nobody needs to know.
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+
+    async fn serve(&mut self, units: Vec<Unit>) {
+        let mut conn = match self.begin().await {
+            Ok(conn) => conn,
+            Err(error) => return refuse(units.into_iter().map(|unit| unit.answer), &error),
+        };
+        let mut tx = Tx {
+            conn,
+            installation: self.installation,
+            rings: None,
+        };
+        let mut done = Vec::with_capacity(units.len());
+        let mut units = units.into_iter();
+        for unit in units.by_ref() {
+            match run_unit(&mut tx, unit.work).await {
+                Ok(result) => done.push((unit.answer, result)),
+                Err(error) => {
+                    tx.conn.discard();
+                    let answers = done.into_iter().map(|(answer, _)| answer).chain([unit.answer]);
+                    return refuse(answers.chain(units.map(|unit| unit.answer)), &error);
+                }
+            }
+        }
+        let rings = tx.rings;
+        conn = tx.conn;
+        if let Err(error) = conn.control("COMMIT").await {
+            let error = commit_error(&conn, &error);
+            conn.discard();
+            return refuse(done.into_iter().map(|(answer, _)| answer), &error);
+        }
+        self.conn = Some(conn);
+        if let Some(event) = rings {
+            self.bell.send_modify(|last| *last = event.max(*last));
+        }
+        for (answer, result) in done {
+            // Who asked may have gone; what was written stays.
+            let _ = answer.send(result);
+        }
+    }
+
+    /// A connection in a fresh transaction. A connection that was lost while it was idle is replaced, with growing pauses.
+    async fn begin(&mut self) -> Result<Conn, Error> {
+        let attempts = async {
+            let mut pause = PAUSES[0];
+            loop {
+                let error = match self.try_begin().await {
+                    Ok(conn) => return Ok(conn),
+                    Err(error) => error,
+                };
+                let Error::Unavailable { reason } = &error else {
+                    return Err(error);
+                };
+                tracing::warn!(reason, "the database cannot be reached; trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSES[1]);
+            }
+        };
+        match tokio::time::timeout(PATIENCE, attempts).await {
+            Ok(begun) => begun,
+            Err(_) => Err(Error::Unavailable {
+                reason: format!("no connection for {} s", PATIENCE.as_secs()),
+            }),
+        }
+    }
+
+    async fn try_begin(&mut self) -> Result<Conn, Error> {
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => self
+                .pools
+                .writer()
+                .await
+                .map_err(|error| Error::from_driver("connect", &error))?,
+        };
+        match conn.control(conn.begin_statement()).await {
+            Ok(()) => Ok(conn),
+            Err(error) => {
+                conn.discard();
+                Err(Error::from_driver("BEGIN", &error))
+            }
+        }
+    }
+}
+
+/// Runs one unit within a savepoint. The outer error means that the whole transaction is lost.
+async fn run_unit(tx: &mut Tx, work: Work) -> Result<Result<Box<dyn Any + Send>, Error>, Error> {
+    let fatal = |error: sqlx::Error| Error::from_driver("SAVEPOINT unit", &error);
+    tx.conn.control("SAVEPOINT unit").await.map_err(fatal)?;
+    let rings = tx.rings;
+    // A panic is a fault in this crate; it may cost its own unit but not the writer.
+    let result = AssertUnwindSafe(work(tx)).catch_unwind().await;
+    let result = result.unwrap_or_else(|_| {
+        Err(Error::Database {
+            statement: "unit".to_owned(),
+            reason: "the unit panicked".to_owned(),
+        })
+    });
+    match result {
+        Err(Error::Unavailable { reason }) => Err(Error::Unavailable { reason }),
+        Err(error) => {
+            tx.rings = rings;
+            tx.conn
+                .control("ROLLBACK TO SAVEPOINT unit")
+                .await
+                .map_err(fatal)?;
+            tx.conn.control("RELEASE SAVEPOINT unit").await.map_err(fatal)?;
+            Ok(Err(error))
+        }
+        Ok(value) => {
+            tx.conn.control("RELEASE SAVEPOINT unit").await.map_err(fatal)?;
+            Ok(Ok(value))
+        }
+    }
+}
+
+fn commit_error(conn: &Conn, error: &sqlx::Error) -> Error {
+    match Error::from_driver("COMMIT", error) {
+        Error::Unavailable { reason } if conn.commit_may_be_unknown() => Error::CommitUnknown { reason },
+        other => other,
+    }
+}
+
+fn refuse(answers: impl Iterator<Item = oneshot::Sender<Result<Box<dyn Any + Send>, Error>>>, error: &Error) {
+    tracing::error!(%error, "a transaction failed");
+    for answer in answers {
+        // Who asked may have gone.
+        let _ = answer.send(Err(error.clone()));
+    }
+}

@@ -1,0 +1,98 @@
+//! The REST interface under `/api/v1`: JSON, times in milliseconds UTC, the OpenAPI document made from the handlers.
+
+#![expect(unused_qualifications, reason = "what utoipa makes of `params(…)` names the traits in full")]
+
+use axum::Router;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::App;
+
+mod builders;
+pub(crate) mod builds;
+mod changes;
+mod events;
+mod farm;
+pub(crate) mod logs;
+mod plugins;
+mod reports;
+mod requests;
+pub(crate) mod steps;
+mod workers;
+
+/// Rows of one page when nobody says how many.
+const PAGE: u32 = 50;
+/// Rows of one page at most.
+const MAX_PAGE: u32 = 500;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Capstan", version = "1", description = "The interface of a Capstan master. Times are milliseconds \
+        since 1970, UTC. Calls that change something need the control token as `Authorization: Bearer TOKEN`. \
+        Answers with a status from 400 on have the body `{\"error\":{\"code\",\"message\",\"hint\"}}`."),
+    components(schemas(crate::error::Body))
+)]
+struct Document;
+
+/// The routes, and the document that describes them.
+fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
+    let resources = OpenApiRouter::new()
+        .routes(routes!(builds::list))
+        .routes(routes!(builds::get))
+        .routes(routes!(builds::stop))
+        .routes(routes!(builders::list))
+        .routes(routes!(builders::get))
+        .routes(routes!(builders::build))
+        .routes(routes!(builders::force))
+        .routes(routes!(steps::logs))
+        .routes(routes!(logs::get))
+        .routes(routes!(logs::raw))
+        .routes(routes!(logs::lines))
+        .routes(routes!(logs::follow))
+        .routes(routes!(events::follow))
+        .routes(routes!(changes::list))
+        .routes(routes!(changes::get))
+        .routes(routes!(requests::list))
+        .routes(routes!(requests::get))
+        .routes(routes!(requests::cancel))
+        .routes(routes!(workers::list))
+        .routes(routes!(workers::get))
+        .routes(routes!(workers::invite))
+        .routes(routes!(workers::pause))
+        .routes(routes!(workers::unpause))
+        .routes(routes!(workers::revoke))
+        .routes(routes!(plugins::list))
+        .routes(routes!(reports::list))
+        .routes(routes!(farm::health))
+        .routes(routes!(farm::reload));
+    let (router, mut document) =
+        OpenApiRouter::with_openapi(Document::openapi()).nest("/api/v1", resources).split_for_parts();
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    document.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(token));
+    (router, document)
+}
+
+/// The OpenAPI document, as it is served.
+pub fn document() -> String {
+    routes().1.to_pretty_json().unwrap_or_default()
+}
+
+pub(crate) fn router() -> Router<App> {
+    let (router, document) = routes();
+    let text = document.to_pretty_json().unwrap_or_default();
+    let answer = move || {
+        let text = text.clone();
+        async move { ([(header::CONTENT_TYPE, "application/json")], text).into_response() }
+    };
+    router.route("/api/v1/openapi.json", get(answer))
+}
+
+/// How many rows to read for a page, one more than shown: whether it is there says whether there is a next page.
+fn page(limit: Option<u32>) -> u32 {
+    limit.unwrap_or(PAGE).clamp(1, MAX_PAGE)
+}

@@ -1,0 +1,128 @@
+//! Builders: what the plan says of them, their builds by number, forcing.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use capstan_master as master;
+use capstan_model::plan;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::builds::Build;
+use crate::extract::{Json as Body, Path};
+use crate::guard::Operator;
+use crate::{App, Error};
+
+/// A builder of the plan in force.
+#[derive(Serialize, ToSchema)]
+struct Builder {
+    name: String,
+    description: String,
+    tags: Vec<String>,
+    /// The workers that may run it; empty means by labels alone.
+    workers: Vec<String>,
+    /// The labels that a worker must have, all of them.
+    labels: Vec<String>,
+    /// The names of its steps.
+    steps: Vec<String>,
+    /// Where the configuration defines it: `file:line:column`.
+    location: String,
+}
+
+impl From<&plan::Builder> for Builder {
+    fn from(builder: &plan::Builder) -> Self {
+        Self {
+            name: builder.name.clone(),
+            description: builder.description.clone(),
+            tags: builder.tags.clone(),
+            workers: builder.workers.clone(),
+            labels: builder.labels.clone(),
+            steps: builder.steps.iter().map(|step| step.name.clone()).collect(),
+            location: builder.location.to_string(),
+        }
+    }
+}
+
+/// The builders.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Page {
+    builders: Vec<Builder>,
+}
+
+/// Lists the builders of the plan in force.
+#[utoipa::path(get, path = "/builders", tag = "builders", responses((status = 200, body = Page)))]
+pub(super) async fn list(State(app): State<App>) -> Json<Page> {
+    Json(Page { builders: app.control().plan().builders.iter().map(Builder::from).collect() })
+}
+
+/// Shows one builder.
+#[utoipa::path(get, path = "/builders/{name}", tag = "builders", params(("name" = String, Path)),
+    responses((status = 200, body = Builder)))]
+pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> Result<Json<impl Serialize>, Error> {
+    let plan = app.control().plan();
+    let found = plan.builder(&name).ok_or_else(|| Error::not_found("builder", format_args!("`{name}`")))?;
+    Ok(Json(Builder::from(found)))
+}
+
+/// Shows a build by its builder and number.
+#[utoipa::path(get, path = "/builders/{name}/builds/{number}", tag = "builds",
+    params(("name" = String, Path), ("number" = u64, Path)), responses((status = 200, body = Build)))]
+pub(super) async fn build(
+    State(app): State<App>,
+    Path((name, number)): Path<(String, u64)>,
+) -> Result<Json<Build>, Error> {
+    let row = app.store().build_by_number(&name, number).await?;
+    let row = row.ok_or_else(|| Error::not_found("build", format_args!("`{name}/{number}`")))?;
+    Ok(Json(Build::whole(&app, row).await?))
+}
+
+/// What to build.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Force {
+    /// The branch; none is the repository's default.
+    branch: Option<String>,
+    /// The revision; none is the newest of the branch.
+    revision: Option<String>,
+    repository: Option<String>,
+    codebase: Option<String>,
+    /// Why, for people.
+    reason: Option<String>,
+    /// Properties of the build.
+    properties: BTreeMap<String, Value>,
+    /// Higher is sooner.
+    priority: i32,
+}
+
+/// What was asked for.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Forced {
+    buildset: i64,
+    requests: Vec<i64>,
+}
+
+/// Asks for a build.
+#[utoipa::path(post, path = "/builders/{name}/force", tag = "builders", security(("token" = [])),
+    params(("name" = String, Path)), request_body = Force, responses((status = 202, body = Forced)))]
+pub(super) async fn force(
+    State(app): State<App>,
+    _operator: Operator,
+    Path(name): Path<String>,
+    Body(body): Body<Force>,
+) -> Result<(StatusCode, Json<Forced>), Error> {
+    let force = master::Force {
+        branch: body.branch,
+        revision: body.revision,
+        repository: body.repository.unwrap_or_default(),
+        codebase: body.codebase.unwrap_or_default(),
+        reason: body.reason,
+        properties: body.properties,
+        priority: body.priority,
+    };
+    let forced = app.control().force(&name, force).await?;
+    let requests = forced.requests.into_iter().map(|id| id.0).collect();
+    Ok((StatusCode::ACCEPTED, Json(Forced { buildset: forced.buildset.0, requests })))
+}

@@ -1,0 +1,109 @@
+//! What a request gets when it cannot be answered: `{"error":{"code":…,"message":…,"hint":…}}`.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A request that was not answered as asked.
+#[derive(Debug)]
+pub struct Error {
+    status: StatusCode,
+    body: Fault,
+    challenge: Option<&'static str>,
+}
+
+/// The body of every answer with a status from 400 on.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Body {
+    error: Fault,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+struct Fault {
+    /// For programs: `not-found`, `invalid`, `unauthorized` …
+    code: &'static str,
+    /// For people.
+    message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    /// Each fault of a configuration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    diagnostics: Vec<String>,
+}
+
+impl Error {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        let body = Fault { code, message: message.into(), hint: None, diagnostics: Vec::new() };
+        Self { status, body, challenge: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.body.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn diagnostics(mut self, diagnostics: Vec<String>) -> Self {
+        self.body.diagnostics = diagnostics;
+        self
+    }
+
+    /// Tells the browser or program which credentials are awaited.
+    pub(crate) fn challenge(mut self, challenge: &'static str) -> Self {
+        self.challenge = Some(challenge);
+        self
+    }
+
+    pub(crate) fn not_found(what: &str, which: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", format!("there is no {what} {which}"))
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid", message)
+    }
+
+    pub(crate) fn method() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", "expected another method for this address")
+            .hint("GET /api/v1/openapi.json lists them")
+    }
+
+    /// A fault of the machine: logged with its reason, told without it.
+    pub(crate) fn internal(what: &str, error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "failed to {what}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", format!("failed to {what}"))
+            .hint("the master's log has the reason")
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.body.message
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(Body { error: self.body })).into_response();
+        if let Some(challenge) = self.challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        response
+    }
+}
+
+impl From<capstan_store::Error> for Error {
+    fn from(error: capstan_store::Error) -> Self {
+        Self::internal("use the store", &error)
+    }
+}
+
+impl From<capstan_logs::Error> for Error {
+    fn from(error: capstan_logs::Error) -> Self {
+        Self::internal("read the log", &error)
+    }
+}

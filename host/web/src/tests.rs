@@ -1,0 +1,216 @@
+//! The whole server over a real store and real logs; only what changes the farm is recorded instead of done.
+
+use std::sync::Mutex;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use axum::response::Response;
+use bytes::Bytes;
+use capstan_logs::Options as LogOptions;
+use capstan_master::{About, Force, Forced, Invitation, PluginStatus, Reloaded, WorkerStatus};
+use capstan_model::plan::{Bundle, Plan};
+use capstan_model::{BuildId, BuildsetId, Channel, LogId, RequestId, SourceStamp, StepId, Timestamp};
+use capstan_store::{NewBuild, NewBuildset, NewStep, Options as StoreOptions};
+use capstan_wire::frame;
+use futures::{FutureExt, StreamExt};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+use crate::control::Answer;
+
+mod control;
+mod rest;
+mod pages;
+mod streams;
+
+const TOKEN: &str = "correct-horse";
+const NOW: Timestamp = Timestamp(1_795_261_987_000);
+
+/// Records what it is asked.
+struct Recorder {
+    plan: Arc<Plan>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Recorder {
+    fn note(&self, what: String) {
+        self.asked.lock().unwrap().push(what);
+    }
+}
+
+impl Control for Recorder {
+    fn plan(&self) -> Arc<Plan> {
+        self.plan.clone()
+    }
+
+    fn about(&self) -> About {
+        let (title, url) = ("A <farm>".to_owned(), "https://ci.example.org".to_owned());
+        About { title, url, version: "0.1.0".to_owned(), epoch: 3, started: NOW }
+    }
+
+    fn plugins(&self) -> Vec<PluginStatus> {
+        Vec::new()
+    }
+
+    fn workers(&self) -> Answer<'_, Vec<WorkerStatus>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
+    fn force<'a>(&'a self, builder: &'a str, force: Force) -> Answer<'a, Forced> {
+        self.note(format!("force {builder} {}", serde_json::to_string(&force).unwrap()));
+        async { Ok(Forced { buildset: BuildsetId(5), requests: vec![RequestId(6)] }) }.boxed()
+    }
+
+    fn stop<'a>(&'a self, build: BuildId, reason: &'a str) -> Answer<'a, ()> {
+        self.note(format!("stop {build} {reason}"));
+        let ended = capstan_master::Error::Conflict(format!("build {build} has ended already"));
+        async { Err(ended.into()) }.boxed()
+    }
+
+    fn cancel<'a>(&'a self, request: RequestId, reason: &'a str) -> Answer<'a, ()> {
+        self.note(format!("cancel {request} {reason}"));
+        async { Ok(()) }.boxed()
+    }
+
+    fn reload(&self) -> Answer<'_, Reloaded> {
+        async { panic!("a reload that breaks the master's code") }.boxed()
+    }
+
+    fn invite<'a>(&'a self, worker: &'a str, ttl_ms: u64) -> Answer<'a, Invitation> {
+        self.note(format!("invite {worker} {ttl_ms}"));
+        async { Ok(Invitation { join: "capstan-join-x".to_owned(), expires: NOW }) }.boxed()
+    }
+
+    fn pause<'a>(&'a self, worker: &'a str, reason: Option<&'a str>) -> Answer<'a, ()> {
+        self.note(format!("pause {worker} {reason:?}"));
+        async { Ok(()) }.boxed()
+    }
+
+    fn revoke<'a>(&'a self, worker: &'a str) -> Answer<'a, ()> {
+        self.note(format!("revoke {worker}"));
+        async { Ok(()) }.boxed()
+    }
+}
+
+struct Site {
+    _folder: tempfile::TempDir,
+    store: Store,
+    logs: Logs,
+    control: Arc<Recorder>,
+    shutdown: CancellationToken,
+    listen: SocketAddr,
+}
+
+impl Site {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("farm.db").display());
+        let store = Store::open(&StoreOptions::new(url), NOW).await.unwrap();
+        let logs = LogOptions { sync: false, ..LogOptions::default() };
+        let logs = Logs::open(folder.path().join("logs"), logs).unwrap();
+        let plan = Plan {
+            bundle: Bundle::default(),
+            workers: vec![],
+            builders: vec![],
+            sources: vec![],
+            schedulers: vec![],
+            reporters: vec![],
+        };
+        let control = Arc::new(Recorder { plan: Arc::new(plan), asked: Mutex::default() });
+        let listen = "127.0.0.1:8010".parse().unwrap();
+        Self { _folder: folder, store, logs, control, shutdown: CancellationToken::new(), listen }
+    }
+
+    fn router(&self) -> Router {
+        let control: Arc<dyn Control> = self.control.clone();
+        let shutdown = self.shutdown.clone();
+        serve(App::new(self.store.clone(), self.logs.clone(), control, TOKEN, self.listen, shutdown))
+    }
+
+    async fn send(&self, request: Request<Body>) -> Response {
+        self.router().oneshot(request).await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        self.send(request("GET", path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let response = self.get(path).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        serde_json::from_str(&text(response).await).unwrap()
+    }
+
+    async fn page(&self, path: &str) -> String {
+        let response = self.get(path).await;
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        text(response).await
+    }
+
+    /// A POST with the token.
+    async fn post(&self, path: &str, body: &Value) -> Response {
+        let request = request("POST", path)
+            .header(header::AUTHORIZATION, format!("Bearer {TOKEN}"))
+            .header(header::CONTENT_TYPE, "application/json");
+        self.send(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.control.asked.lock().unwrap())
+    }
+
+    /// A build of `builder` with one step that has one open log.
+    async fn build(&self, builder: &str, reason: &str) -> (BuildId, StepId, LogId) {
+        let source = SourceStamp { branch: Some("main".to_owned()), ..SourceStamp::default() };
+        let set = NewBuildset {
+            reason: reason.to_owned(),
+            sources: vec![source.clone()],
+            builders: vec![builder.to_owned()],
+            ..NewBuildset::default()
+        };
+        self.store.upsert_worker("w1", NOW).await.unwrap();
+        self.store.put_plan(self.control.plan.bundle.clone(), NOW).await.unwrap();
+        let submitted = self.store.submit(set, NOW).await.unwrap();
+        let mut properties = capstan_model::Properties::default();
+        properties.set("owner", "<b>ann</b>", "force");
+        let step = NewStep {
+            name: "compile".to_owned(),
+            plugin: "shell".to_owned(),
+            digest: Digest::of(b"shell"),
+            config: json!({}),
+            options: json!({}),
+        };
+        let new = NewBuild {
+            builder: builder.to_owned(),
+            requests: submitted.requests,
+            worker: "w1".to_owned(),
+            plan: self.control.plan.digest(),
+            reason: reason.to_owned(),
+            sources: vec![source],
+            properties,
+            steps: vec![step],
+            reports: vec![],
+        };
+        let created = self.store.create_build(new, NOW).await.unwrap().unwrap();
+        let step = self.store.steps(created.id).await.unwrap()[0].id;
+        let log = self.store.open_log(step, "stdio", NOW).await.unwrap();
+        (created.id, step, log)
+    }
+
+    async fn print(&self, log: LogId, text: &str) {
+        let mut bytes = Vec::new();
+        frame::encode(&mut bytes, 7, Channel::Stdout, text.as_bytes());
+        let mut writer = self.logs.writer(log).await.unwrap();
+        writer.append(writer.length(), Bytes::from(bytes)).await.unwrap();
+    }
+}
+
+fn request(method: &str, path: &str) -> axum::http::request::Builder {
+    Request::builder().method(method).uri(path).header(header::HOST, "127.0.0.1:8010")
+}
+
+async fn text(response: Response) -> String {
+    let bytes = axum::body::to_bytes(response.into_body(), 16 * 1024 * 1024).await.unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,77 @@
+//! What wit-bindgen makes of `wit/plugin.wit`. Types that several worlds share are made once.
+
+#![expect(missing_docs, reason = "the WIT package documents them")]
+#![expect(unsafe_code, reason = "the calls across the component's border")]
+
+pub mod shared {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "
+            package capstan:sdk;
+            world shared {
+                import capstan:plugin/types@0.1.0;
+                import capstan:plugin/log@0.1.0;
+            }
+        ",
+        generate_all,
+        additional_derives: [PartialEq],
+    });
+}
+
+pub mod step {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "capstan:plugin/step-plugin",
+        with: {
+            "capstan:plugin/types@0.1.0": crate::bindings::shared::capstan::plugin::types,
+            "capstan:plugin/log@0.1.0": crate::bindings::shared::capstan::plugin::log,
+        },
+        pub_export_macro: true,
+        export_macro_name: "export_step",
+        default_bindings_module: "capstan_sdk::bindings::step",
+    });
+}
+
+pub mod scheduler {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "capstan:plugin/scheduler-plugin",
+        with: {
+            "capstan:plugin/types@0.1.0": crate::bindings::shared::capstan::plugin::types,
+            "capstan:plugin/log@0.1.0": crate::bindings::shared::capstan::plugin::log,
+        },
+        additional_derives: [PartialEq],
+        pub_export_macro: true,
+        export_macro_name: "export_scheduler",
+        default_bindings_module: "capstan_sdk::bindings::scheduler",
+    });
+}
+
+pub mod change_source {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "capstan:plugin/change-source-plugin",
+        with: {
+            "capstan:plugin/types@0.1.0": crate::bindings::shared::capstan::plugin::types,
+            "capstan:plugin/log@0.1.0": crate::bindings::shared::capstan::plugin::log,
+        },
+        additional_derives: [PartialEq],
+        pub_export_macro: true,
+        export_macro_name: "export_change_source",
+        default_bindings_module: "capstan_sdk::bindings::change_source",
+    });
+}
+
+pub mod reporter {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "capstan:plugin/reporter-plugin",
+        with: {
+            "capstan:plugin/types@0.1.0": crate::bindings::shared::capstan::plugin::types,
+            "capstan:plugin/log@0.1.0": crate::bindings::shared::capstan::plugin::log,
+        },
+        pub_export_macro: true,
+        export_macro_name: "export_reporter",
+        default_bindings_module: "capstan_sdk::bindings::reporter",
+    });
+}

@@ -1,0 +1,99 @@
+//! Schedulers: from changes and times to builds. Called by the author of a scheduler.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use crate::bindings::scheduler::exports::capstan::plugin::scheduler::{
+    Buildset, Change, Decision, Event, Finished, Timer,
+};
+pub use crate::{Outcome, PluginError, Problem, Property, SourceStamp, TimestampMs};
+use crate::{config, panic};
+
+/// A scheduler; the type's fields are its parameters. It has no side effects: the master stores the new state and the
+/// answer together, and makes a call that was cut off again.
+pub trait Scheduler: DeserializeOwned {
+    /// What it remembers from event to event. Keep it small: it is stored with every event.
+    type State: Serialize + DeserializeOwned + Default;
+
+    /// Checks what the schema of the parameters cannot say.
+    fn check(&self) -> Result<(), Vec<Problem>> {
+        Ok(())
+    }
+
+    /// Handles one event.
+    fn handle(&self, state: &mut Self::State, now: TimestampMs, event: Event) -> Result<Answer, PluginError>;
+}
+
+/// What an event leads to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// Builds to request.
+    pub submit: Vec<Buildset>,
+    /// Timers to set; one of the same name is replaced.
+    pub set_timers: Vec<Timer>,
+    /// Timers to forget, by name.
+    pub clear_timers: Vec<String>,
+}
+
+/// Makes a component of a [`Scheduler`].
+#[macro_export]
+macro_rules! scheduler {
+    ($plugin:ty) => {
+        const _: () = {
+            use $crate::bindings::scheduler::exports::capstan::plugin::scheduler::{Decision, Event, Guest};
+            struct Component;
+            impl Guest for Component {
+                fn check(config: String) -> Result<(), $crate::PluginError> {
+                    $crate::scheduler::entry::check::<$plugin>(&config)
+                }
+                fn handle(
+                    config: String,
+                    state: Vec<u8>,
+                    now: i64,
+                    event: Event,
+                ) -> Result<Decision, $crate::PluginError> {
+                    $crate::scheduler::entry::handle::<$plugin>(&config, &state, now, event)
+                }
+            }
+            #[cfg(target_arch = "wasm32")]
+            $crate::bindings::scheduler::export_scheduler!(
+                Component with_types_in $crate::bindings::scheduler
+            );
+        };
+    };
+}
+
+#[doc(hidden)]
+pub mod entry {
+    use super::*;
+
+    pub fn check<S: Scheduler>(json: &str) -> Result<(), PluginError> {
+        panic::report();
+        config::check(json, S::check)
+    }
+
+    pub fn handle<S: Scheduler>(
+        json: &str,
+        state: &[u8],
+        now: TimestampMs,
+        event: Event,
+    ) -> Result<Decision, PluginError> {
+        panic::report();
+        let scheduler: S = config::parse(json)?;
+        let mut state = match state {
+            [] => S::State::default(),
+            bytes => serde_json::from_slice(bytes).map_err(|error| unreadable("state", &error))?,
+        };
+        let answer = scheduler.handle(&mut state, now, event)?;
+        Ok(Decision {
+            state: serde_json::to_vec(&state).map_err(|error| unreadable("state", &error))?,
+            submit: answer.submit,
+            set_timers: answer.set_timers,
+            clear_timers: answer.clear_timers,
+        })
+    }
+}
+
+pub(crate) fn unreadable(what: &str, error: &serde_json::Error) -> PluginError {
+    PluginError::Permanent(format!("expected a {what} as this version of the plugin writes it: {error}"))
+}

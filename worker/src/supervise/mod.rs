@@ -1,0 +1,174 @@
+//! `capstan-worker supervise DIR`: the process that owns one command, from before it starts until its end is on disk.
+//!
+//! The daemon starts it and hands it a [`Job`] through its standard input, so that secrets touch neither the disk nor a
+//! command line. From then on it needs nobody: the daemon may be killed and replaced while the command runs. Plain
+//! threads-free synchronous code, because there is one for each running command.
+
+mod launch;
+mod mask;
+mod run;
+mod spool;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use capstan_model::{Channel, Clock, CommandId, CommandSpec, Exit};
+use capstan_wire::control::ExitReport;
+use serde::{Deserialize, Serialize};
+
+use crate::folder::{ExitRecord, Folder, Lock, SpecRecord, StartRecord};
+use crate::os;
+use spool::Spool;
+
+/// No job is longer: control messages are shorter.
+const MAX_JOB: u64 = 16 * 1024 * 1024;
+
+/// How long somebody who only looks may hold the lock of a command that is being started.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Longer reasons are cut: the record of the end has a fixed room.
+const MAX_REASON: usize = 2000;
+
+/// What a supervisor is told.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Job {
+    /// Which command.
+    pub id: CommandId,
+    /// What to run.
+    pub spec: CommandSpec,
+    /// The values of the secrets that `spec` names.
+    pub secrets: BTreeMap<String, String>,
+    /// The folder that holds the builders' directories.
+    pub base: PathBuf,
+    /// The file whose content changes as long as the daemon hears the master.
+    pub heartbeat: PathBuf,
+    /// The longest log that is kept; `None` is as long as there is room.
+    pub spool_quota: Option<u64>,
+}
+
+/// Why a command could not be supervised; then it did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The job did not arrive whole.
+    #[error("expected a job on standard input: {0}")]
+    Job(String),
+    /// The command's folder refuses; most often the disk is full.
+    #[error("the folder {path} could not be {what}: {source}")]
+    Folder {
+        /// Which folder.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refuses signals or processes.
+    #[error("the supervisor could not be set up: {0}")]
+    Setup(io::Error),
+}
+
+/// Runs the job on standard input in the command folder `path`, to its end. A command that was started before, by this
+/// process or by any other, is left alone.
+pub fn supervise(path: &Path, clock: &dyn Clock) -> Result<(), Error> {
+    os::leave_session();
+    let job = read_job(io::stdin().lock())?;
+    let folder = Folder::new(path);
+    let Some(_lock) = patient_lock(&folder).map_err(failed(&folder, "locked"))? else { return Ok(()) };
+    if folder.was_started() {
+        return Ok(());
+    }
+    folder.reserve_exit().map_err(failed(&folder, "written"))?;
+    let record = SpecRecord { id: job.id, spec: job.spec.clone() };
+    folder.write_spec(&record).map_err(failed(&folder, "written"))?;
+
+    let begun = Instant::now();
+    let spool = Spool::create(&folder.spool(), job.spool_quota, &job.secrets, begun);
+    let mut spool = spool.map_err(failed(&folder, "written"))?;
+    let alarm = os::Alarm::install().map_err(Error::Setup)?;
+    os::adopt_descendants().map_err(Error::Setup)?;
+    let bell = Bell::new();
+    let start = StartRecord { at: clock.now(), boot: os::boot_text() };
+    if !folder.start(&start).map_err(failed(&folder, "written"))? {
+        return Ok(());
+    }
+
+    spool.header(&launch::header(&job.spec));
+    let exit = match folder.stop() {
+        Ok(Some(stop)) => Exit::Killed(stop.reason),
+        _ => match launch::start(&job) {
+            Ok(child) => run::Run::new(&job, &folder, &mut spool, bell, alarm, begun).to_end(child),
+            Err(error) => Exit::NotStarted(error.to_string()),
+        },
+    };
+    finish(&folder, spool, exit, begun, clock).map_err(failed(&folder, "written"))
+}
+
+/// The log first, then the end: who sees the end finds the whole log.
+fn finish(folder: &Folder, mut spool: Spool, exit: Exit, begun: Instant, clock: &dyn Clock) -> io::Result<()> {
+    let mut exit = shortened(exit);
+    spool.header(&exit.to_string());
+    if let Err(fault) = spool.sync()
+        && spool.full().is_none()
+    {
+        exit = Exit::Killed(fault.to_string());
+    }
+    let report = ExitReport {
+        exit,
+        duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        log_length: spool.length(),
+        stdout_bytes: spool.payload(Channel::Stdout),
+        stderr_bytes: spool.payload(Channel::Stderr),
+    };
+    folder.write_exit(&ExitRecord { at: clock.now(), report })
+}
+
+fn shortened(mut exit: Exit) -> Exit {
+    if let Exit::Killed(reason) | Exit::NotStarted(reason) | Exit::Lost(reason) = &mut exit {
+        reason.truncate(reason.floor_char_boundary(MAX_REASON));
+    }
+    exit
+}
+
+fn read_job(input: impl Read) -> Result<Job, Error> {
+    let mut text = zeroize::Zeroizing::new(Vec::new());
+    input.take(MAX_JOB).read_to_end(&mut text).map_err(|error| Error::Job(error.to_string()))?;
+    serde_json::from_slice(&text).map_err(|error| Error::Job(error.to_string()))
+}
+
+/// Takes the lock; a daemon that looks whether it is taken holds it for an instant.
+fn patient_lock(folder: &Folder) -> io::Result<Option<Lock>> {
+    let begun = Instant::now();
+    loop {
+        match folder.lock()? {
+            None if begun.elapsed() < LOCK_PATIENCE => std::thread::sleep(Duration::from_millis(5)),
+            found => return Ok(found),
+        }
+    }
+}
+
+fn failed(folder: &Folder, what: &'static str) -> impl FnOnce(io::Error) -> Error {
+    let path = folder.path().to_owned();
+    move |source| Error::Folder { path, what, source }
+}
+
+/// Standard output, by which a living daemon learns at once that there is news. Never waits, needs no listener.
+struct Bell(Option<File>);
+
+impl Bell {
+    fn new() -> Self {
+        let out = io::stdout().as_fd().try_clone_to_owned();
+        Self(out.ok().filter(|out| os::set_nonblocking(out).is_ok()).map(File::from))
+    }
+
+    fn ring(&mut self) {
+        let Some(out) = &mut self.0 else { return };
+        // A full pipe has rung already. One without a reader will never have one again.
+        if out.write(b"\n").is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock) {
+            self.0 = None;
+        }
+    }
+}

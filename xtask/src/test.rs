@@ -1,0 +1,97 @@
+//! `cargo xtask test`: every test there is, and their number. Calls cargo for each workspace, lets its output through and
+//! adds up the results.
+
+mod postgres;
+mod tally;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::Context as _;
+
+use crate::workspace::{self, cargo};
+use tally::Tally;
+
+/// Which tests.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Leave out what needs PostgreSQL
+    #[arg(long)]
+    no_postgres: bool,
+    /// Only tests whose names contain this
+    filter: Option<String>,
+}
+
+/// Runs the tests. The last line of its output is the sum.
+pub fn run(repository: &Path, args: &Args) -> anyhow::Result<ExitCode> {
+    if !args.no_postgres {
+        postgres::require()?;
+    }
+    workspace::plugins(repository)?;
+    workspace::build(repository, "--all-targets")?;
+    let mut tally = Tally::default();
+    left_out(args).into_iter().for_each(|part| tally.leave_out(part));
+    for (name, mut command) in suites(repository, args) {
+        println!("\n== {name}");
+        run_suite(name, &mut command, &mut tally)?;
+    }
+    println!("\n{tally}");
+    Ok(if tally.succeeded() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The workspaces: the native one, the guests', the SDK's; those of guests run natively here.
+fn suites(repository: &Path, args: &Args) -> Vec<(&'static str, Command)> {
+    let mut native = cargo(repository);
+    native.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    if args.no_postgres {
+        native.env("CAPSTAN_NO_POSTGRES", "1");
+    }
+    let mut suites = vec![("native workspace", native)];
+    for (name, manifest) in [("plugins", "plugins/Cargo.toml"), ("sdk", "sdk/Cargo.toml")] {
+        if repository.join(manifest).is_file() {
+            let mut guests = cargo(repository);
+            guests.args(["test", "--workspace", "--locked", "--no-fail-fast", "--manifest-path", manifest]);
+            guests.args(["--target-dir", "target/guests/native"]);
+            suites.push((name, guests));
+        }
+    }
+    for (_, command) in &mut suites {
+        command.args(&args.filter);
+    }
+    suites
+}
+
+/// What these tests do not cover here, and why.
+fn left_out(args: &Args) -> Vec<String> {
+    let mut parts = Vec::new();
+    if args.no_postgres {
+        parts.push("PostgreSQL (--no-postgres)".to_owned());
+    }
+    if let Some(filter) = &args.filter {
+        parts.push(format!("tests without `{filter}` in their names"));
+    }
+    let namespace = Command::new("unshare").args(["--mount", "true"]).output();
+    if !namespace.is_ok_and(|output| output.status.success()) {
+        parts.push("a full disk (no private mount namespace is allowed here)".to_owned());
+    }
+    parts
+}
+
+fn run_suite(name: &str, command: &mut Command, tally: &mut Tally) -> anyhow::Result<()> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("failed to start cargo")?;
+    let output = child.stdout.take().context("a pipe was asked for")?;
+    let mut screen = std::io::stdout().lock();
+    // By line and as bytes: a test may print anything.
+    for line in BufReader::new(output).split(b'\n') {
+        let mut line = line?;
+        tally.read(&String::from_utf8_lossy(&line));
+        line.push(b'\n');
+        screen.write_all(&line)?;
+    }
+    drop(screen);
+    if !child.wait()?.success() {
+        tally.fail(name);
+    }
+    Ok(())
+}
