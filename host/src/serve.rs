@@ -43,7 +43,7 @@ pub async fn run(common: &Common) -> anyhow::Result<ExitCode> {
         format!("failed to open the web server's address {listen}; [web] listen in capstan.toml chooses another")
     })?;
     let web_address = web.local_addr()?;
-    master.set_url(format!("http://{web_address}"));
+    master.set_web_address(web_address);
     let shutdown = CancellationToken::new();
     let app = capstan_web::router(capstan_web::Options { handle: master.handle(), token: token.trim().to_owned(), listen: web_address, shutdown: shutdown.clone() });
     announce(&data, web_address, &master)?;

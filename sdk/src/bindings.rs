@@ -1,8 +1,5 @@
 //! What wit-bindgen makes of `wit/plugin.wit`. Types that several worlds share are made once.
 
-#![expect(missing_docs, reason = "the WIT package documents them")]
-#![expect(unsafe_code, reason = "the calls across the component's border")]
-
 pub mod shared {
     wit_bindgen::generate!({
         path: "../wit",

@@ -4,6 +4,6 @@ mod patterns;
 mod span;
 mod texts;
 
-pub use patterns::{Filter, Patterns};
+pub use patterns::Patterns;
 pub use span::Span;
 pub use texts::Texts;

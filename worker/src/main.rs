@@ -1,6 +1,6 @@
 //! The program `capstan-worker`: `join` a master once, `run` from then on; `supervise` is for `run` alone.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -84,7 +84,8 @@ fn main() -> ExitCode {
 
 fn run(dir: &Path) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("CAPSTAN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
     Ok(daemon::main(dir, Arc::new(SystemClock))?)
 }
 

@@ -193,9 +193,15 @@ mod tests {
 
     #[test]
     fn a_mistake_in_the_file_is_shown_at_its_place() {
-        insta::assert_snapshot!(load("name = 'w1'\naddresses = ['ci:1']\nslot = 2\n").unwrap_err());
-        insta::assert_snapshot!(load("name = 'w1'\naddresses = ['ci:1']\nslots = 0\n").unwrap_err());
+        insta::assert_snapshot!(load("name = 'w1'\naddresses = ['ci:1']\nslot = 2\n").unwrap_err(), @r"
+        worker.toml: TOML parse error at line 3, column 1
+          |
+        3 | slot = 2
+          | ^^^^
+        unknown field `slot`, expected one of `name`, `addresses`, `slots`, `labels`, `base`, `spool_quota_mb`
+        ");
+        insta::assert_snapshot!(load("name = 'w1'\naddresses = ['ci:1']\nslots = 0\n").unwrap_err(), @"worker.toml: expected at least one slot, found 0");
         let none = Member::load(Path::new("/nowhere/worker")).unwrap_err().to_string();
-        insta::assert_snapshot!(none);
+        insta::assert_snapshot!(none, @"expected a worker in /nowhere/worker, found no worker.toml; run `capstan-worker join STRING --dir /nowhere/worker` first");
     }
 }

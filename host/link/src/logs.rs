@@ -73,10 +73,11 @@ async fn copy(peer: &Peer, port: &dyn Port, stream: &mut RecvStream, id: Command
 
 /// Waits for bytes, then takes what else is there already. Returns whether the stream has ended.
 async fn fill(stream: &mut RecvStream, assembler: &mut Assembler) -> Result<bool, ReadError> {
-    let Some(first) = stream.read_chunk(BATCH, true).await? else { return Ok(true) };
+    // Less than a frame is pending, so there is room.
+    let Some(first) = stream.read_chunk(BATCH - assembler.pending(), true).await? else { return Ok(true) };
     assembler.push(&first.bytes);
     while assembler.pending() < BATCH {
-        match stream.read_chunk(BATCH, true).now_or_never() {
+        match stream.read_chunk(BATCH - assembler.pending(), true).now_or_never() {
             Some(Ok(Some(more))) => assembler.push(&more.bytes),
             Some(Ok(None)) => return Ok(true),
             Some(Err(error)) => return Err(error),

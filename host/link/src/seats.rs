@@ -61,7 +61,8 @@ impl Seats {
 
     /// From now on the worker can be sent orders.
     pub fn occupy(&self, peer: Arc<Peer>) {
-        self.lock().entry(peer.name().to_owned()).or_default().peer = Some(peer);
+        let name = peer.name().to_owned();
+        self.lock().entry(name).or_default().peer = Some(peer);
     }
 
     /// It no longer can.

@@ -141,27 +141,22 @@ impl Live {
     /// What there is now, for somebody who is going to read from `line` on.
     pub(crate) fn view(&self, line: u64) -> View {
         let state = self.state();
-        match &state.stage {
-            Stage::Nothing => View {
-                totals: Totals::default(),
-                source: Source::Nothing,
+        let (totals, checkpoints) = match &state.stage {
+            Stage::Sealed(sealed) => (sealed.totals(), sealed.checkpoints()),
+            Stage::Nothing | Stage::Open(_) => (state.tally.totals(), state.tally.checkpoints()),
+        };
+        let source = match &state.stage {
+            Stage::Nothing => Source::Nothing,
+            Stage::Sealed(sealed) => Source::Sealed(Arc::clone(sealed)),
+            Stage::Open(file) => Source::Live {
+                file: Arc::clone(file),
+                path: self.paths.live.clone(),
             },
-            Stage::Sealed(sealed) => View {
-                totals: sealed.totals(),
-                source: Source::Sealed(Arc::clone(sealed)),
-            },
-            Stage::Open(file) => {
-                let checkpoint = checkpoint_before(state.tally.checkpoints(), line);
-                let (file, path) = (Arc::clone(file), self.paths.live.clone());
-                View {
-                    totals: state.tally.totals(),
-                    source: Source::Live {
-                        file,
-                        path,
-                        checkpoint,
-                    },
-                }
-            }
+        };
+        View {
+            totals,
+            source,
+            checkpoint: checkpoint_before(checkpoints, line),
         }
     }
 
@@ -193,6 +188,7 @@ impl Live {
         if news.is_empty() {
             return Ok(length);
         }
+        #[cfg(test)]
         self.check_space(length + news.len() as u64)?;
         segment::write(&file, &self.paths.live, length, news, options.sync)?;
         {
@@ -234,16 +230,6 @@ impl Live {
         self.ring();
         self.remove_segment()?;
         Ok(self.totals())
-    }
-
-    #[cfg(not(test))]
-    #[expect(
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "only tests can run out of space here"
-    )]
-    fn check_space(&self, _length: u64) -> Result<(), Error> {
-        Ok(())
     }
 
     #[cfg(test)]

@@ -5,7 +5,7 @@ use capstan_model::{Channel, LogId};
 use capstan_wire::frame;
 use futures::Stream;
 
-use crate::lines::{Assembler, Checkpoint, Completed, MAX_LINE_TEXT, Place};
+use crate::lines::{Assembler, Completed, MAX_LINE_TEXT, Place};
 use crate::view::{Cursor, View};
 use crate::{Error, Line, Logs, blocking};
 
@@ -118,8 +118,8 @@ impl Logs {
 fn read_lines(view: View, from: u64, count: usize) -> Result<Lines, Error> {
     let (total, complete) = (view.totals.lines, view.complete());
     let left = count.min(usize::try_from(total.saturating_sub(from)).unwrap_or(usize::MAX));
-    let Checkpoint { place, .. } = view.checkpoint(from);
-    let mut assembler = Assembler::at(&view.checkpoint(from));
+    let place = view.checkpoint.place;
+    let mut assembler = Assembler::at(&view.checkpoint);
     let mut cursor = Cursor::new(view.clone(), place.offset);
     let mut wanted = Wanted {
         view,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use capstan_wire::frame::{self, Frame};
 
 use crate::Error;
-use crate::lines::{Checkpoint, Totals, checkpoint_before};
+use crate::lines::{Checkpoint, Totals};
 use crate::sealed::Sealed;
 use crate::segment;
 
@@ -17,6 +17,8 @@ use crate::segment;
 pub(crate) struct View {
     pub(crate) totals: Totals,
     pub(crate) source: Source,
+    /// Where to start in order to read the line that the view was made for.
+    pub(crate) checkpoint: Checkpoint,
 }
 
 /// Where the frames are.
@@ -24,12 +26,8 @@ pub(crate) struct View {
 pub(crate) enum Source {
     /// Nothing was written yet.
     Nothing,
-    /// In a live segment, whose checkpoint before the line that the reader asked for is this one.
-    Live {
-        file: Arc<File>,
-        path: PathBuf,
-        checkpoint: Checkpoint,
-    },
+    /// In a live segment.
+    Live { file: Arc<File>, path: PathBuf },
     /// In a sealed file.
     Sealed(Arc<Sealed>),
 }
@@ -37,15 +35,6 @@ pub(crate) enum Source {
 impl View {
     pub(crate) fn complete(&self) -> bool {
         matches!(self.source, Source::Sealed(_))
-    }
-
-    /// Where to start in order to read `line`.
-    pub(crate) fn checkpoint(&self, line: u64) -> Checkpoint {
-        match &self.source {
-            Source::Nothing => Checkpoint::default(),
-            Source::Live { checkpoint, .. } => checkpoint.clone(),
-            Source::Sealed(sealed) => checkpoint_before(sealed.checkpoints(), line),
-        }
     }
 
     /// Puts at least one and about 256 KiB of whole frames from `offset` into `chunk`; none at the end of the log.
@@ -57,7 +46,7 @@ impl View {
         match &self.source {
             Source::Nothing => Ok(()),
             Source::Sealed(sealed) => sealed.read(offset, chunk),
-            Source::Live { file, path, .. } => {
+            Source::Live { file, path } => {
                 let left = usize::try_from(self.totals.length - offset).unwrap_or(usize::MAX);
                 chunk.resize(left.min(segment::READ), 0);
                 let position = segment::HEADER as u64 + offset;

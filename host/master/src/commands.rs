@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use capstan_link::Handle as Link;
 use capstan_logs::Writer;
-use capstan_model::{CommandId, CommandSpec, Completion, LogId};
+use capstan_model::{CommandId, CommandSpec, Completion};
 use tokio::sync::watch;
 
 /// A command that some step waits for.
@@ -16,7 +16,6 @@ pub(crate) struct Flight {
     pub worker: String,
     pub spec: CommandSpec,
     pub secrets: BTreeMap<String, String>,
-    pub log: LogId,
     pub end: watch::Sender<Option<Completion>>,
 }
 

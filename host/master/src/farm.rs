@@ -157,8 +157,13 @@ impl Farm {
         let expires = now.plus_ms(i64::try_from(ttl_ms).unwrap_or(i64::MAX));
         self.store.create_invite(worker, secret.digest(), expires, now).await?;
         let link = self.link()?;
-        let advertised = &self.operator.link.advertise;
-        let addresses = if advertised.is_empty() { vec![self.door()?.to_string()] } else { advertised.clone() };
+        let port = self.door()?.port();
+        // Port 0 stands for whichever was free.
+        let real = |address: &String| match address.strip_suffix(":0") {
+            Some(host) => format!("{host}:{port}"),
+            None => address.clone(),
+        };
+        let addresses = self.operator.link.advertise.iter().map(real).collect();
         let join = Join { addresses, authority: link.authority(), secret, name: worker.to_owned() };
         Ok(Invitation { join: join.encode(), expires })
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use capstan_engine::CallError;
-use capstan_model::Timestamp;
 use capstan_model::plugin::Kind;
 use capstan_store::Report as Row;
 use tokio::task::JoinSet;

@@ -57,7 +57,7 @@ impl fmt::Display for Why {
 
 /// Pairs the waiting requests, most urgent first, with the places; fills the places as it goes.
 pub(crate) fn pair(plan: &Plan, waiting: &[Waiting], places: &mut Places) -> Vec<Pairing> {
-    let mut served = BTreeSet::new();
+    let mut served: BTreeSet<RequestId> = BTreeSet::new();
     let mut pairings = Vec::new();
     for request in waiting {
         if served.contains(&request.id) {

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::Commands;
-use crate::configuration::{self, Configured};
+use crate::configuration;
 use crate::farm::Farm;
 use crate::handle::Handle;
 use crate::stops::Stops;
@@ -106,10 +106,11 @@ impl Master {
         self.link.local_addr()
     }
 
-    /// Says under which address people reach the pages, where the operator's file leaves that open.
-    pub fn set_url(&self, url: String) {
+    /// Says where the pages are really served: that is their public address where the operator's file leaves the port
+    /// open.
+    pub fn set_web_address(&self, address: SocketAddr) {
         let configured = &self.farm.operator.master.url;
-        let url = if configured.is_empty() { url } else { configured.clone() };
+        let url = if configured.ends_with(":0") { format!("http://{address}") } else { configured.clone() };
         // Set once, by the program that serves the pages.
         let _already = self.farm.url.set(url);
     }
@@ -180,7 +181,7 @@ async fn open_link(farm: &Arc<Farm>) -> Result<Link, Error> {
         epoch: farm.epoch,
         ..capstan_link::Options::default()
     };
-    let door = Arc::new(Door(Arc::downgrade(farm)));
+    let door = Arc::new(Door::new(Arc::downgrade(farm)));
     let link = Link::bind(options, door).await.map_err(|e| Error::failed("open the door for workers", e))?;
     // Set once, before any task runs.
     let _already = (farm.link.set(link.handle()), farm.link_address.set(link.local_addr()));

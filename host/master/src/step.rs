@@ -172,13 +172,7 @@ impl Host {
     }
 
     async fn not_started(&self, id: CommandId, reason: String) -> Result<(), CommandFault> {
-        let completion = Completion {
-            exit: Exit::NotStarted(reason),
-            duration_ms: 0,
-            stdout_bytes: 0,
-            stderr_bytes: 0,
-            stdout: Vec::new(),
-        };
+        let completion = without_output(Exit::NotStarted(reason));
         self.farm.store.finish_command(id, completion, self.farm.clock.now()).await.map_err(abandoned)?;
         Ok(())
     }
@@ -196,14 +190,14 @@ impl Host {
             }
             let Some(flight) = self.farm.commands.get(id) else { continue };
             let mut end = flight.end.subscribe();
-            tokio::select! {
-                _ = end.wait_for(Option::is_some) => {}
-                () = self.worker_gone() => {
-                    let reason = format!("worker `{}` has been away for longer than the grace period", self.worker);
-                    let exit = Exit::Lost(reason);
-                    let lost = Completion { exit, duration_ms: 0, stdout_bytes: 0, stderr_bytes: 0, stdout: Vec::new() };
-                    self.farm.store.finish_command(id, lost, self.farm.clock.now()).await.map_err(abandoned)?;
-                }
+            let gone = tokio::select! {
+                ended = end.wait_for(Option::is_some) => ended.is_err(),
+                () = self.worker_gone() => true,
+            };
+            if gone {
+                let reason = format!("worker `{}` has been away for longer than the grace period", self.worker);
+                let lost = without_output(Exit::Lost(reason));
+                self.farm.store.finish_command(id, lost, self.farm.clock.now()).await.map_err(abandoned)?;
             }
         }
     }
@@ -236,6 +230,11 @@ impl Host {
         writer.append_text(offset, Channel::Stdout, elapsed, text.as_bytes()).await?;
         Ok(())
     }
+}
+
+/// An end that the master gives a command by itself.
+pub(crate) fn without_output(exit: Exit) -> Completion {
+    Completion { exit, duration_ms: 0, stdout_bytes: 0, stderr_bytes: 0, stdout: Vec::new() }
 }
 
 /// A command that nobody knows the end of is the worker's loss; everything else is an end.

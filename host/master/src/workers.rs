@@ -1,7 +1,7 @@
 //! The master's side of the worker link: who may come in, what becomes of what they send, and how they stand.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Weak};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use capstan_link::{Port, Refusal};
@@ -17,13 +17,21 @@ use crate::Error;
 use crate::farm::Farm;
 use crate::handle::WorkerStatus;
 use crate::pairing::{Place, Places};
+use crate::step;
 
 /// What the link calls. It does not keep the farm alive: the farm owns the link.
-pub(crate) struct Door(pub Weak<Farm>);
+pub(crate) struct Door {
+    farm: Weak<Farm>,
+    joining: Mutex<HashMap<String, Digest>>,
+}
 
 impl Door {
+    pub fn new(farm: Weak<Farm>) -> Self {
+        Self { farm, joining: Mutex::default() }
+    }
+
     fn farm(&self) -> Result<Arc<Farm>, String> {
-        self.0.upgrade().ok_or_else(|| "the master is ending".to_owned())
+        self.farm.upgrade().ok_or_else(|| "the master is ending".to_owned())
     }
 }
 
@@ -35,14 +43,18 @@ impl Port for Door {
     fn redeem(&self, secret: Digest) -> BoxFuture<'_, Result<String, String>> {
         async move {
             let farm = self.farm()?;
-            farm.store.check_invite(secret, farm.clock.now()).await.map_err(|e| e.to_string())
+            let name = farm.store.check_invite(secret, farm.clock.now()).await.map_err(|e| e.to_string())?;
+            self.joining.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), secret);
+            Ok(name)
         }
         .boxed()
     }
 
-    fn enrolled(&self, secret: Digest, certificate: Digest) -> BoxFuture<'_, Result<(), String>> {
+    fn enrolled(&self, name: String, certificate: Digest) -> BoxFuture<'_, Result<(), String>> {
         async move {
             let farm = self.farm()?;
+            let secret = self.joining.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+            let secret = secret.ok_or("the invitation was used")?;
             let certificate = NewCertificate { fingerprint: certificate, serial: None };
             let used = farm.store.use_invite(secret, certificate, farm.clock.now()).await;
             used.map(|_| ()).map_err(|e| e.to_string())
@@ -180,8 +192,7 @@ async fn complete_log(farm: &Farm, log: LogId) -> Result<(), Error> {
 /// Ends a command whose log cannot be stored: its step learns the reason, and the worker stops it.
 async fn give_up(farm: &Farm, worker: &str, id: CommandId, reason: &str) -> Result<(), Error> {
     tracing::error!(command = %id, worker, reason, "a command's log cannot be stored");
-    let exit = Exit::Killed(format!("its log cannot be stored: {reason}"));
-    let completion = Completion { exit, duration_ms: 0, stdout_bytes: 0, stderr_bytes: 0, stdout: Vec::new() };
+    let completion = step::without_output(Exit::Killed(format!("its log cannot be stored: {reason}")));
     let completion = farm.store.finish_command(id, completion, farm.clock.now()).await?;
     farm.commands.finish(id, completion);
     let link = farm.link()?;

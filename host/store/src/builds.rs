@@ -206,8 +206,8 @@ impl Store {
             .await
     }
 
-    /// Ends a build, and with it its requests and those buildsets of which they were the last. Ending a build again with
-    /// the same result changes nothing; with another, or one that does not exist, is [`Error::Conflict`].
+    /// Ends a build, and with it its requests and those buildsets of which they were the last. Ending a build again
+    /// with the same result changes nothing; with another, or one that does not exist, is [`Error::Conflict`].
     pub async fn finish_build(&self, id: BuildId, finish: BuildFinish, now: Timestamp) -> Result<(), Error> {
         self.write(move |tx| finish_build(tx, id, finish, now).boxed())
             .await

@@ -1,5 +1,5 @@
-//! The commands that steps asked for. A row is made with the `Start` of its journal and ends with the completion that the
-//! worker reported once every log byte was durable.
+//! The commands that steps asked for. A row is made with the `Start` of its journal and ends with the completion that
+//! the worker reported once every log byte was durable.
 
 use capstan_model::{CommandId, CommandSpec, Completion, LogId, StepId, Timestamp};
 use futures::FutureExt as _;
@@ -91,8 +91,8 @@ impl Store {
         conn.rows(sql, args![worker]).await?.iter().map(command).collect()
     }
 
-    /// Notes how a command ended. Answers how it did: the first completion stays. [`Error::Conflict`] when there is no such
-    /// command.
+    /// Notes how a command ended. Answers how it did: the first completion stays. [`Error::Conflict`] when there is
+    /// no such command.
     pub async fn finish_command(
         &self,
         id: CommandId,

@@ -31,7 +31,8 @@ impl From<&'static str> for Sql {
     }
 }
 
-/// A statement that looks for keys in the list that is parameter `$1` (see [`keys`]): the list stands between the parts.
+/// A statement that looks for keys in the list that is parameter `$1` (see [`keys`]): the list stands between the
+/// parts.
 macro_rules! in_keys {
     ($before:literal, $after:literal) => {
         $crate::dialect::Sql {
@@ -107,7 +108,7 @@ impl Pools {
                     readers: pool(options.readers).connect_lazy_with(connect),
                 })
             }
-            _ => Err(address("this is neither".to_owned())),
+            _ => Err(address("its scheme is neither sqlite nor postgres".to_owned())),
         }
     }
 

@@ -109,13 +109,21 @@ impl Error {
         }
         Self::Database {
             statement,
-            reason: error.to_string(),
+            reason: driver_reason(error),
         }
     }
 }
 
-/// Whether the connection, not the statement, is at fault. PostgreSQL's class 08 is connection exceptions, 57P01 to 57P03
-/// a server that shuts down or starts up.
+/// What the driver says, without the words that say that it is the driver.
+pub(crate) fn driver_reason(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(refusal) => refusal.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether the connection, not the statement, is at fault. PostgreSQL's class 08 is connection exceptions, 57P01 to
+/// 57P03 a server that shuts down or starts up.
 fn is_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)

@@ -18,8 +18,8 @@ pub(crate) async fn ensure(conn: &mut Conn, now: Timestamp) -> Result<Uuid, Erro
 }
 
 impl Store {
-    /// A master begins: answers the number of its epoch, from 1. Every worker counts as disconnected until it connects to
-    /// this master.
+    /// A master begins: answers the number of its epoch, from 1. Every worker counts as disconnected until it
+    /// connects to this master.
     pub async fn begin_epoch(&self, now: Timestamp) -> Result<u64, Error> {
         self.write(move |tx| begin_epoch(tx, now).boxed()).await
     }

@@ -1,7 +1,7 @@
 //! The journals of steps: appended to at the position that the writer expects, together with what the rows change.
 //!
-//! A row is durable before what it tells of leaves the process (`Start`) or is seen by the guest (`End`). Two masters that
-//! run one step collide here: the second finds the position taken, and must stop.
+//! A row is durable before what it tells of leaves the process (`Start`) or is seen by the guest (`End`). Two masters
+//! that run one step collide here: the second finds the position taken, and must stop.
 
 use capstan_model::journal::{Class, Effect, Entry, Kind};
 use capstan_model::{Digest, StepId, Timestamp};
@@ -18,9 +18,10 @@ use crate::{Error, Store, blobs};
 const INLINE: usize = 32 * 1024;
 
 impl Store {
-    /// Appends rows to the journal of a running step, with what local rows change in the build and, for the `Start` of a
-    /// command, the command with its log. The rows count on from the last one; else it is [`Error::Conflict`]. Appending
-    /// again exactly the rows that are there changes nothing, so that a caller who could not know may ask again.
+    /// Appends rows to the journal of a running step, with what local rows change in the build and, for the `Start`
+    /// of a command, the command with its log. The rows count on from the last one; else it is [`Error::Conflict`].
+    /// Appending again exactly the rows that are there changes nothing, so that a caller who could not know may ask
+    /// again.
     pub async fn append_journal(
         &self,
         step: StepId,
@@ -75,8 +76,8 @@ async fn append_all(
     }
 }
 
-/// Whether the journal has exactly these rows at their positions. Their time is compared too: it tells apart a caller who
-/// asks again from another who does the same.
+/// Whether the journal has exactly these rows at their positions. Their time is compared too: it tells apart a caller
+/// who asks again from another who does the same.
 pub(crate) async fn holds(conn: &mut Conn, step: StepId, entries: &[Entry]) -> Result<bool, Error> {
     for entry in entries {
         let sql = "SELECT kind, call, class, request_hash, at FROM journal WHERE step = $1 AND seq = $2";

@@ -1,8 +1,9 @@
 //! The store: what the master must not forget, in SQLite or PostgreSQL, one transaction for each thing that happens.
 //! The only crate that names sqlx. `master` writes through it; `web` reads through it.
 //!
-//! Read `store` and `writer` for how transactions are made, `sql` and `dialect` for how one body of each statement serves
-//! both databases, then any file for its aggregate. Not here: what a decision should be, the bytes of logs, secrets.
+//! Read `store` and `writer` for how transactions are made, `sql` and `dialect` for how one body of each statement
+//! serves both databases, then any file for its aggregate. Not here: what a decision should be, the bytes of logs,
+//! secrets.
 
 mod blobs;
 mod builders;

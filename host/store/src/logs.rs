@@ -1,5 +1,5 @@
-//! What there is to know of logs without reading them. Their bytes are in the log store, whose durable length is the truth;
-//! length and lines here are what it last told.
+//! What there is to know of logs without reading them. Their bytes are in the log store, whose durable length is the
+//! truth; length and lines here are what it last told.
 
 use capstan_model::{BuildId, CommandId, LogId, StepId, Timestamp};
 use futures::FutureExt as _;
@@ -35,8 +35,8 @@ pub struct Log {
 }
 
 impl Store {
-    /// The log of a step that the step itself writes under that name; made if it is new. A name that a command's log has
-    /// gets a number.
+    /// The log of a step that the step itself writes under that name; made if it is new. A name that a command's log
+    /// has gets a number.
     pub async fn open_log(&self, step: StepId, name: &str, now: Timestamp) -> Result<LogId, Error> {
         let name = name.to_owned();
         self.write(move |tx| open(tx, step, name, now).boxed()).await
@@ -111,7 +111,8 @@ async fn open(tx: &mut Tx, step: StepId, name: String, now: Timestamp) -> Result
     Ok(create(tx, &scope, &name, Some(&name), now).await?.0)
 }
 
-/// Makes a log; answers its key and the name that it got: the one asked for, or that with the first number that is free.
+/// Makes a log; answers its key and the name that it got: the one asked for, or that with the first number that is
+/// free.
 pub(crate) async fn create(
     tx: &mut Tx,
     scope: &Scope,

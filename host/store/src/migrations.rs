@@ -3,6 +3,8 @@
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 
+use crate::error::driver_reason;
+
 /// Version, name, statements.
 pub(crate) type Embedded = (i64, &'static str, &'static str);
 
@@ -16,7 +18,7 @@ const TABLE: &str = "_sqlx_migrations";
 /// Why the schema is not up to date.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    #[error("{0}")]
+    #[error("{}", driver_reason(.0))]
     Driver(sqlx::Error),
     #[error("cannot bring its schema up to date: {0}")]
     Migrate(#[from] MigrateError),

@@ -1,5 +1,5 @@
-//! Reports that wait for delivery: made in the transaction of the moment that they tell of, each under one delivery id for
-//! all attempts.
+//! Reports that wait for delivery: made in the transaction of the moment that they tell of, each under one delivery
+//! id for all attempts.
 
 use capstan_model::{BuildId, OutboxId, Timestamp};
 use futures::FutureExt as _;
@@ -161,7 +161,7 @@ async fn update(
         .row(
             "UPDATE outbox SET state = $2, attempts = attempts + $3, next_at = $4,
              last_error = COALESCE($5, last_error), finished = $6
-             WHERE id = $1 AND state = 'pending' RETURNING outbox.*,
+             WHERE id = $1 AND state = 'pending' RETURNING *,
              (SELECT builders.name FROM builders JOIN builds ON builds.builder = builders.id
               WHERE builds.id = outbox.build) AS builder_name",
             args![id, state, failed, next_at, error.as_deref(), finished],

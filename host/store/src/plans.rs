@@ -1,5 +1,5 @@
-//! What configurations were made from, so that a build can be taken up with the plan that it began with. Files that plans
-//! share are kept once.
+//! What configurations were made from, so that a build can be taken up with the plan that it began with. Files that
+//! plans share are kept once.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! One way to speak to both databases: statements with `$1` parameters, three kinds of values, rows read by column name.
+//! One way to speak to both databases: statements with `$1` parameters, three kinds of values, rows read by column
+//! name.
 //!
 //! Statements keep to what SQLite and PostgreSQL have in common; the few that cannot are in `dialect`. Every integer is
 //! 64 bits wide, times are milliseconds, JSON is text, truth is 0 or 1.

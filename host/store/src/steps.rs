@@ -1,5 +1,5 @@
-//! The steps of builds: made with their build or inserted while it runs, begun with row 0 of their journal, ended with its
-//! last.
+//! The steps of builds: made with their build or inserted while it runs, begun with row 0 of their journal, ended
+//! with its last.
 
 use std::collections::HashMap;
 
@@ -123,8 +123,8 @@ impl Store {
         Ok(load(&mut conn, rows).await?.pop())
     }
 
-    /// Inserts steps into a running build, after the step at that position; those behind move on. A step that runs again
-    /// from its journal and inserts the same again gets the steps that it inserted before.
+    /// Inserts steps into a running build, after the step at that position; those behind move on. A step that runs
+    /// again from its journal and inserts the same again gets the steps that it inserted before.
     pub async fn insert_steps(
         &self,
         build: BuildId,
@@ -144,8 +144,8 @@ impl Store {
         self.write(move |tx| begin(tx, id, created, now).boxed()).await
     }
 
-    /// Ends a step, with the last row of its journal if it has one. An empty summary leaves what the step has set. Ending
-    /// it again with the same result changes nothing; with another is [`Error::Conflict`].
+    /// Ends a step, with the last row of its journal if it has one. An empty summary leaves what the step has set.
+    /// Ending it again with the same result changes nothing; with another is [`Error::Conflict`].
     pub async fn finish_step(
         &self,
         id: StepId,

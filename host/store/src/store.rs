@@ -1,5 +1,5 @@
-//! The store itself: a writer task, a pool of readers, and the bell. The methods are with what they are about, one file per
-//! aggregate.
+//! The store itself: a writer task, a pool of readers, and the bell. The methods are with what they are about, one
+//! file per aggregate.
 
 use std::sync::Arc;
 

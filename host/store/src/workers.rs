@@ -110,13 +110,15 @@ impl Store {
             .await
     }
 
-    /// Ends a worker's membership: its certificates and unused invitations are void. Answers whether there is such a worker.
+    /// Ends a worker's membership: its certificates and unused invitations are void. Answers whether there is such a
+    /// worker.
     pub async fn revoke_worker(&self, name: &str, now: Timestamp) -> Result<bool, Error> {
         let name = name.to_owned();
         self.write(move |tx| revoke(tx, name, now).boxed()).await
     }
 
-    /// Notes a further certificate of a worker, such as a renewed one. [`Error::Conflict`] when the worker is not a member.
+    /// Notes a further certificate of a worker, such as a renewed one. [`Error::Conflict`] when the worker is not a
+    /// member.
     pub async fn add_certificate(
         &self,
         worker: &str,

@@ -185,7 +185,8 @@ impl Writer {
         }
     }
 
-    /// A connection in a fresh transaction. A connection that was lost while it was idle is replaced, with growing pauses.
+    /// A connection in a fresh transaction. A connection that was lost while it was idle is replaced, with growing
+    /// pauses.
     async fn begin(&mut self) -> Result<Conn, Error> {
         let attempts = async {
             let mut pause = PAUSES[0];
@@ -272,5 +273,61 @@ fn refuse(answers: impl Iterator<Item = oneshot::Sender<Result<Box<dyn Any + Sen
     for answer in answers {
         // Who asked may have gone.
         let _ = answer.send(Err(error.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use capstan_model::Timestamp;
+    use futures::future::join_all;
+
+    use super::*;
+    use crate::sql::args;
+    use crate::{Options, Store};
+
+    /// One unit: good, refused by the database, or with a fault of its own.
+    async fn unit(tx: &mut Tx, number: i64) -> Result<i64, Error> {
+        tx.run(
+            "INSERT INTO builders (name, next_number) VALUES ($1, 1)",
+            args![number.to_string()],
+        )
+        .await?;
+        tx.ring(number);
+        match number % 4 {
+            1 => tx
+                .run(
+                    "INSERT INTO builders (name, next_number) VALUES ('taken', 1)",
+                    args![],
+                )
+                .await
+                .map(|_| number),
+            _ if number == 50 => panic!("a fault in a unit"),
+            _ => Ok(number),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_poisoned_unit_costs_the_others_of_its_group_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::new(format!("sqlite:{}/farm.db", folder.path().display()));
+        let store = Store::open(&options, Timestamp(1)).await.unwrap();
+        store.write(|tx| unit(tx, 1).boxed()).await.unwrap();
+        let results = join_all((2..200).map(|number| store.write(move |tx| unit(tx, number).boxed()))).await;
+        for (number, result) in (2i64..).zip(&results) {
+            let good = number % 4 != 1 && number != 50;
+            assert_eq!(result.is_ok(), good, "{number}: {result:?}");
+        }
+        insta::assert_snapshot!(results[3].as_ref().unwrap_err(), @"the database refused `INSERT INTO builders (name, next_number) VALUES ('taken', 1)`: (code: 2067) UNIQUE constraint failed: builders.name");
+        let kept = store.builders().await.unwrap();
+        assert_eq!(
+            kept.len(),
+            2 + results.iter().filter(|result| result.is_ok()).count()
+        );
+        assert_eq!(
+            *store.bell().borrow(),
+            199,
+            "the bell rings only for what was kept"
+        );
+        store.close().await;
     }
 }

@@ -10,7 +10,7 @@ function append(line) {
   element.id = "L" + line.number;
   element.dataset.number = line.number;
   // Text, never markup: what a build prints is nobody's to trust.
-  element.textContent = line.text;
+  element.textContent = line.text + "\n";
   view.append(element);
 }
 

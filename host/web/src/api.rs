@@ -1,12 +1,16 @@
 //! The REST interface under `/api/v1`: JSON, times in milliseconds UTC, the OpenAPI document made from the handlers.
 
-#![expect(unused_qualifications, reason = "what utoipa makes of `params(…)` names the traits in full")]
+#![expect(
+    unused_qualifications,
+    reason = "what utoipa makes of `params(…)` names the traits in full"
+)]
 
 use axum::Router;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use utoipa::OpenApi;
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -32,9 +36,13 @@ const MAX_PAGE: u32 = 500;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Capstan", version = "1", description = "The interface of a Capstan master. Times are milliseconds \
+    info(
+        title = "Capstan",
+        version = "1",
+        description = "The interface of a Capstan master. Times are milliseconds \
         since 1970, UTC. Calls that change something need the control token as `Authorization: Bearer TOKEN`. \
-        Answers with a status from 400 on have the body `{\"error\":{\"code\",\"message\",\"hint\"}}`."),
+        Answers with a status from 400 on have the body `{\"error\":{\"code\",\"message\",\"hint\"}}`."
+    ),
     components(schemas(crate::error::Body))
 )]
 struct Document;
@@ -70,11 +78,36 @@ fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(reports::list))
         .routes(routes!(farm::health))
         .routes(routes!(farm::reload));
-    let (router, mut document) =
-        OpenApiRouter::with_openapi(Document::openapi()).nest("/api/v1", resources).split_for_parts();
+    let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
+        .nest("/api/v1", resources)
+        .split_for_parts();
+    for (tag, operation) in document.paths.paths.values_mut().flat_map(operations) {
+        // Handlers are called `list`, `get` … in each file; generated clients need names that are unique.
+        operation.operation_id = operation.operation_id.take().map(|name| format!("{tag}_{name}"));
+    }
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-    document.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(token));
+    document
+        .components
+        .get_or_insert_default()
+        .add_security_scheme("token", SecurityScheme::Http(token));
     (router, document)
+}
+
+/// The operations of a path with their first tags.
+fn operations(path: &mut PathItem) -> impl Iterator<Item = (String, &mut Operation)> {
+    [&mut path.get, &mut path.post]
+        .into_iter()
+        .flatten()
+        .map(|operation| {
+            let tag = operation
+                .tags
+                .iter()
+                .flatten()
+                .next()
+                .cloned()
+                .unwrap_or_default();
+            (tag, operation)
+        })
 }
 
 /// The OpenAPI document, as it is served.

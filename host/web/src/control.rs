@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use capstan_master::{About, Error as Refusal, Force, Forced, Handle, Invitation, PluginStatus, Reloaded, WorkerStatus};
+use capstan_master::{
+    About, Error as Refusal, Force, Forced, Handle, Invitation, PluginStatus, Reloaded, WorkerStatus,
+};
 use capstan_model::plan::Plan;
 use capstan_model::{BuildId, RequestId};
 use futures::FutureExt;

@@ -16,6 +16,7 @@ pub struct Error {
 
 /// The body of every answer with a status from 400 on.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
 pub struct Body {
     error: Fault,
 }
@@ -37,8 +38,17 @@ struct Fault {
 
 impl Error {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        let body = Fault { code, message: message.into(), hint: None, diagnostics: Vec::new() };
-        Self { status, body, challenge: None }
+        let body = Fault {
+            code,
+            message: message.into(),
+            hint: None,
+            diagnostics: Vec::new(),
+        };
+        Self {
+            status,
+            body,
+            challenge: None,
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -58,7 +68,11 @@ impl Error {
     }
 
     pub(crate) fn not_found(what: &str, which: impl std::fmt::Display) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", format!("there is no {what} {which}"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            format!("there is no {what} {which}"),
+        )
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -66,15 +80,23 @@ impl Error {
     }
 
     pub(crate) fn method() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", "expected another method for this address")
-            .hint("GET /api/v1/openapi.json lists them")
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method",
+            "expected another method for this address",
+        )
+        .hint("GET /api/v1/openapi.json lists them")
     }
 
     /// A fault of the machine: logged with its reason, told without it.
     pub(crate) fn internal(what: &str, error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "failed to {what}");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", format!("failed to {what}"))
-            .hint("the master's log has the reason")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            format!("failed to {what}"),
+        )
+        .hint("the master's log has the reason")
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -90,7 +112,9 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(Body { error: self.body })).into_response();
         if let Some(challenge) = self.challenge {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

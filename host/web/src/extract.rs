@@ -22,8 +22,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         let found = axum::extract::Path::from_request_parts(parts, state).await;
-        let axum::extract::Path(path) =
-            found.map_err(|e: PathRejection| Error::not_found("resource", format_args!("there ({})", e.body_text())))?;
+        let axum::extract::Path(path) = found.map_err(|e: PathRejection| {
+            Error::not_found("resource", format_args!("there ({})", e.body_text()))
+        })?;
         Ok(Self(path))
     }
 }
@@ -55,9 +56,11 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Json<T> {
 
 fn refusal(rejection: &JsonRejection) -> Error {
     match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Error::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "expected a smaller body")
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => Error::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            "expected a smaller body",
+        ),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
             let message = "expected a JSON body, found another type";
             Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid", message)

@@ -59,26 +59,41 @@ fn basic_password(headers: &HeaderMap) -> Option<Vec<u8>> {
 }
 
 fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
-    let (found, credentials) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let (found, credentials) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
     found.eq_ignore_ascii_case(scheme).then(|| credentials.trim())
 }
 
 fn missing(challenge: &'static str) -> Error {
-    Error::new(StatusCode::UNAUTHORIZED, "unauthorized", "expected the control token, found none")
-        .hint("send `Authorization: Bearer TOKEN`; the token is in the file `token` of the farm's data folder")
-        .challenge(challenge)
+    Error::new(
+        StatusCode::UNAUTHORIZED,
+        "unauthorized",
+        "expected the control token, found none",
+    )
+    .hint("send `Authorization: Bearer TOKEN`; the token is in the file `token` of the farm's data folder")
+    .challenge(challenge)
 }
 
 fn wrong() -> Error {
-    Error::new(StatusCode::FORBIDDEN, "forbidden", "expected the control token, found another")
-        .hint("the token is in the file `token` of the farm's data folder")
+    Error::new(
+        StatusCode::FORBIDDEN,
+        "forbidden",
+        "expected the control token, found another",
+    )
+    .hint("the token is in the file `token` of the farm's data folder")
 }
 
 /// On a loopback address only requests that name this machine are answered: a foreign page whose name was pointed at
 /// 127.0.0.1 (DNS rebinding) would otherwise read everything through its visitor's browser.
 pub(crate) async fn host(State(app): State<App>, request: Request, next: Next) -> Response {
     let public = app.control().about().url;
-    let public = public.parse::<axum::http::Uri>().ok().and_then(|url| url.host().map(str::to_owned));
+    let public = public
+        .parse::<axum::http::Uri>()
+        .ok()
+        .and_then(|url| url.host().map(str::to_owned));
     let asked = asked_host(&request);
     let local = asked.as_deref().is_some_and(is_this_machine);
     if !app.0.listen.ip().is_loopback() || local || (asked.is_some() && asked == public) {
@@ -92,13 +107,24 @@ pub(crate) async fn host(State(app): State<App>, request: Request, next: Next) -
 }
 
 fn asked_host(request: &Request) -> Option<String> {
-    let in_header = || request.headers().get(header::HOST)?.to_str().ok()?.parse::<Authority>().ok();
+    let in_header = || {
+        request
+            .headers()
+            .get(header::HOST)?
+            .to_str()
+            .ok()?
+            .parse::<Authority>()
+            .ok()
+    };
     let authority = request.uri().authority().cloned().or_else(in_header)?;
     Some(authority.host().to_ascii_lowercase())
 }
 
 fn is_this_machine(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    let address = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
@@ -115,6 +141,8 @@ pub(crate) async fn headers(mut response: Response) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     response
 }

@@ -52,7 +52,12 @@ pub struct Options {
 
 /// Everything that is served.
 pub fn router(options: Options) -> Router {
-    let Options { handle, token, listen, shutdown } = options;
+    let Options {
+        handle,
+        token,
+        listen,
+        shutdown,
+    } = options;
     let (store, logs) = (handle.store().clone(), handle.logs().clone());
     serve(App::new(store, logs, Arc::new(handle), &token, listen, shutdown))
 }
@@ -83,7 +88,15 @@ impl App {
     ) -> Self {
         let token = Digest::of(token.as_bytes());
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
-        Self(Arc::new(Parts { store, logs, control, token, listen, shutdown, streams }))
+        Self(Arc::new(Parts {
+            store,
+            logs,
+            control,
+            token,
+            listen,
+            shutdown,
+            streams,
+        }))
     }
 
     fn store(&self) -> &Store {

@@ -26,12 +26,24 @@ pub(crate) fn router() -> Router<App> {
         .route("/", get(list))
         .route("/builds/{id}", get(build))
         .route("/logs/{id}", get(log))
-        .route("/assets/style.css", get(async || asset("text/css", include_str!("../assets/style.css"))))
-        .route("/assets/log.js", get(async || asset("text/javascript", include_str!("../assets/log.js"))))
+        .route(
+            "/assets/style.css",
+            get(async || asset("text/css", include_str!("../assets/style.css"))),
+        )
+        .route(
+            "/assets/log.js",
+            get(async || asset("text/javascript", include_str!("../assets/log.js"))),
+        )
 }
 
 fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=300")], text)
+    (
+        [
+            (header::CONTENT_TYPE, kind),
+            (header::CACHE_CONTROL, "max-age=300"),
+        ],
+        text,
+    )
 }
 
 /// An error as a page.
@@ -45,7 +57,11 @@ impl<E: Into<Error>> From<E> for Fault {
 
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
-        let page = FaultPage { title: String::new(), status: self.0.status(), message: self.0.message().to_owned() };
+        let page = FaultPage {
+            title: String::new(),
+            status: self.0.status(),
+            message: self.0.message().to_owned(),
+        };
         (self.0.status(), render(&page)).into_response()
     }
 }
@@ -117,20 +133,29 @@ fn title(app: &App) -> String {
     app.control().about().title
 }
 
-async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> Result<Response, Fault> {
+async fn list(State(app): State<App>, query: Result<Query<ListQuery>, Error>) -> Result<Response, Fault> {
+    let Query(query) = query?;
     let builder = query.builder.clone();
     let page = Page::read(&app, query).await?;
     let next = page.next.map(|before| match &builder {
         Some(name) => format!("/?builder={}&before={before}", format::encode(name)),
         None => format!("/?before={before}"),
     });
-    Ok(render(&BuildsPage { title: title(&app), page, builder, next }))
+    Ok(render(&BuildsPage {
+        title: title(&app),
+        page,
+        builder,
+        next,
+    }))
 }
 
 async fn build(State(app): State<App>, path: Result<Path<i64>, Error>) -> Result<Response, Fault> {
     let row = builds::find(&app, path?.0).await?;
     let build = Build::whole(&app, row).await?;
-    Ok(render(&BuildPage { title: title(&app), build }))
+    Ok(render(&BuildPage {
+        title: title(&app),
+        build,
+    }))
 }
 
 /// Which lines the page of a log starts with.
@@ -142,8 +167,9 @@ struct LogQuery {
 async fn log(
     State(app): State<App>,
     path: Result<Path<i64>, Error>,
-    Query(query): Query<LogQuery>,
+    query: Result<Query<LogQuery>, Error>,
 ) -> Result<Response, Fault> {
+    let Query(query) = query?;
     let row = logs::find(&app, path?.0).await?;
     let (id, step) = (row.id, row.step);
     let (build, owner) = owner(&app, step).await?;
@@ -156,12 +182,29 @@ async fn log(
     let earlier = (from > 0).then(|| from.saturating_sub(LINES as u64));
     let later = next < range.total;
     let live = !range.complete && !later;
-    Ok(render(&LogPage { title: title(&app), build, owner, log, range, earlier, next, later, live }))
+    Ok(render(&LogPage {
+        title: title(&app),
+        build,
+        owner,
+        log,
+        range,
+        earlier,
+        next,
+        later,
+        live,
+    }))
 }
 
 /// The build that a step belongs to, and how people write both.
 async fn owner(app: &App, step: StepId) -> Result<(i64, String), Error> {
-    let step = app.store().step(step).await?.ok_or_else(|| Error::not_found("step", step))?;
+    let step = app
+        .store()
+        .step(step)
+        .await?
+        .ok_or_else(|| Error::not_found("step", step))?;
     let build = builds::find(app, step.build.0).await?;
-    Ok((build.id.0, format!("{}/{} {}", build.builder, build.number, step.name)))
+    Ok((
+        build.id.0,
+        format!("{}/{} {}", build.builder, build.number, step.name),
+    ))
 }

@@ -20,8 +20,8 @@ use super::*;
 use crate::control::Answer;
 
 mod control;
-mod rest;
 mod pages;
+mod rest;
 mod streams;
 
 const TOKEN: &str = "correct-horse";
@@ -46,7 +46,13 @@ impl Control for Recorder {
 
     fn about(&self) -> About {
         let (title, url) = ("A <farm>".to_owned(), "https://ci.example.org".to_owned());
-        About { title, url, version: "0.1.0".to_owned(), epoch: 3, started: NOW }
+        About {
+            title,
+            url,
+            version: "0.1.0".to_owned(),
+            epoch: 3,
+            started: NOW,
+        }
     }
 
     fn plugins(&self) -> Vec<PluginStatus> {
@@ -58,8 +64,17 @@ impl Control for Recorder {
     }
 
     fn force<'a>(&'a self, builder: &'a str, force: Force) -> Answer<'a, Forced> {
-        self.note(format!("force {builder} {}", serde_json::to_string(&force).unwrap()));
-        async { Ok(Forced { buildset: BuildsetId(5), requests: vec![RequestId(6)] }) }.boxed()
+        self.note(format!(
+            "force {builder} {}",
+            serde_json::to_string(&force).unwrap()
+        ));
+        async {
+            Ok(Forced {
+                buildset: BuildsetId(5),
+                requests: vec![RequestId(6)],
+            })
+        }
+        .boxed()
     }
 
     fn stop<'a>(&'a self, build: BuildId, reason: &'a str) -> Answer<'a, ()> {
@@ -79,7 +94,13 @@ impl Control for Recorder {
 
     fn invite<'a>(&'a self, worker: &'a str, ttl_ms: u64) -> Answer<'a, Invitation> {
         self.note(format!("invite {worker} {ttl_ms}"));
-        async { Ok(Invitation { join: "capstan-join-x".to_owned(), expires: NOW }) }.boxed()
+        async {
+            Ok(Invitation {
+                join: "capstan-join-x".to_owned(),
+                expires: NOW,
+            })
+        }
+        .boxed()
     }
 
     fn pause<'a>(&'a self, worker: &'a str, reason: Option<&'a str>) -> Answer<'a, ()> {
@@ -107,7 +128,10 @@ impl Site {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("farm.db").display());
         let store = Store::open(&StoreOptions::new(url), NOW).await.unwrap();
-        let logs = LogOptions { sync: false, ..LogOptions::default() };
+        let logs = LogOptions {
+            sync: false,
+            ..LogOptions::default()
+        };
         let logs = Logs::open(folder.path().join("logs"), logs).unwrap();
         let plan = Plan {
             bundle: Bundle::default(),
@@ -117,15 +141,32 @@ impl Site {
             schedulers: vec![],
             reporters: vec![],
         };
-        let control = Arc::new(Recorder { plan: Arc::new(plan), asked: Mutex::default() });
+        let control = Arc::new(Recorder {
+            plan: Arc::new(plan),
+            asked: Mutex::default(),
+        });
         let listen = "127.0.0.1:8010".parse().unwrap();
-        Self { _folder: folder, store, logs, control, shutdown: CancellationToken::new(), listen }
+        Self {
+            _folder: folder,
+            store,
+            logs,
+            control,
+            shutdown: CancellationToken::new(),
+            listen,
+        }
     }
 
     fn router(&self) -> Router {
         let control: Arc<dyn Control> = self.control.clone();
         let shutdown = self.shutdown.clone();
-        serve(App::new(self.store.clone(), self.logs.clone(), control, TOKEN, self.listen, shutdown))
+        serve(App::new(
+            self.store.clone(),
+            self.logs.clone(),
+            control,
+            TOKEN,
+            self.listen,
+            shutdown,
+        ))
     }
 
     async fn send(&self, request: Request<Body>) -> Response {
@@ -144,7 +185,10 @@ impl Site {
 
     async fn page(&self, path: &str) -> String {
         let response = self.get(path).await;
-        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "text/html; charset=utf-8"
+        );
         text(response).await
     }
 
@@ -153,7 +197,8 @@ impl Site {
         let request = request("POST", path)
             .header(header::AUTHORIZATION, format!("Bearer {TOKEN}"))
             .header(header::CONTENT_TYPE, "application/json");
-        self.send(request.body(Body::from(body.to_string())).unwrap()).await
+        self.send(request.body(Body::from(body.to_string())).unwrap())
+            .await
     }
 
     fn asked(&self) -> Vec<String> {
@@ -162,7 +207,10 @@ impl Site {
 
     /// A build of `builder` with one step that has one open log.
     async fn build(&self, builder: &str, reason: &str) -> (BuildId, StepId, LogId) {
-        let source = SourceStamp { branch: Some("main".to_owned()), ..SourceStamp::default() };
+        let source = SourceStamp {
+            branch: Some("main".to_owned()),
+            ..SourceStamp::default()
+        };
         let set = NewBuildset {
             reason: reason.to_owned(),
             sources: vec![source.clone()],
@@ -170,7 +218,10 @@ impl Site {
             ..NewBuildset::default()
         };
         self.store.upsert_worker("w1", NOW).await.unwrap();
-        self.store.put_plan(self.control.plan.bundle.clone(), NOW).await.unwrap();
+        self.store
+            .put_plan(self.control.plan.bundle.clone(), NOW)
+            .await
+            .unwrap();
         let submitted = self.store.submit(set, NOW).await.unwrap();
         let mut properties = capstan_model::Properties::default();
         properties.set("owner", "<b>ann</b>", "force");
@@ -207,10 +258,15 @@ impl Site {
 }
 
 fn request(method: &str, path: &str) -> axum::http::request::Builder {
-    Request::builder().method(method).uri(path).header(header::HOST, "127.0.0.1:8010")
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "127.0.0.1:8010")
 }
 
 async fn text(response: Response) -> String {
-    let bytes = axum::body::to_bytes(response.into_body(), 16 * 1024 * 1024).await.unwrap();
+    let bytes = axum::body::to_bytes(response.into_body(), 16 * 1024 * 1024)
+        .await
+        .unwrap();
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -32,27 +32,6 @@ impl<'de> Deserialize<'de> for Patterns {
     }
 }
 
-/// What to take and, of that, what to leave out. Nothing said takes everything.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Filter {
-    /// What to take; none is everything.
-    pub include: Option<Patterns>,
-    /// What to leave out of it.
-    pub exclude: Patterns,
-}
-
-impl Filter {
-    /// Whether this name is taken.
-    pub fn takes(&self, name: &str) -> bool {
-        self.include.as_ref().is_none_or(|patterns| patterns.matches(name)) && !self.exclude.matches(name)
-    }
-
-    /// Whether there is anything that it would not take.
-    pub fn is_open(&self) -> bool {
-        self.include.is_none() && self.exclude == Patterns::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,13 +59,6 @@ mod tests {
         ] {
             assert_eq!(patterns(pattern).matches(name), fits, "{pattern} {name}");
         }
-    }
-
-    #[test]
-    fn what_is_excluded_is_not_taken() {
-        let filter = Filter { include: Some(patterns("\"*\"")), exclude: patterns("\"wip/**\"") };
-        assert!(filter.takes("main") && !filter.takes("wip/x"));
-        assert!(Filter::default().takes("anything"));
     }
 
     #[test]

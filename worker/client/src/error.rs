@@ -113,9 +113,9 @@ mod tests {
     fn errors_say_what_to_do() {
         let address = || "ci.example.org:9010".to_owned();
         let (expected, found) = (Digest::of(b"ours"), Digest::of(b"theirs"));
-        insta::assert_snapshot!(Error::Foreign { address: address(), expected, found });
-        insta::assert_snapshot!(Error::Silent { address: address() });
+        insta::assert_snapshot!(Error::Foreign { address: address(), expected, found }, @"");
+        insta::assert_snapshot!(Error::Silent { address: address() }, @"");
         let reason = "worker `w1` was revoked".to_owned();
-        insta::assert_snapshot!(Error::Closed { code: Some(Code::NotAdmitted), reason });
+        insta::assert_snapshot!(Error::Closed { code: Some(Code::NotAdmitted), reason }, @"");
     }
 }

@@ -38,13 +38,8 @@ pub enum End {
     Told,
     /// The master said that dialling again is useless.
     Dismissed(String),
-    /// Dial again.
-    Lost {
-        /// Why, for people.
-        reason: String,
-        /// Whether the master had welcomed us.
-        served: bool,
-    },
+    /// Dial again; why, for people.
+    Lost(String),
 }
 
 /// Why a conversation cannot go on.
@@ -110,13 +105,12 @@ impl Daemon {
             }
             Err(broken) => broken,
         };
-        let served = lock(&self.session).is_ready();
         lock(&self.session).disconnected();
         connection.close(broken.code(), &broken.to_string()).await;
         match broken {
             Broken::Told => End::Told,
             Broken::Goodbye { reason, fatal: true } => End::Dismissed(reason),
-            other => End::Lost { reason: other.to_string(), served },
+            other => End::Lost(other.to_string()),
         }
     }
 

@@ -103,16 +103,17 @@ impl Daemon {
             self.take_up().map_err(|source| Error::State { folder: self.member.folder.clone(), source })?;
             let Some(dialled) = self.dial().await else { return Ok(()) };
             match dialled {
-                Ok(connection) => match self.converse(connection).await {
-                    End::Told => return Ok(()),
-                    End::Dismissed(reason) => return Err(Error::Dismissed(reason)),
-                    End::Lost { reason, served } => {
-                        tracing::warn!("the connection to the master ended: {reason}");
-                        if served {
-                            backoff = Backoff::default();
-                        }
+                Ok(connection) => {
+                    let begun = tokio::time::Instant::now();
+                    match self.converse(connection).await {
+                        End::Told => return Ok(()),
+                        End::Dismissed(reason) => return Err(Error::Dismissed(reason)),
+                        End::Lost(reason) => tracing::warn!("the connection to the master ended: {reason}"),
                     }
-                },
+                    if begun.elapsed() >= Backoff::SETTLED {
+                        backoff = Backoff::default();
+                    }
+                }
                 Err(reason) => tracing::warn!("no connection to the master: {reason}"),
             }
             if !self.pause(backoff.next()).await {
@@ -225,6 +226,8 @@ struct Backoff(u32);
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(200);
     const LONGEST: Duration = Duration::from_secs(15);
+    /// A connection that lasted so long was a good one: a master that ends each at once is not dialled all the time.
+    const SETTLED: Duration = Duration::from_secs(1);
 
     fn next(&mut self) -> Duration {
         let whole = Self::FIRST.saturating_mul(1 << self.0.min(16)).min(Self::LONGEST);

@@ -19,6 +19,8 @@ pub mod worker;
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod rules;
 
 use capstan_model::CommandId;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use capstan_engine::{Caller, SchedulerEvent, WaitMode};
 use capstan_model::Timestamp;
@@ -49,6 +49,10 @@ impl tracing::Subscriber for Collector {
 
 /// The messages of plugins while `work` runs, on one thread.
 fn messages(work: impl Future) -> Vec<String> {
+    // With a single dispatcher, tracing asks the current thread's alone whether an event is wanted, and remembers the
+    // answer: that of a test without one.
+    static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| tracing::Dispatch::new(Collector::default()));
     let collector = Collector::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -61,8 +61,14 @@ fn every_built_in_plugin_imports_the_public_interfaces_alone() {
     let components = capstan_builtin::components();
     assert!(!components.is_empty());
     for (name, bytes) in components {
-        let plugin = engine().load(bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let foreign: Vec<_> = plugin.imports().iter().filter(|import| !import.starts_with("capstan:plugin/")).collect();
+        let plugin = engine()
+            .load(bytes)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let foreign: Vec<_> = plugin
+            .imports()
+            .iter()
+            .filter(|import| !import.starts_with("capstan:plugin/"))
+            .collect();
         assert!(foreign.is_empty(), "{name} imports {foreign:?}");
     }
 }

@@ -3,20 +3,46 @@
 use capstan_model::journal::{Class, Entry, Kind};
 use capstan_model::plan::Bundle;
 use capstan_model::{
-    BuildId, ChangeId, CommandId, CommandSpec, Digest, NewChange, Outcome, Program, Properties, RequestId,
-    SourceStamp, StepId, Timestamp,
+    BuildId, ChangeId, CommandId, CommandSpec, Digest, EventId, NewChange, Outcome, Program, Properties,
+    RequestId, SourceStamp, StepId, Timestamp,
 };
 use capstan_store::{
-    BuildFinish, CreatedBuild, NewBuild, NewBuildset, NewCommand, NewStep, Options, Store, Synchronous,
+    BuildFinish, CreatedBuild, EventFilter, NewBuild, NewBuildset, NewCommand, NewStep, Options, Store,
+    Synchronous,
 };
 use serde_json::json;
 
 use crate::postgres;
 
+/// Makes a test on each database of each story: an `async fn` that takes a farm.
+#[macro_export]
+macro_rules! on_both {
+    ($($story:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $story() {
+                let farm = $crate::farm::Farm::sqlite().await;
+                super::$story(&farm).await;
+                farm.end().await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $story() {
+                let Some(farm) = $crate::farm::Farm::postgres().await else { return };
+                super::$story(&farm).await;
+                farm.end().await;
+            })*
+        }
+    };
+}
+
 /// A store of its own.
 pub struct Farm {
     pub store: Store,
     pub options: Options,
+    /// The database, as other clients can reach it.
+    pub url: String,
     folder: Option<tempfile::TempDir>,
 }
 
@@ -28,23 +54,30 @@ pub fn at(ms: i64) -> Timestamp {
 impl Farm {
     pub async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut options = Options::new(format!("sqlite:{}/farm.db", folder.path().display()));
-        options.synchronous = Synchronous::Normal;
+        let url = format!("sqlite:{}/farm.db", folder.path().display());
+        // A killed test is no power failure.
+        let options = Options {
+            synchronous: Synchronous::Normal,
+            ..Options::new(url.as_str())
+        };
         let store = Store::open(&options, at(1)).await.unwrap();
         Self {
             store,
             options,
+            url,
             folder: Some(folder),
         }
     }
 
     /// `None` when PostgreSQL is left out.
     pub async fn postgres() -> Option<Self> {
-        let options = Options::new(postgres::database().await?);
+        let url = postgres::database().await?;
+        let options = Options::new(url.as_str());
         let store = Store::open(&options, at(1)).await.unwrap();
         Some(Self {
             store,
             options,
+            url,
             folder: None,
         })
     }
@@ -59,7 +92,7 @@ impl Farm {
     pub async fn end(self) {
         self.store.close().await;
         if self.folder.is_none() {
-            postgres::remove(&address(&self.options)).await;
+            postgres::remove(&self.url).await;
         }
     }
 
@@ -112,20 +145,6 @@ impl Farm {
             .await
             .unwrap();
         (build.id, build.steps[0])
-    }
-}
-
-/// The address that the options hide: tests may know it.
-pub fn address(options: &Options) -> String {
-    // Test databases have no passwords unless the server was named by hand, and then its address has the real one.
-    let shown = options.url.to_string();
-    match std::env::var("CAPSTAN_TEST_POSTGRES") {
-        Ok(server) if shown.starts_with("postgres") => {
-            let name = shown.rsplit_once('/').unwrap().1;
-            let base = server.split_once('?').map_or(server.as_str(), |(base, _)| base);
-            format!("{}/{name}", base.rsplit_once('/').unwrap().0)
-        }
-        _ => shown,
     }
 }
 
@@ -220,4 +239,13 @@ pub async fn one_change(store: &Store, key: &str, subscribers: &[String]) -> Cha
         .await
         .unwrap()[0]
         .id
+}
+
+/// The kinds of all events, oldest first.
+pub async fn kinds(store: &Store) -> Vec<String> {
+    let events = store
+        .events_after(EventId(0), &EventFilter::default(), 1000)
+        .await
+        .unwrap();
+    events.into_iter().map(|event| event.kind).collect()
 }

@@ -1,9 +1,13 @@
-//! The store through its public door, on both databases. `contract` is what the master relies on; `differential` shows
-//! that both databases end with the same rows; `faults` are crashes and lost connections; `schema` is what only SQL shows.
+//! The store through its public door. What the master relies on is the same on both databases: `intake`, `building`,
+//! `stepping`, `telling`. `differential` shows that both end with the same rows; `faults` are crashes and lost
+//! connections; `schema` is what only SQL shows.
 
-mod contract;
-//mod differential;
+mod building;
+mod differential;
 mod farm;
-//mod faults;
+mod faults;
+mod intake;
 mod postgres;
-//mod schema;
+mod schema;
+mod stepping;
+mod telling;

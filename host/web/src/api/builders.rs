@@ -48,6 +48,7 @@ impl From<&plan::Builder> for Builder {
 
 /// The builders.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Builders)]
 pub(super) struct Page {
     builders: Vec<Builder>,
 }
@@ -55,15 +56,22 @@ pub(super) struct Page {
 /// Lists the builders of the plan in force.
 #[utoipa::path(get, path = "/builders", tag = "builders", responses((status = 200, body = Page)))]
 pub(super) async fn list(State(app): State<App>) -> Json<Page> {
-    Json(Page { builders: app.control().plan().builders.iter().map(Builder::from).collect() })
+    Json(Page {
+        builders: app.control().plan().builders.iter().map(Builder::from).collect(),
+    })
 }
 
 /// Shows one builder.
 #[utoipa::path(get, path = "/builders/{name}", tag = "builders", params(("name" = String, Path)),
     responses((status = 200, body = Builder)))]
-pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> Result<Json<impl Serialize>, Error> {
+pub(super) async fn get(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<impl Serialize>, Error> {
     let plan = app.control().plan();
-    let found = plan.builder(&name).ok_or_else(|| Error::not_found("builder", format_args!("`{name}`")))?;
+    let found = plan
+        .builder(&name)
+        .ok_or_else(|| Error::not_found("builder", format_args!("`{name}`")))?;
     Ok(Json(Builder::from(found)))
 }
 
@@ -124,5 +132,11 @@ pub(super) async fn force(
     };
     let forced = app.control().force(&name, force).await?;
     let requests = forced.requests.into_iter().map(|id| id.0).collect();
-    Ok((StatusCode::ACCEPTED, Json(Forced { buildset: forced.buildset.0, requests })))
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(Forced {
+            buildset: forced.buildset.0,
+            requests,
+        }),
+    ))
 }

@@ -56,13 +56,26 @@ pub(crate) struct Source {
 
 impl From<SourceStamp> for Source {
     fn from(stamp: SourceStamp) -> Self {
-        let SourceStamp { codebase, repository, project, branch, revision } = stamp;
-        Self { codebase, repository, project, branch, revision }
+        let SourceStamp {
+            codebase,
+            repository,
+            project,
+            branch,
+            revision,
+        } = stamp;
+        Self {
+            codebase,
+            repository,
+            project,
+            branch,
+            revision,
+        }
     }
 }
 
 /// A property: a JSON value that knows where it came from.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Property)]
 pub(crate) struct NamedValue {
     pub(crate) name: String,
     pub(crate) value: Value,
@@ -102,7 +115,10 @@ impl Build {
     /// With its steps and their logs.
     pub(crate) async fn whole(app: &App, row: Row) -> Result<Self, Error> {
         let steps = Step::of_build(app, row.id).await?;
-        Ok(Self { steps: Some(steps), ..Self::from(row) })
+        Ok(Self {
+            steps: Some(steps),
+            ..Self::from(row)
+        })
     }
 }
 
@@ -126,6 +142,7 @@ pub(crate) struct ListQuery {
 
 /// A page of builds, newest first.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Builds)]
 pub(crate) struct Page {
     pub(crate) builds: Vec<Build>,
     /// What to give as `before` for the next page, if there is one.
@@ -147,18 +164,27 @@ impl Page {
         let more = rows.len() > limit as usize;
         rows.truncate(limit as usize);
         let next = rows.last().filter(|_| more).map(|row| row.id.0);
-        Ok(Self { builds: rows.into_iter().map(Build::from).collect(), next })
+        Ok(Self {
+            builds: rows.into_iter().map(Build::from).collect(),
+            next,
+        })
     }
 }
 
 /// Lists builds, newest first.
 #[utoipa::path(get, path = "/builds", tag = "builds", params(ListQuery), responses((status = 200, body = Page)))]
-pub(super) async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> Result<Json<Page>, Error> {
+pub(super) async fn list(
+    State(app): State<App>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page>, Error> {
     Ok(Json(Page::read(&app, query).await?))
 }
 
 pub(crate) async fn find(app: &App, id: i64) -> Result<Row, Error> {
-    app.store().build(BuildId(id)).await?.ok_or_else(|| Error::not_found("build", id))
+    app.store()
+        .build(BuildId(id))
+        .await?
+        .ok_or_else(|| Error::not_found("build", id))
 }
 
 /// Shows a build with its steps and logs.
@@ -172,6 +198,7 @@ pub(super) async fn get(State(app): State<App>, Path(id): Path<i64>) -> Result<J
 /// Why a build is stopped or a request cancelled.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Reason)]
 pub(super) struct Stop {
     /// For people.
     pub(super) reason: Option<String>,
@@ -187,6 +214,11 @@ pub(super) async fn stop(
     Path(id): Path<i64>,
     Body(body): Body<Stop>,
 ) -> Result<StatusCode, Error> {
-    app.control().stop(BuildId(id), body.reason.as_deref().unwrap_or("stopped by the operator")).await?;
+    app.control()
+        .stop(
+            BuildId(id),
+            body.reason.as_deref().unwrap_or("stopped by the operator"),
+        )
+        .await?;
     Ok(StatusCode::ACCEPTED)
 }

@@ -81,6 +81,7 @@ pub(super) struct ListQuery {
 
 /// A page of changes, newest first.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Changes)]
 pub(super) struct Page {
     changes: Vec<Change>,
     /// What to give as `before` for the next page, if there is one.
@@ -89,13 +90,19 @@ pub(super) struct Page {
 
 /// Lists changes, newest first.
 #[utoipa::path(get, path = "/changes", tag = "changes", params(ListQuery), responses((status = 200, body = Page)))]
-pub(super) async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> Result<Json<Page>, Error> {
+pub(super) async fn list(
+    State(app): State<App>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page>, Error> {
     let limit = page(query.limit);
     let mut rows = app.store().changes(query.before.map(ChangeId), limit + 1).await?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let next = rows.last().filter(|_| more).map(|row| row.id.0);
-    Ok(Json(Page { changes: rows.into_iter().map(Change::from).collect(), next }))
+    Ok(Json(Page {
+        changes: rows.into_iter().map(Change::from).collect(),
+        next,
+    }))
 }
 
 /// Shows one change.
@@ -103,5 +110,7 @@ pub(super) async fn list(State(app): State<App>, Query(query): Query<ListQuery>)
     responses((status = 200, body = Change)))]
 pub(super) async fn get(State(app): State<App>, Path(id): Path<i64>) -> Result<Json<impl Serialize>, Error> {
     let row = app.store().change(ChangeId(id)).await?;
-    Ok(Json(Change::from(row.ok_or_else(|| Error::not_found("change", id))?)))
+    Ok(Json(Change::from(
+        row.ok_or_else(|| Error::not_found("change", id))?,
+    )))
 }

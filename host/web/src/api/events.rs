@@ -19,6 +19,7 @@ const BATCH: u32 = 500;
 
 /// Something happened.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
 struct Happened {
     id: i64,
     at: i64,
@@ -72,7 +73,11 @@ pub(super) async fn follow(
         Some(after) => EventId(after),
         None => app.store().last_event_id().await?,
     };
-    let filter = EventFilter { builder: query.builder, build: query.build.map(Into::into), ..EventFilter::default() };
+    let filter = EventFilter {
+        builder: query.builder,
+        build: query.build.map(Into::into),
+        ..EventFilter::default()
+    };
     stream::respond(&app, events(app.clone(), after, filter))
 }
 

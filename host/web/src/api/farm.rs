@@ -31,7 +31,14 @@ pub(super) async fn health(State(app): State<App>) -> Result<Json<Health>, Error
     let event = app.store().last_event_id().await?.0;
     let about = app.control().about();
     let (epoch, version, title, started) = (about.epoch, about.version, about.title, about.started.0);
-    Ok(Json(Health { status: "ok", event, epoch, version, title, started }))
+    Ok(Json(Health {
+        status: "ok",
+        event,
+        epoch,
+        version,
+        title,
+        started,
+    }))
 }
 
 /// What a reload changed.
@@ -50,5 +57,8 @@ pub(super) struct Reloaded {
 ))]
 pub(super) async fn reload(State(app): State<App>, _operator: Operator) -> Result<Json<Reloaded>, Error> {
     let reloaded = app.control().reload().await?;
-    Ok(Json(Reloaded { changes: reloaded.changes, warnings: reloaded.warnings }))
+    Ok(Json(Reloaded {
+        changes: reloaded.changes,
+        warnings: reloaded.warnings,
+    }))
 }

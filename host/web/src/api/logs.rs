@@ -43,12 +43,23 @@ impl Log {
             (length, lines, complete) = (progress.length, progress.lines, complete || progress.complete);
         }
         let (id, step, name, sealed) = (row.id.0, row.step.0, row.name, row.sealed);
-        Ok(Self { id, step, name, length, lines, complete, sealed })
+        Ok(Self {
+            id,
+            step,
+            name,
+            length,
+            lines,
+            complete,
+            sealed,
+        })
     }
 }
 
 pub(crate) async fn find(app: &App, id: i64) -> Result<Row, Error> {
-    app.store().log(LogId(id)).await?.ok_or_else(|| Error::not_found("log", id))
+    app.store()
+        .log(LogId(id))
+        .await?
+        .ok_or_else(|| Error::not_found("log", id))
 }
 
 /// Shows how much there is of a log.
@@ -77,7 +88,10 @@ pub(super) async fn raw(
     Query(query): Query<RawQuery>,
 ) -> Result<Response, Error> {
     let row = find(&app, id).await?;
-    let bytes = app.logs().raw(row.id, query.channel.map_or(Channels::OUTPUT, Channels::only)).await?;
+    let bytes = app
+        .logs()
+        .raw(row.id, query.channel.map_or(Channels::OUTPUT, Channels::only))
+        .await?;
     let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     Ok((plain, Body::from_stream(bytes)).into_response())
 }
@@ -96,6 +110,7 @@ pub(super) struct LinesQuery {
 
 /// A range of lines.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Lines)]
 pub(crate) struct Range {
     /// The number of the first line that was asked for.
     first: u64,
@@ -138,8 +153,18 @@ impl From<Lines> for Range {
             elapsed_ms: line.elapsed_ms,
             text: line.to_text(),
         };
-        let Lines { first, lines, total, complete } = found;
-        Self { first, lines: lines.into_iter().map(line).collect(), total, complete }
+        let Lines {
+            first,
+            lines,
+            total,
+            complete,
+        } = found;
+        Self {
+            first,
+            lines: lines.into_iter().map(line).collect(),
+            total,
+            complete,
+        }
     }
 }
 
@@ -152,7 +177,12 @@ pub(super) async fn lines(
     Query(query): Query<LinesQuery>,
 ) -> Result<Json<Range>, Error> {
     let row = find(&app, id).await?;
-    Ok(Json(app.logs().read_lines(row.id, query.from, query.count.unwrap_or(PAGE)).await?.into()))
+    Ok(Json(
+        app.logs()
+            .read_lines(row.id, query.from, query.count.unwrap_or(PAGE))
+            .await?
+            .into(),
+    ))
 }
 
 /// From which line on.

@@ -61,6 +61,7 @@ impl From<PluginStatus> for Plugin {
 
 /// Every plugin file.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Plugins)]
 pub(super) struct Page {
     plugins: Vec<Plugin>,
 }
@@ -68,5 +69,7 @@ pub(super) struct Page {
 /// Lists the plugins, with the reason where one cannot be used.
 #[utoipa::path(get, path = "/plugins", tag = "plugins", responses((status = 200, body = Page)))]
 pub(super) async fn list(State(app): State<App>) -> Json<Page> {
-    Json(Page { plugins: app.control().plugins().into_iter().map(Plugin::from).collect() })
+    Json(Page {
+        plugins: app.control().plugins().into_iter().map(Plugin::from).collect(),
+    })
 }

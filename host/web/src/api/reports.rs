@@ -61,13 +61,22 @@ pub(super) struct ListQuery {
 
 /// The reports about a build.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Reports)]
 pub(super) struct Page {
     reports: Vec<Report>,
 }
 
 /// Lists the reports about a build.
 #[utoipa::path(get, path = "/reports", tag = "reports", params(ListQuery), responses((status = 200, body = Page)))]
-pub(super) async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> Result<Json<Page>, Error> {
-    let rows = app.store().reports(Some(BuildId(query.build)), MAX_REPORTS).await?;
-    Ok(Json(Page { reports: rows.into_iter().map(Report::from).collect() }))
+pub(super) async fn list(
+    State(app): State<App>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page>, Error> {
+    let rows = app
+        .store()
+        .reports(Some(BuildId(query.build)), MAX_REPORTS)
+        .await?;
+    Ok(Json(Page {
+        reports: rows.into_iter().map(Report::from).collect(),
+    }))
 }

@@ -78,6 +78,7 @@ pub(super) struct ListQuery {
 
 /// A page of requests, newest first.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Requests)]
 pub(super) struct Page {
     requests: Vec<Request>,
     /// What to give as `before` for the next page, if there is one.
@@ -86,7 +87,10 @@ pub(super) struct Page {
 
 /// Lists requests, newest first.
 #[utoipa::path(get, path = "/requests", tag = "requests", params(ListQuery), responses((status = 200, body = Page)))]
-pub(super) async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> Result<Json<Page>, Error> {
+pub(super) async fn list(
+    State(app): State<App>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page>, Error> {
     let limit = page(query.limit);
     let state = query.state.map(|state| state.parse::<RequestState>()).transpose();
     let filter = RequestFilter {
@@ -99,7 +103,10 @@ pub(super) async fn list(State(app): State<App>, Query(query): Query<ListQuery>)
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let next = rows.last().filter(|_| more).map(|row| row.id.0);
-    Ok(Json(Page { requests: rows.into_iter().map(Request::from).collect(), next }))
+    Ok(Json(Page {
+        requests: rows.into_iter().map(Request::from).collect(),
+        next,
+    }))
 }
 
 /// Shows one request.
@@ -107,7 +114,9 @@ pub(super) async fn list(State(app): State<App>, Query(query): Query<ListQuery>)
     responses((status = 200, body = Request)))]
 pub(super) async fn get(State(app): State<App>, Path(id): Path<i64>) -> Result<Json<impl Serialize>, Error> {
     let row = app.store().request(RequestId(id)).await?;
-    Ok(Json(Request::from(row.ok_or_else(|| Error::not_found("request", id))?)))
+    Ok(Json(Request::from(
+        row.ok_or_else(|| Error::not_found("request", id))?,
+    )))
 }
 
 /// Cancels a request that has not become a build.
@@ -120,6 +129,11 @@ pub(super) async fn cancel(
     Path(id): Path<i64>,
     Body(body): Body<Stop>,
 ) -> Result<StatusCode, Error> {
-    app.control().cancel(RequestId(id), body.reason.as_deref().unwrap_or("cancelled by the operator")).await?;
+    app.control()
+        .cancel(
+            RequestId(id),
+            body.reason.as_deref().unwrap_or("cancelled by the operator"),
+        )
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

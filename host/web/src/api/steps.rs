@@ -50,7 +50,10 @@ impl Step {
             logs.entry(row.step).or_default().push(Log::of(app, row).await?);
         }
         let rows = app.store().steps(build).await?;
-        Ok(rows.into_iter().map(|row| Self::new(logs.remove(&row.id).unwrap_or_default(), row)).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| Self::new(logs.remove(&row.id).unwrap_or_default(), row))
+            .collect())
     }
 
     fn new(logs: Vec<Log>, row: Row) -> Self {
@@ -66,7 +69,14 @@ impl Step {
             summary: row.summary,
             started: row.started.map(|time| time.0),
             finished: row.finished.map(|time| time.0),
-            links: row.links.into_iter().map(|link| Link { label: link.label, url: link.url }).collect(),
+            links: row
+                .links
+                .into_iter()
+                .map(|link| Link {
+                    label: link.label,
+                    url: link.url,
+                })
+                .collect(),
             logs,
         }
     }
@@ -82,7 +92,11 @@ pub(super) struct Logs {
 #[utoipa::path(get, path = "/steps/{id}/logs", tag = "logs", params(("id" = i64, Path)),
     responses((status = 200, body = Logs)))]
 pub(super) async fn logs(State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Logs>, Error> {
-    let step = app.store().step(StepId(id)).await?.ok_or_else(|| Error::not_found("step", id))?;
+    let step = app
+        .store()
+        .step(StepId(id))
+        .await?
+        .ok_or_else(|| Error::not_found("step", id))?;
     let mut logs = Vec::new();
     for row in app.store().logs(step.id).await? {
         logs.push(Log::of(&app, row).await?);

@@ -59,6 +59,7 @@ impl From<WorkerStatus> for Worker {
 
 /// The workers.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Workers)]
 pub(super) struct Page {
     workers: Vec<Worker>,
 }
@@ -67,14 +68,21 @@ pub(super) struct Page {
 #[utoipa::path(get, path = "/workers", tag = "workers", responses((status = 200, body = Page)))]
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Page>, Error> {
     let workers = app.control().workers().await?;
-    Ok(Json(Page { workers: workers.into_iter().map(Worker::from).collect() }))
+    Ok(Json(Page {
+        workers: workers.into_iter().map(Worker::from).collect(),
+    }))
 }
 
 /// Shows one worker.
 #[utoipa::path(get, path = "/workers/{name}", tag = "workers", params(("name" = String, Path)),
     responses((status = 200, body = Worker)))]
 pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Worker>, Error> {
-    let found = app.control().workers().await?.into_iter().find(|worker| worker.name == name);
+    let found = app
+        .control()
+        .workers()
+        .await?
+        .into_iter()
+        .find(|worker| worker.name == name);
     let found = found.ok_or_else(|| Error::not_found("worker", format_args!("`{name}`")))?;
     Ok(Json(found.into()))
 }
@@ -107,10 +115,15 @@ pub(super) async fn invite(
 ) -> Result<Json<Invitation>, Error> {
     let seconds = body.ttl_seconds.unwrap_or(DAY);
     if !(1..=MONTH).contains(&seconds) {
-        return Err(Error::invalid(format!("expected ttl_seconds from 1 to {MONTH}, found {seconds}")));
+        return Err(Error::invalid(format!(
+            "expected ttl_seconds from 1 to {MONTH}, found {seconds}"
+        )));
     }
     let invitation = app.control().invite(&name, seconds * 1000).await?;
-    Ok(Json(Invitation { join: invitation.join, expires: invitation.expires.0 }))
+    Ok(Json(Invitation {
+        join: invitation.join,
+        expires: invitation.expires.0,
+    }))
 }
 
 /// Why a worker is paused.

@@ -5,12 +5,17 @@ use jiff::Timestamp;
 /// `2026-11-21 11:53:07 UTC`.
 pub(super) fn time(ms: &i64) -> String {
     let time = Timestamp::from_millisecond(*ms);
-    time.map_or_else(|_| format!("{ms} ms"), |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+    time.map_or_else(
+        |_| format!("{ms} ms"),
+        |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
 }
 
 /// `4.2 s`, `3 min 5 s`, `2 h 10 min`; empty while it lasts.
 pub(super) fn duration(started: Option<i64>, finished: Option<i64>) -> String {
-    let (Some(started), Some(finished)) = (started, finished) else { return String::new() };
+    let (Some(started), Some(finished)) = (started, finished) else {
+        return String::new();
+    };
     let ms = finished.saturating_sub(started).max(0);
     let seconds = ms / 1000;
     match seconds {
@@ -29,7 +34,15 @@ pub(super) fn leads_to_the_web(url: &str) -> bool {
 /// A name as the value in a query.
 pub(super) fn encode(name: &str) -> String {
     let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    name.bytes().map(|b| if keep(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    name.bytes()
+        .map(|b| {
+            if keep(b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
 }
 
 /// A revision as people write it: twelve digits tell commits apart.
@@ -46,7 +59,13 @@ mod tests {
     fn times_and_spans_read_well() {
         assert_eq!(time(&1_795_261_987_123), "2026-11-21 11:53:07 UTC");
         assert_eq!(time(&i64::MAX), "9223372036854775807 ms");
-        for (ms, text) in [(0, "0.0 s"), (4_250, "4.2 s"), (185_000, "3 min 5 s"), (7_800_000, "2 h 10 min"), (-5, "0.0 s")] {
+        for (ms, text) in [
+            (0, "0.0 s"),
+            (4_250, "4.2 s"),
+            (185_000, "3 min 5 s"),
+            (7_800_000, "2 h 10 min"),
+            (-5, "0.0 s"),
+        ] {
             assert_eq!(duration(Some(10), Some(10 + ms)), text);
         }
         assert_eq!(duration(Some(1), None), "");
@@ -55,7 +74,14 @@ mod tests {
     #[test]
     fn only_links_to_the_web_are_links() {
         assert!(leads_to_the_web("https://example.org/x"));
-        for url in ["javascript:alert(1)", " JavaScript:x", "data:text/html,x", "//example.org", "/logs/1", ""] {
+        for url in [
+            "javascript:alert(1)",
+            " JavaScript:x",
+            "data:text/html,x",
+            "//example.org",
+            "/logs/1",
+            "",
+        ] {
             assert!(!leads_to_the_web(url), "{url}");
         }
     }

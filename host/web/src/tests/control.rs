@@ -11,7 +11,10 @@ async fn force_with(site: &Site, authorization: Option<&str>) -> (StatusCode, Va
         force = force.header(header::AUTHORIZATION, value);
     }
     let response = site.send(force.body(Body::empty()).unwrap()).await;
-    (response.status(), serde_json::from_str(&text(response).await).unwrap())
+    (
+        response.status(),
+        serde_json::from_str(&text(response).await).unwrap(),
+    )
 }
 
 #[tokio::test]
@@ -20,14 +23,26 @@ async fn nothing_changes_without_the_token() {
     let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("x:{TOKEN}")));
     for authorization in [None, Some("Bearer"), Some(TOKEN), Some(basic.as_str())] {
         let (status, body) = force_with(&site, authorization).await;
-        assert_eq!((status, &body["error"]["code"]), (StatusCode::UNAUTHORIZED, &json!("unauthorized")));
-        assert!(body["error"]["hint"].as_str().unwrap().contains("Authorization: Bearer"), "{body}");
+        assert_eq!(
+            (status, &body["error"]["code"]),
+            (StatusCode::UNAUTHORIZED, &json!("unauthorized"))
+        );
+        assert!(
+            body["error"]["hint"]
+                .as_str()
+                .unwrap()
+                .contains("Authorization: Bearer"),
+            "{body}"
+        );
     }
     for wrong in ["Bearer x", "Bearer correct-horse-battery", "bearer correct-hors"] {
         assert_eq!(force_with(&site, Some(wrong)).await.0, StatusCode::FORBIDDEN);
     }
     assert!(site.asked().is_empty());
-    assert_eq!(force_with(&site, Some("bearer correct-horse")).await.0, StatusCode::ACCEPTED);
+    assert_eq!(
+        force_with(&site, Some("bearer correct-horse")).await.0,
+        StatusCode::ACCEPTED
+    );
     assert_eq!(site.asked().len(), 1);
 }
 
@@ -42,7 +57,9 @@ async fn every_address_that_changes_something_wants_the_token() {
                 continue;
             }
             let path = path.replace("{id}", "1").replace("{name}", "x");
-            let response = site.send(request("POST", &path).body(Body::empty()).unwrap()).await;
+            let response = site
+                .send(request("POST", &path).body(Body::empty()).unwrap())
+                .await;
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
             assert_eq!(operation["security"], json!([{ "token": [] }]), "{method} {path}");
             checked += 1;
@@ -58,10 +75,16 @@ async fn what_is_asked_reaches_the_master() {
     let response = site.post("/api/v1/builders/linux%2Fx/force", &force).await;
     assert_eq!(response.status(), StatusCode::ACCEPTED);
     assert_eq!(text(response).await, r#"{"buildset":5,"requests":[6]}"#);
-    assert_eq!(site.post("/api/v1/builds/7/stop", &json!({})).await.status(), StatusCode::CONFLICT);
-    site.post("/api/v1/requests/8/cancel", &json!({ "reason": "late" })).await;
-    site.post("/api/v1/workers/w1/invite", &json!({ "ttl_seconds": 60 })).await;
-    site.post("/api/v1/workers/w1/pause", &json!({ "reason": "disk" })).await;
+    assert_eq!(
+        site.post("/api/v1/builds/7/stop", &json!({})).await.status(),
+        StatusCode::CONFLICT
+    );
+    site.post("/api/v1/requests/8/cancel", &json!({ "reason": "late" }))
+        .await;
+    site.post("/api/v1/workers/w1/invite", &json!({ "ttl_seconds": 60 }))
+        .await;
+    site.post("/api/v1/workers/w1/pause", &json!({ "reason": "disk" }))
+        .await;
     site.post("/api/v1/workers/w1/unpause", &json!({})).await;
     site.post("/api/v1/workers/w1/revoke", &json!({})).await;
     let asked = site.asked().join("\n");
@@ -80,12 +103,42 @@ async fn what_is_asked_reaches_the_master() {
 async fn a_body_that_makes_no_sense_is_refused_with_the_reason() {
     let site = Site::new().await;
     for (path, body, status, expected) in [
-        ("/api/v1/builders/x/force", json!({ "brunch": "main" }), 400, "unknown field `brunch`"),
-        ("/api/v1/builders/x/force", json!({ "priority": "high" }), 400, "invalid type"),
-        ("/api/v1/builders/x/force", json!([1]), 400, "Failed to deserialize"),
-        ("/api/v1/workers/x/invite", json!({ "ttl_seconds": 0 }), 400, "expected ttl_seconds from 1"),
-        ("/api/v1/workers/x/invite", json!({ "ttl_seconds": u64::MAX }), 400, "expected ttl_seconds from 1"),
-        ("/api/v1/builders/x/force", json!({ "reason": "x".repeat(MAX_BODY) }), 413, ""),
+        (
+            "/api/v1/builders/x/force",
+            json!({ "brunch": "main" }),
+            400,
+            "unknown field `brunch`",
+        ),
+        (
+            "/api/v1/builders/x/force",
+            json!({ "priority": "high" }),
+            400,
+            "invalid type",
+        ),
+        (
+            "/api/v1/builders/x/force",
+            json!([1]),
+            400,
+            "Failed to deserialize",
+        ),
+        (
+            "/api/v1/workers/x/invite",
+            json!({ "ttl_seconds": 0 }),
+            400,
+            "expected ttl_seconds from 1",
+        ),
+        (
+            "/api/v1/workers/x/invite",
+            json!({ "ttl_seconds": u64::MAX }),
+            400,
+            "expected ttl_seconds from 1",
+        ),
+        (
+            "/api/v1/builders/x/force",
+            json!({ "reason": "x".repeat(MAX_BODY) }),
+            413,
+            "",
+        ),
     ] {
         let response = site.post(path, &body).await;
         assert_eq!(response.status().as_u16(), status, "{path}");
@@ -109,33 +162,66 @@ async fn a_foreign_name_for_this_machine_is_not_answered() {
         ("192.0.2.1", 421),
         ("", 421),
     ] {
-        let request = Request::builder().uri("/api/v1/health").header(header::HOST, host);
+        let request = Request::builder()
+            .uri("/api/v1/health")
+            .header(header::HOST, host);
         let response = site.send(request.body(Body::empty()).unwrap()).await;
         assert_eq!(response.status().as_u16(), status, "{host:?}");
     }
     let nameless = Request::builder().uri("/").body(Body::empty()).unwrap();
-    assert_eq!(site.send(nameless).await.status(), StatusCode::MISDIRECTED_REQUEST);
+    assert_eq!(
+        site.send(nameless).await.status(),
+        StatusCode::MISDIRECTED_REQUEST
+    );
 }
 
 #[tokio::test]
 async fn reading_from_other_machines_needs_the_token_too() {
-    let site = Site { listen: "192.0.2.1:80".parse().unwrap(), ..Site::new().await };
+    let site = Site {
+        listen: "192.0.2.1:80".parse().unwrap(),
+        ..Site::new().await
+    };
     assert_eq!(site.get("/").await.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(site.get("/api/v1/health").await.status(), StatusCode::OK);
     let basic = |password| format!("Basic {}", BASE64_STANDARD.encode(format!("me:{password}")));
-    for (credentials, status) in [(basic(TOKEN), 200), (format!("Bearer {TOKEN}"), 200), (basic("x"), 403)] {
-        let page = Request::builder().uri("/").header(header::AUTHORIZATION, credentials);
-        assert_eq!(site.send(page.body(Body::empty()).unwrap()).await.status().as_u16(), status);
+    for (credentials, status) in [
+        (basic(TOKEN), 200),
+        (format!("Bearer {TOKEN}"), 200),
+        (basic("x"), 403),
+    ] {
+        let page = Request::builder()
+            .uri("/")
+            .header(header::AUTHORIZATION, credentials);
+        assert_eq!(
+            site.send(page.body(Body::empty()).unwrap())
+                .await
+                .status()
+                .as_u16(),
+            status
+        );
     }
 }
 
 #[tokio::test]
 async fn browsers_are_told_to_trust_nothing_on_every_answer() {
     let site = Site::new().await;
-    for path in ["/", "/assets/log.js", "/api/v1/builds", "/nowhere", "/builds/99", "/api/v1/openapi.json"] {
+    for path in [
+        "/",
+        "/assets/log.js",
+        "/api/v1/builds",
+        "/nowhere",
+        "/builds/99",
+        "/api/v1/openapi.json",
+    ] {
         let response = site.get(path).await;
         let headers = response.headers();
-        assert!(headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"), "{path}");
+        assert!(
+            headers["content-security-policy"]
+                .to_str()
+                .unwrap()
+                .starts_with("default-src 'none'"),
+            "{path}"
+        );
         assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
         assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");
     }

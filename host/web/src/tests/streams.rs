@@ -29,14 +29,23 @@ impl Reader {
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
         assert_eq!(response.headers()["x-accel-buffering"], "no");
-        Self { body: response.into_body().into_data_stream(), buffer: String::new() }
+        Self {
+            body: response.into_body().into_data_stream(),
+            buffer: String::new(),
+        }
     }
 
     /// The next event; `None` at the end of the stream.
     async fn next(&mut self) -> Option<Told> {
         loop {
             if let Some((event, rest)) = self.buffer.split_once("\n\n") {
-                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
+                let field = |name: &str| {
+                    event
+                        .lines()
+                        .find_map(|line| line.strip_prefix(name))
+                        .unwrap_or_default()
+                        .to_owned()
+                };
                 let told = Told {
                     kind: field("event: "),
                     id: field("id: "),
@@ -45,14 +54,21 @@ impl Reader {
                 self.buffer = rest.to_owned();
                 return Some(told);
             }
-            let piece = tokio::time::timeout(PATIENCE, self.body.next()).await.expect("an event or the end of the stream");
+            let piece = tokio::time::timeout(PATIENCE, self.body.next())
+                .await
+                .expect("an event or the end of the stream");
             self.buffer += std::str::from_utf8(&piece?.unwrap()).unwrap();
         }
     }
 }
 
 fn texts(told: &Told) -> Vec<&str> {
-    told.data["lines"].as_array().unwrap().iter().map(|line| line["text"].as_str().unwrap()).collect()
+    told.data["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line["text"].as_str().unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -62,13 +78,19 @@ async fn a_growing_log_is_followed_to_its_end() {
     let mut reader = Reader::open(&site, &format!("/api/v1/logs/{log}/follow"), None).await;
     site.print(log, "one\ntw").await;
     let told = reader.next().await.unwrap();
-    assert_eq!((told.kind.as_str(), told.id.as_str(), texts(&told)), ("lines", "1", vec!["one"]));
+    assert_eq!(
+        (told.kind.as_str(), told.id.as_str(), texts(&told)),
+        ("lines", "1", vec!["one"])
+    );
     site.print(log, "o\nthree").await;
     assert_eq!(texts(&reader.next().await.unwrap()), ["two"]);
     site.logs.seal(log).await.unwrap();
     assert_eq!(texts(&reader.next().await.unwrap()), ["three"]);
     let end = reader.next().await.unwrap();
-    assert_eq!((end.kind.as_str(), &end.data["total"], &end.data["complete"]), ("complete", &json!(3), &json!(true)));
+    assert_eq!(
+        (end.kind.as_str(), &end.data["total"], &end.data["complete"]),
+        ("complete", &json!(3), &json!(true))
+    );
     assert_eq!(reader.next().await, None);
 }
 
@@ -79,13 +101,19 @@ async fn a_reader_that_was_cut_off_goes_on_where_it_was() {
     site.print(log, "0\n1\n2\n3\n").await;
     site.logs.seal(log).await.unwrap();
     let path = format!("/api/v1/logs/{log}/follow?from=1");
-    assert_eq!(texts(&Reader::open(&site, &path, None).await.next().await.unwrap()), ["1", "2", "3"]);
+    assert_eq!(
+        texts(&Reader::open(&site, &path, None).await.next().await.unwrap()),
+        ["1", "2", "3"]
+    );
     let mut resumed = Reader::open(&site, &path, Some("3")).await;
     assert_eq!(texts(&resumed.next().await.unwrap()), ["3"]);
     assert_eq!(resumed.next().await.unwrap().kind, "complete");
     let behind = Reader::open(&site, &path, Some("99")).await.next().await.unwrap();
     assert_eq!(behind.kind, "complete");
-    let nonsense = request("GET", &path).header("last-event-id", "x").body(Body::empty()).unwrap();
+    let nonsense = request("GET", &path)
+        .header("last-event-id", "x")
+        .body(Body::empty())
+        .unwrap();
     assert_eq!(site.send(nonsense).await.status(), StatusCode::BAD_REQUEST);
 }
 
@@ -95,7 +123,10 @@ async fn the_feed_tells_everything_once_from_any_point() {
     let mut live = Reader::open(&site, "/api/v1/events", None).await;
     site.build("linux", "first").await;
     let first = live.next().await.unwrap();
-    assert!(!first.kind.is_empty() && first.data["kind"] == first.kind, "{first:?}");
+    assert!(
+        !first.kind.is_empty() && first.data["kind"] == first.kind,
+        "{first:?}"
+    );
     let mut all = Vec::new();
     let last = site.store.last_event_id().await.unwrap().to_string();
     let mut history = Reader::open(&site, "/api/v1/events?after=0", None).await;
@@ -103,7 +134,10 @@ async fn the_feed_tells_everything_once_from_any_point() {
         all.push(history.next().await.unwrap());
     }
     let kinds: Vec<_> = all.iter().map(|told| told.kind.as_str()).collect();
-    assert!(kinds.contains(&"request.submitted") && kinds.contains(&"build.started"), "{kinds:?}");
+    assert!(
+        kinds.contains(&"request.submitted") && kinds.contains(&"build.started"),
+        "{kinds:?}"
+    );
     let middle = all.len() / 2;
     let mut resumed = Reader::open(&site, "/api/v1/events?after=0", Some(&all[middle].id)).await;
     for told in &all[middle + 1..] {

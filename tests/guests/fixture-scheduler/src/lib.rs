@@ -86,7 +86,7 @@ fn misbehave(config: &str) -> Result<String, PluginError> {
             }
         }
         "print" => loop {
-            log::write(log::Level::Info, &"spam ".repeat(10_000));
+            log::write(log::Level::Info, &"spam ".repeat(1000));
         },
         "recurse" => log::write(log::Level::Info, &recurse(1).to_string()),
         "panic" => panic!("told to"),

@@ -1,14 +1,13 @@
 //! What a build may rely on: the supervisor runs a command once, keeps every byte, and leaves no process behind.
 
-mod support;
-
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use capstan_model::{Channel, EnvValue, Exit, TimeOut};
 use capstan_worker::folder::StopRecord;
 use capstan_worker::os;
-use support::{Bench, argv, bytes, shell, wait_for};
+
+use crate::support::{Bench, argv, bytes, shell, wait_for};
 
 use Channel::{Header, Stderr, Stdout};
 

@@ -1,0 +1,99 @@
+//! From the heads of the last look and those of this one to changes.
+
+use std::collections::BTreeMap;
+
+use capstan_sdk::change_source::git::Commit;
+use capstan_sdk::change_source::{NewChange, PluginError, Poll};
+use capstan_sdk::log;
+use capstan_sdk::params::Span;
+
+use super::{GitPoller, Heads};
+
+/// With so many changes in one answer, the rest waits for the next look, which comes at once.
+const MOST_CHANGES: usize = 1000;
+/// Less than this is no pause; the master has its own shortest one.
+const AT_ONCE: Span = Span::from_ms(1);
+
+/// What a look needs of a repository.
+pub(crate) trait Repository {
+    /// Brings it up to date and answers its branches and their heads.
+    fn heads(&self) -> Result<BTreeMap<String, String>, PluginError>;
+    /// What `until` reaches and none of `since` does, oldest first: the newest `limit` of them.
+    fn commits(&self, since: &[String], until: &str, limit: u32) -> Result<Vec<Commit>, PluginError>;
+}
+
+impl GitPoller {
+    pub(crate) fn look(
+        &self,
+        repository: &impl Repository,
+        cursor: Option<Heads>,
+    ) -> Result<Poll<Heads>, PluginError> {
+        let mut heads = repository.heads()?;
+        heads.retain(|branch, _| self.branches.as_ref().is_none_or(|patterns| patterns.matches(branch)));
+        let known = cursor.filter(|cursor| cursor.repository == self.repository);
+        if known.is_none() && !self.announce_existing {
+            log::info(&format!("{}: {} branches, waiting for changes", self.repository, heads.len()));
+            return Ok(self.seen(heads, Vec::new(), self.interval));
+        }
+        let known = known.map(|cursor| cursor.heads).unwrap_or_default();
+        let mut changes = Vec::new();
+        let mut seen = BTreeMap::new();
+        let mut pause = self.interval;
+        for (branch, head) in heads {
+            let before = known.get(&branch);
+            if before == Some(&head) {
+                seen.insert(branch, head);
+            } else if changes.len() >= MOST_CHANGES {
+                // As it was, so that the next look finds it.
+                seen.extend(before.map(|before| (branch, before.clone())));
+                pause = AT_ONCE;
+            } else {
+                let commits = self.new_commits(repository, before, &head)?;
+                changes.extend(commits.into_iter().map(|commit| self.change(&branch, commit)));
+                seen.insert(branch, head);
+            }
+        }
+        Ok(self.seen(seen, changes, pause))
+    }
+
+    fn seen(&self, heads: BTreeMap<String, String>, changes: Vec<NewChange>, poll_again: Span) -> Poll<Heads> {
+        Poll { cursor: Heads { repository: self.repository.clone(), heads }, changes, poll_again }
+    }
+
+    /// What came on top of the old head. A new branch, and one that was set back, has nothing on top: there the head
+    /// itself is the change. That the same commit was reported before is for the master to see, by its key.
+    fn new_commits(
+        &self,
+        repository: &impl Repository,
+        before: Option<&String>,
+        head: &str,
+    ) -> Result<Vec<Commit>, PluginError> {
+        if let Some(before) = before {
+            match repository.commits(std::slice::from_ref(before), head, self.limit) {
+                Ok(commits) if !commits.is_empty() => return Ok(commits),
+                Ok(_) => {}
+                // After a forced push the old head may be gone for good.
+                Err(PluginError::Transient(reason)) => log::warn(&format!("{before} is not there any more: {reason}")),
+                Err(other) => return Err(other),
+            }
+        }
+        repository.commits(&[], head, 1)
+    }
+
+    fn change(&self, branch: &str, commit: Commit) -> NewChange {
+        NewChange {
+            dedup_key: format!("{branch}@{}", commit.revision),
+            codebase: self.codebase.clone(),
+            repository: self.worker_repository.as_ref().unwrap_or(&self.repository).clone(),
+            project: self.project.clone(),
+            branch: Some(branch.to_owned()),
+            revision: commit.revision,
+            author: commit.author,
+            comments: commit.comments,
+            files: commit.files,
+            category: self.category.clone(),
+            when: commit.when_ms,
+            properties: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! What a farm may rely on: a worker joins once, serves its master, and neither's death disturbs a running command.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use capstan_model::{Channel, CommandId, EnvValue, Exit};
+use capstan_worker::folder::Folder;
+use capstan_worker::os::{self, Told};
+
+use crate::master::{Master, NAME, Store};
+use crate::support::{bytes, shell, wait_for};
+
+/// A worker's folder, and its daemon while one runs. A command that a failed test leaves behind ends with the folder's
+/// owner: every test here ends its commands.
+struct Worker {
+    folder: PathBuf,
+    daemon: Option<Child>,
+    out: Option<BufReader<ChildStdout>>,
+}
+
+impl Worker {
+    fn joined(root: &Path, master: &Master) -> Self {
+        let folder = root.join("worker");
+        let done = join(&master.invite(), &folder, &["--slots", "2", "--label", "linux"]);
+        assert!(done.status.success(), "{}", said(&done));
+        let mut worker = Self { folder, daemon: None, out: None };
+        worker.start();
+        worker
+    }
+
+    /// Starts a daemon and waits until it is connected.
+    fn start(&mut self) {
+        let messages = File::options().create(true).append(true).open(self.folder.join("messages")).unwrap();
+        let mut daemon = program();
+        daemon.arg("run").arg("--dir").arg(&self.folder).stdout(Stdio::piped()).stderr(messages);
+        let mut daemon = daemon.spawn().unwrap();
+        let mut out = BufReader::new(daemon.stdout.take().unwrap());
+        self.daemon = Some(daemon);
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        assert!(line.starts_with(&format!("capstan-worker {NAME} is connected to ")), "{line:?}");
+        self.out = Some(out);
+    }
+
+    fn pid(&self) -> u32 {
+        self.daemon.as_ref().unwrap().id()
+    }
+
+    fn end(&mut self, told: Told) -> Duration {
+        let begun = Instant::now();
+        if let Some(mut daemon) = self.daemon.take() {
+            os::send(daemon.id(), told);
+            daemon.wait().unwrap();
+        }
+        begun.elapsed()
+    }
+
+    /// What its daemons said on standard error.
+    fn messages(&self) -> String {
+        std::fs::read_to_string(self.folder.join("messages")).unwrap()
+    }
+
+    fn command(&self, id: CommandId) -> Folder {
+        Folder::new(self.folder.join("commands").join(id.to_string()))
+    }
+
+    fn workdir(&self) -> PathBuf {
+        self.folder.join("builds/builder/build")
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.end(Told::Kill);
+        if std::thread::panicking() {
+            eprintln!("the worker said:\n{}", self.messages());
+        }
+    }
+}
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_capstan-worker"))
+}
+
+fn join(string: &str, folder: &Path, more: &[&str]) -> Output {
+    program().arg("join").arg(string).arg("--dir").arg(folder).args(more).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+async fn farm(root: &Path) -> (Master, Worker) {
+    let master = Master::start(&root.join("data"), Store::default(), None, 1).await;
+    let worker = Worker::joined(root, &master);
+    (master, worker)
+}
+
+fn end_of(store: &Store, id: CommandId) -> (Exit, Vec<u8>) {
+    let report = wait_for("the command's end at the master", || store.get().ends.get(&id).cloned());
+    (report.exit, store.get().logs[&id].clone())
+}
+
+fn shows(store: &Store, id: CommandId, text: &str) {
+    wait_for(text, || {
+        let kept = store.get();
+        let log = kept.logs.get(&id)?;
+        let mut whole = capstan_wire::frame::frames(log);
+        whole.by_ref().for_each(drop);
+        let out = bytes(&log[..whole.consumed()], Channel::Stdout);
+        String::from_utf8_lossy(&out).contains(text).then_some(())
+    });
+}
+
+/// Prints `from` to `to`, then waits until the file `go` exists, then prints the rest up to `end`; counts its runs.
+fn in_two_halves() -> capstan_model::CommandSpec {
+    shell("echo run >> ../count; seq 1 20000; echo half; while ! test -e go; do sleep 0.02; done; seq 20001 40000 >&2; echo end")
+}
+
+fn check_two_halves(worker: &Worker, exit: &Exit, log: &[u8]) {
+    assert_eq!(*exit, Exit::Code(0));
+    let numbers = |from: u32, to: u32| (from..=to).map(|n| format!("{n}\n")).collect::<String>();
+    assert!(bytes(log, Channel::Stdout) == format!("{}half\nend\n", numbers(1, 20000)).as_bytes());
+    assert!(bytes(log, Channel::Stderr) == numbers(20001, 40000).as_bytes());
+    assert_eq!(std::fs::read_to_string(worker.folder.join("builds/builder/count")).unwrap(), "run\n");
+}
+
+fn let_go(worker: &Worker) {
+    std::fs::write(worker.workdir().join("go"), "").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_runs_and_is_forgotten_when_the_master_has_it() {
+    let root = tempfile::tempdir().unwrap();
+    let (master, worker) = farm(root.path()).await;
+    let hello = master.store.get().hello.clone().unwrap();
+    assert_eq!((hello.slots, hello.labels, hello.facts["os"].as_str()), (2, vec!["linux".to_owned()], std::env::consts::OS));
+    let mut spec = shell("echo $TOKEN; exit 7");
+    spec.env.insert("TOKEN".into(), EnvValue::Secret("upload".into()));
+    let id = master.send(spec, BTreeMap::from([("upload".into(), "hunter22".into())]));
+    let (exit, log) = end_of(&master.store, id);
+    assert_eq!(exit, Exit::Code(7));
+    assert_eq!(bytes(&log, Channel::Stdout), b"[secret upload]\n");
+    assert!(master.store.get().started.contains_key(&id));
+    assert!(worker.command(id).path().exists());
+    assert!(master.handle.forget(NAME, id));
+    wait_for("the command's folder to go", || (!worker.command(id).path().exists()).then_some(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_daemon_disturbs_no_command() {
+    let root = tempfile::tempdir().unwrap();
+    let (master, mut worker) = farm(root.path()).await;
+    let ends_meanwhile = master.send(in_two_halves(), BTreeMap::new());
+    shows(&master.store, ends_meanwhile, "half");
+    worker.end(Told::Kill);
+    let_go(&worker);
+    let folder = worker.command(ends_meanwhile);
+    wait_for("the command's end without a daemon", || folder.exit().unwrap());
+    worker.start();
+    let (exit, log) = end_of(&master.store, ends_meanwhile);
+    check_two_halves(&worker, &exit, &log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_daemon_takes_up_a_command_that_still_runs() {
+    let root = tempfile::tempdir().unwrap();
+    let (master, mut worker) = farm(root.path()).await;
+    let id = master.send(in_two_halves(), BTreeMap::new());
+    shows(&master.store, id, "half");
+    let took = worker.end(Told::Terminate);
+    assert!(took < Duration::from_secs(3), "stopping took {took:?}");
+    worker.start();
+    let_go(&worker);
+    let (exit, log) = end_of(&master.store, id);
+    check_two_halves(&worker, &exit, &log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_returns_finds_the_log_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let (master, worker) = farm(root.path()).await;
+    let id = master.send(in_two_halves(), BTreeMap::new());
+    shows(&master.store, id, "100\n");
+    let (store, address) = (master.store.clone(), master.address);
+    master.end().await;
+    let_go(&worker);
+    wait_for("the command's end without a master", || worker.command(id).exit().unwrap());
+    let _master = Master::start(&root.path().join("data"), store.clone(), Some(address), 2).await;
+    let (exit, log) = end_of(&store, id);
+    check_two_halves(&worker, &exit, &log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_command_ends_with_its_reason_and_its_tree() {
+    let root = tempfile::tempdir().unwrap();
+    let (master, _worker) = farm(root.path()).await;
+    let id = master.send(shell("(setsid sleep 100 &); echo ready; sleep 100"), BTreeMap::new());
+    shows(&master.store, id, "ready");
+    assert!(master.handle.kill(NAME, id, "a newer change came"));
+    assert_eq!(end_of(&master.store, id).0, Exit::Killed("a newer change came".into()));
+    assert_eq!(os::marked(&id.to_string()).unwrap(), [] as [u32; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_supervisor_is_reported_and_leaves_no_process() {
+    let root = tempfile::tempdir().unwrap();
+    let (master, worker) = farm(root.path()).await;
+    let id = master.send(shell("echo ready; sleep 100"), BTreeMap::new());
+    shows(&master.store, id, "ready");
+    os::send(worker.command(id).supervisor().unwrap().unwrap(), Told::Kill);
+    let (exit, log) = end_of(&master.store, id);
+    assert_eq!(exit, Exit::Lost("the command's supervisor was killed".into()));
+    assert_eq!(bytes(&log, Channel::Stdout), b"ready\n");
+    assert_eq!(os::marked(&id.to_string()).unwrap(), [] as [u32; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_nobody_wants_any_more_is_ended_and_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let (master, mut worker) = farm(root.path()).await;
+    let id = master.send(shell("echo ready; sleep 100"), BTreeMap::new());
+    shows(&master.store, id, "ready");
+    worker.end(Told::Kill);
+    master.store.get().dropped.insert(id);
+    worker.start();
+    wait_for("the command's folder to go", || (!worker.command(id).path().exists()).then_some(()));
+    assert_eq!(os::marked(&id.to_string()).unwrap(), [] as [u32; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_from_the_past_is_not_obeyed() {
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    let master = Master::start(&data, Store::default(), None, 5).await;
+    let worker = Worker::joined(root.path(), &master);
+    let (store, address) = (master.store.clone(), master.address);
+    master.end().await;
+    let past = Master::start(&data, store.clone(), Some(address), 4).await;
+    let refusal = "expected a master of epoch 5 or later, found epoch 4";
+    wait_for("a refusal", || worker.messages().contains(refusal).then_some(()));
+    past.end().await;
+    assert!(!store.get().connected);
+    let _again = Master::start(&data, store.clone(), Some(address), 5).await;
+    wait_for("the connection to the right master", || store.get().connected.then_some(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_folder_has_one_daemon_and_one_membership() {
+    let root = tempfile::tempdir().unwrap();
+    let (master, worker) = farm(root.path()).await;
+    let second = program().arg("run").arg("--dir").arg(&worker.folder).output().unwrap();
+    assert!(!second.status.success());
+    assert!(said(&second).contains(&format!("in use by the capstan-worker with process id {}", worker.pid())));
+    let unused = master.invite();
+    let again = join(&unused, &worker.folder, &[]);
+    assert!(said(&again).contains("holds the worker `w1` already"), "{}", said(&again));
+    let forced = join(&unused, &worker.folder, &["--force"]);
+    assert!(said(&forced).contains("stop it before it is replaced"), "{}", said(&forced));
+    // Neither used the invitation up.
+    assert!(join(&unused, &root.path().join("other"), &[]).status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_is_good_once_and_for_one_master() {
+    let root = tempfile::tempdir().unwrap();
+    let master = Master::start(&root.path().join("data"), Store::default(), None, 1).await;
+    let string = master.invite();
+    assert!(join(&string, &root.path().join("first"), &[]).status.success());
+    let used = join(&string, &root.path().join("second"), &[]);
+    assert!(said(&used).contains("the join string was used already"), "{}", said(&used));
+    assert!(!root.path().join("second/worker.toml").exists());
+
+    let string = master.invite();
+    let address = master.address;
+    master.end().await;
+    let _other = Master::start(&root.path().join("elsewhere"), Store::default(), Some(address), 1).await;
+    let foreign = join(&string, &root.path().join("third"), &[]);
+    assert!(said(&foreign).contains("is not the one that this worker was invited by"), "{}", said(&foreign));
+    let damaged = join(&string[..string.len() - 1], &root.path().join("fourth"), &[]);
+    assert!(said(&damaged).contains("the join string is damaged"), "{}", said(&damaged));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_let_in_again_after_a_refusal_goes_on() {
+    let root = tempfile::tempdir().unwrap();
+    let (master, worker) = farm(root.path()).await;
+    let id = master.send(in_two_halves(), BTreeMap::new());
+    shows(&master.store, id, "half");
+    let welcome = std::mem::take(&mut master.store.get().certificates);
+    master.handle.disconnect(NAME, "revoked", false);
+    let_go(&worker);
+    wait_for("the command's end", || worker.command(id).exit().unwrap());
+    assert!(!master.store.get().connected);
+    master.store.get().certificates = welcome;
+    let (exit, log) = end_of(&master.store, id);
+    check_two_halves(&worker, &exit, &log);
+}
