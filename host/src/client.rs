@@ -45,16 +45,12 @@ impl Client {
 
     /// The answer to a GET.
     pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        self.json(self.http.get(self.url(path))).await
+        self.json(self.request(reqwest::Method::GET, path)).await
     }
 
-    /// The answer to a POST, with the control token.
+    /// The answer to a POST.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let mut request = self.http.post(self.url(path)).json(body);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        self.json(request).await
+        self.json(self.request(reqwest::Method::POST, path).json(body)).await
     }
 
     /// The bytes of a GET, as they come.
@@ -62,7 +58,7 @@ impl Client {
         &self,
         path: &str,
     ) -> anyhow::Result<impl futures::Stream<Item = reqwest::Result<bytes::Bytes>> + use<>> {
-        let answer = self.send(self.http.get(self.url(path))).await?;
+        let answer = self.send(self.request(reqwest::Method::GET, path)).await?;
         Ok(answer.bytes_stream())
     }
 
@@ -101,8 +97,13 @@ impl Client {
         build["id"].as_i64().context("expected a build with an id from the master")
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("{}/api/v1{path}", self.base)
+    /// A request with the token, if there is one: a master that serves beyond its own machine wants it for reading, too.
+    fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}/api/v1{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::Response> {

@@ -40,7 +40,9 @@ pub struct Poll<C> {
 macro_rules! change_source {
     ($plugin:ty) => {
         const _: () = {
-            use $crate::bindings::change_source::exports::capstan::plugin::change_source::{Guest, PollResult};
+            use $crate::bindings::change_source::exports::capstan::plugin::change_source::{
+                Guest, PollResult,
+            };
             struct Component;
             impl Guest for Component {
                 fn check(config: String) -> Result<(), $crate::PluginError> {
@@ -76,6 +78,10 @@ pub mod entry {
         };
         let poll = source.poll(cursor)?;
         let cursor = serde_json::to_vec(&poll.cursor).map_err(|error| unreadable("cursor", &error))?;
-        Ok(PollResult { cursor, changes: poll.changes, poll_again_ms: poll.poll_again.ms() })
+        Ok(PollResult {
+            cursor,
+            changes: poll.changes,
+            poll_again_ms: poll.poll_again.ms(),
+        })
     }
 }

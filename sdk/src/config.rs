@@ -6,7 +6,10 @@ use crate::{PluginError, Problem};
 
 /// A fault at `path` in the parameters: `command`, `env.PATH`.
 pub fn problem(path: impl Into<String>, message: impl Into<String>) -> Problem {
-    Problem { path: path.into(), message: message.into() }
+    Problem {
+        path: path.into(),
+        message: message.into(),
+    }
 }
 
 pub(crate) fn parse<T: DeserializeOwned>(json: &str) -> Result<T, PluginError> {
@@ -47,7 +50,9 @@ mod tests {
 
     fn fault(json: &str) -> (String, String) {
         match parse::<Params>(json) {
-            Err(PluginError::InvalidConfig(problems)) => (problems[0].path.clone(), problems[0].message.clone()),
+            Err(PluginError::InvalidConfig(problems)) => {
+                (problems[0].path.clone(), problems[0].message.clone())
+            }
             other => panic!("expected a fault, found {other:?}"),
         }
     }
@@ -55,7 +60,10 @@ mod tests {
     #[test]
     fn a_fault_is_addressed_by_its_path() {
         let (path, message) = fault(r#"{"env": {"PATH": 3}}"#);
-        assert_eq!((path.as_str(), message.as_str()), ("env.PATH", "invalid type: integer `3`, expected a string"));
+        assert_eq!(
+            (path.as_str(), message.as_str()),
+            ("env.PATH", "invalid type: integer `3`, expected a string")
+        );
         let (path, message) = fault("{}");
         assert_eq!((path.as_str(), message.as_str()), ("", "missing field `env`"));
         let (path, _) = fault(r#"{"env": {}, "evn": {}}"#);

@@ -1,8 +1,8 @@
 //! Diagnostics for the plugin's author and the operator. They are not part of any build's log.
 
+pub use crate::bindings::shared::capstan::plugin::log::Level;
 #[cfg(target_arch = "wasm32")]
 use crate::bindings::shared::capstan::plugin::log::write;
-pub use crate::bindings::shared::capstan::plugin::log::Level;
 
 /// Natively there is no master: what a test's plugin says goes to the test's output.
 #[cfg(not(target_arch = "wasm32"))]

@@ -2,9 +2,9 @@
 
 use serde::de::DeserializeOwned;
 
+pub use crate::bindings::reporter::capstan::plugin::http;
 pub use crate::bindings::reporter::capstan::plugin::report_files;
 pub use crate::bindings::reporter::capstan::plugin::reports::{Phase, Report, StepResult};
-pub use crate::bindings::reporter::capstan::plugin::http;
 pub use crate::{Outcome, PluginError, Problem, Property, SourceStamp};
 use crate::{config, panic};
 
@@ -30,9 +30,12 @@ macro_rules! reporter {
                 fn check(config: String) -> Result<(), $crate::PluginError> {
                     $crate::reporter::entry::check::<$plugin>(&config)
                 }
-                fn deliver(config: String, report: &$crate::reporter::Report) -> Result<(), $crate::PluginError> {
+                fn deliver(
+                    config: String,
+                    report: &$crate::reporter::Report,
+                ) -> Result<(), $crate::PluginError> {
                     $crate::reporter::entry::deliver::<$plugin>(&config, report)
-                }
+        }
             }
             #[cfg(target_arch = "wasm32")]
             $crate::bindings::reporter::export_reporter!(Component with_types_in $crate::bindings::reporter);

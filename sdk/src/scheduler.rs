@@ -95,5 +95,7 @@ pub mod entry {
 }
 
 pub(crate) fn unreadable(what: &str, error: &serde_json::Error) -> PluginError {
-    PluginError::Permanent(format!("expected a {what} as this version of the plugin writes it: {error}"))
+    PluginError::Permanent(format!(
+        "expected a {what} as this version of the plugin writes it: {error}"
+    ))
 }

@@ -54,8 +54,12 @@ impl From<PluginError> for Stop {
 impl From<CommandError> for Stop {
     fn from(error: CommandError) -> Self {
         match error {
-            CommandError::Cancelled(reason) => Self::Outcome(Outcome::Cancelled, format!("stopped: {reason}")),
-            CommandError::WorkerLost(reason) => Self::Outcome(Outcome::Retry, format!("worker lost: {reason}")),
+            CommandError::Cancelled(reason) => {
+                Self::Outcome(Outcome::Cancelled, format!("stopped: {reason}"))
+            }
+            CommandError::WorkerLost(reason) => {
+                Self::Outcome(Outcome::Retry, format!("worker lost: {reason}"))
+            }
             CommandError::Invalid(reason) | CommandError::Denied(reason) => {
                 Self::Error(PluginError::Permanent(reason))
             }
@@ -114,7 +118,7 @@ macro_rules! step {
                 }
             }
             #[cfg(target_arch = "wasm32")]
-            $crate::bindings::step::export_step!(Component with_types_in $crate::bindings::step);
+    $crate::bindings::step::export_step!(Component with_types_in $crate::bindings::step);
         };
     };
 }

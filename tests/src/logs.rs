@@ -42,7 +42,9 @@ fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
     while let Some(first) = rest.first() {
-        if let Some(after) = rest.strip_prefix(from) {
+        if let Some(after) = rest.strip_prefix(from)
+            && !from.is_empty()
+        {
             out.extend_from_slice(to);
             rest = after;
         } else {

@@ -35,7 +35,7 @@ const EXIT_ROOM: usize = 8 * 1024;
 pub struct Folder(PathBuf);
 
 /// `spec.json`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct SpecRecord {
     /// Which command.
     pub id: CommandId,
@@ -103,19 +103,18 @@ impl Folder {
         lock_holder(&self.0.join("lock"))
     }
 
-    /// Writes `spec.json`.
+    /// Writes `spec.json`. For people; so it is not made durable, which would delay every start.
     pub fn write_spec(&self, record: &SpecRecord) -> io::Result<()> {
-        write_record(&self.0, "spec.json", record)
-    }
-
-    /// Reads `spec.json`.
-    pub fn spec(&self) -> io::Result<Option<SpecRecord>> {
-        read_record(&self.0.join("spec.json"))
+        fs::write(self.0.join("spec.json"), json(record)?)
     }
 
     /// Writes `started`, durable with everything before it. `false` if it exists: the command was started before.
     pub fn start(&self, record: &StartRecord) -> io::Result<bool> {
-        let mut file = match OpenOptions::new().write(true).create_new(true).open(self.0.join("started")) {
+        let mut file = match OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(self.0.join("started"))
+        {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
             Err(error) => return Err(error),
@@ -152,8 +151,7 @@ impl Folder {
     /// Sets room aside for `exit.json`.
     pub fn reserve_exit(&self) -> io::Result<()> {
         let mut file = File::create(self.0.join("exit.room"))?;
-        file.write_all(&[b' '; EXIT_ROOM])?;
-        file.sync_all()
+        file.write_all(&[b' '; EXIT_ROOM])
     }
 
     /// Writes `exit.json`, durable, into the room set aside: it needs no new space.
@@ -161,7 +159,11 @@ impl Folder {
         let mut text = json(record)?;
         text.resize(text.len().max(EXIT_ROOM), b' ');
         let room = self.0.join("exit.room");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(&room)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&room)?;
         file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&room, self.0.join("exit.json"))?;
@@ -181,7 +183,11 @@ impl Folder {
 
 /// Locks `path` and leaves this process's id in it; `None` if another process holds it.
 pub fn lock_file(path: &Path) -> io::Result<Option<Lock>> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(None),

@@ -42,7 +42,10 @@ pub async fn join(invitation: &Join, folder: &Path, wish: Wish) -> Result<Member
     if !wish.force {
         refuse_existing(folder)?;
     }
-    let file = |source| member::Error::File { file: folder.to_owned(), source };
+    let file = |source| member::Error::File {
+        file: folder.to_owned(),
+        source,
+    };
     fs::create_dir_all(folder).map_err(file)?;
     // Held to the end: no daemon starts on half a membership. An invitation is good for one use, so all that can fail
     // here fails before it is used.
@@ -50,7 +53,13 @@ pub async fn join(invitation: &Join, folder: &Path, wish: Wish) -> Result<Member
     let _lock = lock.ok_or_else(|| Error::InUse(folder.to_owned()))?;
     let enrolled = capstan_client::enroll(invitation, &capstan_client::Options::default()).await?;
     let mut addresses = vec![enrolled.address.clone()];
-    addresses.extend(invitation.addresses.iter().filter(|known| **known != enrolled.address).cloned());
+    addresses.extend(
+        invitation
+            .addresses
+            .iter()
+            .filter(|known| **known != enrolled.address)
+            .cloned(),
+    );
     // Another installation counts its epochs anew.
     state::forget(folder).map_err(file)?;
     let member = Member::new(enrolled.name, addresses, wish.slots, wish.labels);
@@ -60,7 +69,10 @@ pub async fn join(invitation: &Join, folder: &Path, wish: Wish) -> Result<Member
 
 fn refuse_existing(folder: &Path) -> Result<(), member::Error> {
     match Member::load(folder) {
-        Ok(member) => Err(member::Error::Exists { folder: folder.to_owned(), name: member.name }),
+        Ok(member) => Err(member::Error::Exists {
+            folder: folder.to_owned(),
+            name: member.name,
+        }),
         Err(member::Error::Missing(_)) => Ok(()),
         Err(damaged) => Err(damaged),
     }

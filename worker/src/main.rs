@@ -85,7 +85,11 @@ fn main() -> ExitCode {
 fn run(dir: &Path) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("CAPSTAN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(io::stderr)
+        .init();
     Ok(daemon::main(dir, Arc::new(SystemClock))?)
 }
 
@@ -97,10 +101,20 @@ fn joined(args: JoinArgs) -> anyhow::Result<()> {
         println!("authority: {}", invitation.authority);
         return Ok(());
     }
-    let wish = Wish { slots: args.slots, labels: args.labels, force: args.force };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let wish = Wish {
+        slots: args.slots,
+        labels: args.labels,
+        force: args.force,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let member = runtime.block_on(join(&invitation, &args.place.dir, wish))?;
     drop(runtime);
-    println!("joined as {}; start it with `capstan-worker run --dir {}`", member.name, args.place.dir.display());
+    println!(
+        "joined as {}; start it with `capstan-worker run --dir {}`",
+        member.name,
+        args.place.dir.display()
+    );
     if args.run { run(&args.place.dir) } else { Ok(()) }
 }

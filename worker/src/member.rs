@@ -29,7 +29,9 @@ const PREFACE: &str = "\
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody has joined here.
-    #[error("expected a worker in {0}, found no worker.toml; run `capstan-worker join STRING --dir {0}` first")]
+    #[error(
+        "expected a worker in {0}, found no worker.toml; run `capstan-worker join STRING --dir {0}` first"
+    )]
     Missing(PathBuf),
     /// Somebody has.
     #[error("{folder} holds the worker `{name}` already; use another folder, or --force to replace it")]
@@ -85,7 +87,15 @@ pub struct Member {
 impl Member {
     /// A new member with the usual settings.
     pub fn new(name: String, addresses: Vec<String>, slots: u32, labels: Vec<String>) -> Self {
-        Self { name, addresses, slots, labels, base: builds(), spool_quota_mb: None, folder: PathBuf::new() }
+        Self {
+            name,
+            addresses,
+            slots,
+            labels,
+            base: builds(),
+            spool_quota_mb: None,
+            folder: PathBuf::new(),
+        }
     }
 
     /// Reads the membership in `folder`.
@@ -97,13 +107,19 @@ impl Member {
             }
             found => found?,
         };
-        let invalid = |reason: String| Error::Invalid { file: file.clone(), reason };
+        let invalid = |reason: String| Error::Invalid {
+            file: file.clone(),
+            reason,
+        };
         let text = str::from_utf8(&bytes).map_err(|error| invalid(error.to_string()))?;
         let mut member: Self = toml::from_str(text).map_err(|error| invalid(error.to_string()))?;
         if member.slots == 0 {
             return Err(invalid("expected at least one slot, found 0".to_owned()));
         }
-        member.folder = folder.canonicalize().map_err(|source| Error::File { file: folder.to_owned(), source })?;
+        member.folder = folder.canonicalize().map_err(|source| Error::File {
+            file: folder.to_owned(),
+            source,
+        })?;
         Ok(member)
     }
 
@@ -129,8 +145,10 @@ impl Member {
     /// Leaves the membership in `folder`; `worker.toml` last, so that half of one is none.
     pub fn save(&self, folder: &Path, identity: &capstan_client::Identity) -> Result<(), Error> {
         let file = folder.join(FILE);
-        let text = toml::to_string(self)
-            .map_err(|error| Error::Invalid { file: file.clone(), reason: error.to_string() })?;
+        let text = toml::to_string(self).map_err(|error| Error::Invalid {
+            file: file.clone(),
+            reason: error.to_string(),
+        })?;
         let write = |name: &str, bytes: &[u8]| {
             let file = folder.join(name);
             os::write_private(&file, bytes).map_err(|source| Error::File { file, source })
@@ -150,7 +168,10 @@ fn read(file: &Path) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     fs::File::open(file)
         .and_then(|found| found.take(MAX_FILE).read_to_end(&mut bytes))
-        .map_err(|source| Error::File { file: file.to_owned(), source })?;
+        .map_err(|source| Error::File {
+            file: file.to_owned(),
+            source,
+        })?;
     Ok(bytes)
 }
 
@@ -186,9 +207,22 @@ mod tests {
         member.save(folder.path(), &identity).unwrap();
         member.save(folder.path(), &identity).unwrap();
         let found = Member::load(folder.path()).unwrap();
-        assert_eq!(found, Member { folder: folder.path().canonicalize().unwrap(), ..member });
+        assert_eq!(
+            found,
+            Member {
+                folder: folder.path().canonicalize().unwrap(),
+                ..member
+            }
+        );
         assert_eq!(*found.identity().unwrap().key, b"key");
-        assert_eq!(fs::metadata(folder.path().join(KEY)).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(folder.path().join(KEY))
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o777,
+            0o600
+        );
     }
 
     #[test]
@@ -201,7 +235,9 @@ mod tests {
         unknown field `slot`, expected one of `name`, `addresses`, `slots`, `labels`, `base`, `spool_quota_mb`
         ");
         insta::assert_snapshot!(load("name = 'w1'\naddresses = ['ci:1']\nslots = 0\n").unwrap_err(), @"worker.toml: expected at least one slot, found 0");
-        let none = Member::load(Path::new("/nowhere/worker")).unwrap_err().to_string();
+        let none = Member::load(Path::new("/nowhere/worker"))
+            .unwrap_err()
+            .to_string();
         insta::assert_snapshot!(none, @"expected a worker in /nowhere/worker, found no worker.toml; run `capstan-worker join STRING --dir /nowhere/worker` first");
     }
 }

@@ -30,12 +30,18 @@ impl State {
         let record = match read_record(&folder.join(FILE))? {
             Some(record) => record,
             None => {
-                let record = Record { state: Uuid::new_v4(), epoch_seen: 0 };
+                let record = Record {
+                    state: Uuid::new_v4(),
+                    epoch_seen: 0,
+                };
                 write_record(folder, FILE, &record)?;
                 record
             }
         };
-        Ok(Self { folder: folder.to_owned(), record })
+        Ok(Self {
+            folder: folder.to_owned(),
+            record,
+        })
     }
 
     /// Changes whenever the machine or the state folder starts anew: then no earlier command lives.

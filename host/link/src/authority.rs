@@ -115,6 +115,12 @@ impl Authority {
         Self::load(&certificate, pair, installation)
     }
 
+    /// Bytes that only this farm's masters know, the same for each of them, different for each purpose.
+    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
+        let key = Zeroizing::new(self.issuer.key().serialize_der());
+        *Digest::of(&[purpose.as_bytes(), &[0], &key].concat()).as_bytes()
+    }
+
     /// SHA-256 of the authority's certificate: what join strings pin.
     pub fn fingerprint(&self) -> Digest {
         Digest::of(&self.certificate)
@@ -331,10 +337,10 @@ mod tests {
         let key = folder.path().join(KEY);
         assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-        insta::assert_snapshot!(error(open(), folder.path()), @"");
+        insta::assert_snapshot!(error(open(), folder.path()), @"expected [authority]/key.pem to be readable by its owner only, found mode 644; run `chmod 600` on it");
         fs::remove_file(&key).unwrap();
-        insta::assert_snapshot!(error(open(), folder.path()), @"");
+        insta::assert_snapshot!(error(open(), folder.path()), @"expected the authority's private key at [authority]/key.pem, found none; restore it from a backup, or remove the folder and let every worker join again");
         write(&key, KeyPair::generate().unwrap().serialize_pem().as_bytes(), 0o600).unwrap();
-        insta::assert_snapshot!(error(open(), folder.path()), @"");
+        insta::assert_snapshot!(error(open(), folder.path()), @"expected [authority]/certificate.pem to hold the certificate that belongs to the authority's key: it belongs to another key");
     }
 }

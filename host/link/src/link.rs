@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use quinn_proto::HashedConnectionIdGenerator;
 use tokio_util::sync::CancellationToken;
 
 use crate::seats::Seats;
@@ -33,7 +34,7 @@ impl Link {
         let server = tls::server_config(&authority, &options, now)?;
         let socket = socket::bind(&options)?;
         let failed = |source| Error::Socket { address: options.listen, source };
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime));
+        let endpoint = Endpoint::new(recognisable(&authority), Some(server), socket, Arc::new(TokioRuntime));
         let endpoint = endpoint.map_err(failed)?;
         let address = endpoint.local_addr().map_err(failed)?;
         tracing::info!(%address, segmentation_offload = options.segmentation_offload, "workers are awaited");
@@ -61,4 +62,14 @@ impl Link {
     pub async fn run(self, shutdown: CancellationToken) {
         accept::run(&self.endpoint, self.shared, shutdown).await;
     }
+}
+
+/// A master that was killed says no goodbye. With these keys its successor can tell the workers of the old connections, with
+/// the first packet that they send, that nobody knows those any more; else they would notice by silence alone.
+fn recognisable(authority: &Authority) -> EndpointConfig {
+    let secret = authority.derive("stateless resets");
+    let ids = authority.derive("connection ids").first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let mut config = EndpointConfig::new(Arc::new(ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &secret)));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    config
 }

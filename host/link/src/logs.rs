@@ -95,9 +95,11 @@ async fn store(peer: &Peer, port: &dyn Port, id: CommandId, offset: u64, frames:
     if new.is_empty() {
         return Ok(true);
     }
-    // The same log has its frame boundaries at the same places.
-    frame::decode(&new).map_err(|error| End::protocol(Violation::Frame { id, error }))?;
-    match port.append(peer.name().to_owned(), id, offset + known, new).await {
+    let offset = offset + known;
+    if !is_boundary(&frames, frames.len() - new.len()) {
+        return Err(End::protocol(Violation::Other { id, offset }));
+    }
+    match port.append(peer.name().to_owned(), id, offset, new).await {
         Ok(durable) => {
             let actions = peer.act(|session| Ok(session.stored(id, durable)))?;
             peer.carry_out(port, actions).await?;
@@ -112,6 +114,17 @@ async fn store(peer: &Peer, port: &dyn Port, id: CommandId, offset: u64, frames:
         }
         Err(Refusal::Failed(reason)) => Err(End::new(Code::Storage, format!("the log of command {id}: {reason}"))),
     }
+}
+
+/// Whether a frame begins at `known`: the same log has its frames at the same places.
+fn is_boundary(frames: &[u8], known: usize) -> bool {
+    let mut walk = frame::frames(frames);
+    while walk.consumed() < known {
+        if !matches!(walk.next(), Some(Ok(_))) {
+            return false;
+        }
+    }
+    walk.consumed() == known
 }
 
 fn stop(stream: &mut RecvStream) {

@@ -4,7 +4,7 @@
 //! memory: after a restart it is built again from the store as steps ask for their commands once more.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use capstan_link::Handle as Link;
 use capstan_logs::Writer;
@@ -17,6 +17,8 @@ pub(crate) struct Flight {
     pub spec: CommandSpec,
     pub secrets: BTreeMap<String, String>,
     pub end: watch::Sender<Option<Completion>>,
+    /// Why it is to be stopped, once that was asked for.
+    pub kill: OnceLock<String>,
 }
 
 /// All of them, and the log writers of those that have written something.
@@ -39,23 +41,47 @@ impl Commands {
         }
     }
 
+    /// Registers a command that an earlier master sent.
+    pub fn adopt(&self, id: CommandId, flight: Flight) {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_insert_with(|| Arc::new(flight));
+    }
+
     /// The command, if a step waits for it.
     pub fn get(&self, id: CommandId) -> Option<Arc<Flight>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    /// Sends every command of `worker` that is not among `held`: they were lost on the way.
+    /// Stops a command. One that its worker never got is not started any more.
+    pub fn kill(&self, id: CommandId, reason: &str, link: &Link) {
+        let Some(flight) = self.get(id) else { return };
+        let reason = flight.kill.get_or_init(|| reason.to_owned());
+        link.kill(&flight.worker, id, reason);
+    }
+
+    /// Brings a worker that has come back up to date: it gets what was lost on the way, and is told what to stop.
     pub fn resend(&self, worker: &str, held: &[CommandId], link: &Link) {
-        let flights: Vec<_> = {
-            let flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-            let missing = flights.iter().filter(|(id, f)| f.worker == worker && !held.contains(id));
-            missing.map(|(id, flight)| (*id, flight.clone())).collect()
-        };
-        for (id, flight) in flights {
-            if flight.end.borrow().is_none() {
-                send(id, &flight, link);
+        for (id, flight) in self.unfinished(worker) {
+            match (flight.kill.get(), held.contains(&id)) {
+                (None, false) => send(id, &flight, link),
+                (Some(reason), true) => {
+                    link.kill(worker, id, reason);
+                }
+                // Running as it should; or never started, and ended already by who asked for the kill.
+                (None, true) | (Some(_), false) => {}
             }
         }
+    }
+
+    /// The commands of a worker that does not hold them and that are to be stopped: nobody will start them.
+    pub fn stillborn(&self, worker: &str, held: &[CommandId]) -> Vec<(CommandId, String)> {
+        let missing = self.unfinished(worker).into_iter().filter(|(id, _)| !held.contains(id));
+        missing.filter_map(|(id, flight)| Some((id, flight.kill.get()?.clone()))).collect()
+    }
+
+    fn unfinished(&self, worker: &str) -> Vec<(CommandId, Arc<Flight>)> {
+        let flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = flights.iter().filter(|(_, f)| f.worker == worker && f.end.borrow().is_none());
+        wanted.map(|(id, flight)| (*id, flight.clone())).collect()
     }
 
     /// Tells the waiting step.

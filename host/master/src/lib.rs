@@ -20,6 +20,7 @@ mod pairing;
 mod plugins;
 mod report;
 mod schedulers;
+mod sealing;
 mod service;
 mod sources;
 mod stops;

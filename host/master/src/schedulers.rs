@@ -92,18 +92,27 @@ async fn handle_next(farm: &Farm, scheduler: &Scheduler, attempts: u32) -> Resul
         Ok(decision) => decision,
         Err((true, reason)) => return Ok(Next::Again(reason)),
         Err((false, reason)) => {
-            tracing::error!(scheduler = scheduler.name, reason, "an event was given up");
-            farm.store.scheduler_failed(&scheduler.name, consumed, &reason, now).await?;
-            return Ok(Next::Handled);
+            return give_up(farm, scheduler, consumed, &reason).await;
         }
     };
     let decision = to_store(scheduler, decision);
-    match farm.store.commit_decision(&scheduler.name, consumed, decision, now).await {
+    match farm.store.commit_decision(&scheduler.name, consumed.clone(), decision, now).await {
         Ok(_) => Ok(Next::Handled),
         // The event or timer is gone: somebody else handled it, and nothing was written.
         Err(capstan_store::Error::Conflict { .. }) => Ok(Next::Handled),
+        // It names something that does not exist, and would do so again.
+        Err(error @ capstan_store::Error::Invalid { .. }) => {
+            give_up(farm, scheduler, consumed, &error.to_string()).await
+        }
         Err(other) => Err(other.into()),
     }
+}
+
+/// Consumes an event without a decision; the scheduler's page says why.
+async fn give_up(farm: &Farm, scheduler: &Scheduler, consumed: Consumed, reason: &str) -> Result<Next, Error> {
+    tracing::error!(scheduler = scheduler.name, reason, "an event was given up");
+    farm.store.scheduler_failed(&scheduler.name, consumed, reason, farm.clock.now()).await?;
+    Ok(Next::Handled)
 }
 
 fn to_engine(event: capstan_store::SchedulerEvent) -> SchedulerEvent {

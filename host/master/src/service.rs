@@ -22,7 +22,7 @@ use crate::farm::Farm;
 use crate::handle::Handle;
 use crate::stops::Stops;
 use crate::workers::Door;
-use crate::{Error, dispatch, files, git, http, outbox, schedulers, sources};
+use crate::{Error, dispatch, files, git, http, outbox, schedulers, sealing, sources};
 
 /// What a master is started with.
 pub struct Options {
@@ -123,6 +123,7 @@ impl Master {
         tasks.spawn(schedulers::run(farm.clone(), shutdown.clone()));
         tasks.spawn(dispatch::run(farm.clone(), shutdown.clone()));
         tasks.spawn(outbox::run(farm.clone(), shutdown.clone()));
+        tasks.spawn(sealing::run(farm.clone(), shutdown.clone()));
         tasks.spawn(link.run(shutdown.clone()));
         let mut result = Ok(());
         while let Some(ended) = tasks.join_next().await {

@@ -1,7 +1,7 @@
 //! The step machine: runs a step's plugin over its journal, and is the port through which the plugin reaches the world.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use capstan_config::StepMode;
@@ -18,9 +18,12 @@ use crate::Error;
 use crate::build::StepOptions;
 use crate::commands::Flight;
 use crate::farm::Farm;
+use crate::sealing;
 
 /// How long a command runs on while its worker hears nothing from any master.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(3600);
+/// How long after its grace a command that was told to stop may take to be gone, its output included.
+const SETTLE: Duration = Duration::from_secs(15);
 /// How often a waiting step looks whether its worker has been away for too long.
 const GRACE_CHECK: Duration = Duration::from_secs(1);
 /// The clock may be turned while a step sleeps: it looks again at least so often.
@@ -39,7 +42,7 @@ pub(crate) async fn run(
             let properties = farm.store.build(build.id).await?.map(|b| b.properties).unwrap_or_default();
             let created = created(build, step, &plugin, properties);
             let grants = farm.plugins.load().granted(&step.plugin);
-            let port = Arc::new(Host::new(farm.clone(), build, step, &journal));
+            let host = Arc::new(Host::new(farm.clone(), build, step, &journal));
             let run = StepRun {
                 plugin,
                 grants,
@@ -52,7 +55,11 @@ pub(crate) async fn run(
                 orphan_timeout_ms: ORPHAN_TIMEOUT.as_millis() as u64,
                 mode: wait_mode(farm.operator.limits.step_mode),
             };
-            farm.engine.run_step(run, port, farm.stops.signal(build.id)).await
+            let end = farm.engine.run_step(run, host.clone(), farm.stops.signal(build.id)).await;
+            if end.is_ok() {
+                host.settle().await?;
+            }
+            end
         }
         Err(error) => Ok(exception(error.to_string())),
     };
@@ -98,8 +105,12 @@ async fn conclude(farm: &Farm, step: StepId, end: &StepEnd) -> Result<(), Error>
         if log.sealed {
             continue;
         }
-        let totals = farm.logs.seal(log.id).await?;
-        farm.store.seal_log(log.id, totals.length, totals.lines, farm.clock.now()).await?;
+        // A disk that is too full to compress a log is no reason to hold the build: `sealing` comes back to it.
+        if let Err(error) = sealing::seal(farm, log.id).await {
+            tracing::warn!(log = %log.id, %error, "a log stays unsealed for now");
+            let totals = farm.logs.totals(log.id).await?;
+            farm.store.complete_log(log.id, totals.length, totals.lines, farm.clock.now()).await?;
+        }
     }
     let summary = match (&end.failure, &end.summary) {
         (Some(failure), _) => failure.to_string(),
@@ -152,7 +163,7 @@ impl Host {
         };
         let link = self.farm.link().map_err(abandoned)?;
         let end = tokio::sync::watch::Sender::new(None);
-        let flight = Flight { worker: command.worker, spec: command.spec, secrets, end };
+        let flight = Flight { worker: command.worker, spec: command.spec, secrets, end, kill: OnceLock::new() };
         self.farm.commands.start(id, flight, link);
         Ok(())
     }
@@ -214,7 +225,46 @@ impl Host {
     }
 
     async fn kill(&self, id: CommandId, reason: &str) -> Result<(), Abandoned> {
-        self.farm.link().map_err(abandoned)?.kill(&self.worker, id, reason);
+        let link = self.farm.link().map_err(abandoned)?;
+        if self.farm.commands.get(id).is_none() {
+            // After a restart: registered, but not sent, so that the worker hears of the kill alone.
+            self.register(id, reason).await?;
+        }
+        self.farm.commands.kill(id, reason, link);
+        Ok(())
+    }
+
+    /// Puts a command that an earlier master started among those in flight, to be stopped.
+    async fn register(&self, id: CommandId, reason: &str) -> Result<(), Abandoned> {
+        let Some(command) = self.farm.store.command(id).await.map_err(abandoned)? else { return Ok(()) };
+        if command.completion.is_some() {
+            return Ok(());
+        }
+        let end = tokio::sync::watch::Sender::new(None);
+        let kill = OnceLock::from(reason.to_owned());
+        let (worker, spec) = (command.worker, command.spec);
+        self.farm.commands.adopt(id, Flight { worker, spec, secrets: BTreeMap::new(), end, kill });
+        Ok(())
+    }
+
+    /// Waits for the commands that the step left behind, so that their logs are whole before they are sealed. They were
+    /// told to stop; one that cannot be waited for is given up, and its worker removes it when it comes back.
+    async fn settle(&self) -> Result<(), Error> {
+        for command in self.farm.store.unfinished_commands(Some(&self.worker)).await? {
+            if command.step != self.step {
+                continue;
+            }
+            let patience = Duration::from_millis(command.spec.term_grace_ms) + SETTLE;
+            let connected = self.farm.link()?.is_connected(&self.worker);
+            let ended = connected && tokio::time::timeout(patience, self.wait(command.id)).await.is_ok();
+            if !ended {
+                let lost = without_output(Exit::Lost("its step ended while it could not be reached".to_owned()));
+                self.farm.store.finish_command(command.id, lost, self.farm.clock.now()).await?;
+                self.farm.link()?.forget(&self.worker, command.id);
+            }
+            self.farm.commands.remove(command.id);
+            self.farm.commands.close_writer(command.id).await;
+        }
         Ok(())
     }
 

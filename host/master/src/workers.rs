@@ -114,6 +114,12 @@ async fn admit(farm: &Farm, name: &str, certificate: Digest) -> Result<(), Strin
 
 /// Notes what a worker says of itself, and tells it where each log that it holds goes on.
 async fn welcome(farm: &Farm, worker: &str, hello: Hello) -> Result<Vec<Resume>, Error> {
+    let held: Vec<_> = hello.commands.iter().map(|held| held.id).collect();
+    for (id, reason) in farm.commands.stillborn(worker, &held) {
+        let end = step::without_output(Exit::Killed(reason));
+        let end = farm.store.finish_command(id, end, farm.clock.now()).await?;
+        farm.commands.finish(id, end);
+    }
     let mut resumes = Vec::new();
     for held in &hello.commands {
         let action = match farm.store.command(held.id).await? {
@@ -157,6 +163,8 @@ async fn append(farm: &Farm, worker: &str, id: CommandId, offset: u64, frames: B
             give_up(farm, worker, id, &error.to_string()).await.map_err(|e| failed(&e))?;
             Err(Refusal::Unknown)
         }
+        // The step has ended without waiting for this command any longer.
+        Err(capstan_logs::Error::Sealed { .. }) => Err(Refusal::Unknown),
         Err(error) => Err(failed(&error)),
     }
 }

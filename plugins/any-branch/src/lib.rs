@@ -38,12 +38,27 @@ impl Scheduler for AnyBranch {
     fn check(&self) -> Result<(), Vec<Problem>> {
         let empty = |name: &str, texts: &Option<Texts>| {
             let empty = texts.as_ref().is_some_and(|texts| texts.is_empty());
-            empty.then(|| capstan_sdk::problem(name, "expected something to take, found an empty list: nothing would be built"))
+            empty.then(|| {
+                capstan_sdk::problem(
+                    name,
+                    "expected something to take, found an empty list: nothing would be built",
+                )
+            })
         };
-        let lists =
-            [("repositories", &self.repositories), ("codebases", &self.codebases), ("categories", &self.categories)];
-        let problems: Vec<_> = lists.into_iter().filter_map(|(name, texts)| empty(name, texts)).collect();
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+        let lists = [
+            ("repositories", &self.repositories),
+            ("codebases", &self.codebases),
+            ("categories", &self.categories),
+        ];
+        let problems: Vec<_> = lists
+            .into_iter()
+            .filter_map(|(name, texts)| empty(name, texts))
+            .collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems)
+        }
     }
 
     fn handle(&self, state: &mut Pending, now: TimestampMs, event: Event) -> Result<Answer, PluginError> {

@@ -7,8 +7,9 @@ use super::AnyBranch;
 
 /// A branch with more waiting changes than this is built without waiting longer: it never becomes quiet.
 const MOST_CHANGES: usize = 1000;
-/// With more branches than this, the one that has waited longest makes room.
-const MOST_BRANCHES: usize = 300;
+/// The state is stored with every event, and the master takes no more than a MiB of it. Over this many bytes, about, the
+/// branch that has waited longest makes room.
+const MOST_BYTES: usize = 400_000;
 
 /// Branches that wait, the one that has waited longest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -45,7 +46,10 @@ impl Pending {
         for branch in &mut self.branches {
             if let Some(waiting) = &mut branch.timer {
                 waiting.until = waiting.until.min(latest);
-                answer.set_timers.push(Timer { name: waiting.name.to_string(), at: waiting.until });
+                answer.set_timers.push(Timer {
+                    name: waiting.name.to_string(),
+                    at: waiting.until,
+                });
             }
         }
     }
@@ -60,7 +64,7 @@ impl Pending {
         answer: &mut Answer,
     ) {
         let at_once = config.tree_stable_timer.ms() == 0;
-        let place = self.place(config, change, answer);
+        let place = self.place(change);
         let branch = &mut self.branches[place];
         branch.changes.push(change.id);
         branch.revision.clone_from(&change.revision);
@@ -70,7 +74,10 @@ impl Pending {
             self.last_timer = self.last_timer.max(name);
             let until = now.saturating_add_unsigned(config.tree_stable_timer.ms());
             branch.timer = Some(Waiting { name, until });
-            answer.set_timers.push(Timer { name: name.to_string(), at: until });
+            answer.set_timers.push(Timer {
+                name: name.to_string(),
+                at: until,
+            });
         }
         let full = branch.changes.len() >= MOST_CHANGES;
         let waits = branch.timer.is_some();
@@ -80,30 +87,37 @@ impl Pending {
             // Only unimportant ones: the oldest is the least missed.
             branch.changes.remove(0);
         }
+        self.make_room(config, answer);
     }
 
     /// A timer is due; the master may ring late, and twice.
     pub(crate) fn ring(&mut self, config: &AnyBranch, name: &str, now: TimestampMs, answer: &mut Answer) {
-        let named = |branch: &Branch| branch.timer.is_some_and(|waiting| waiting.name.to_string() == name);
-        let Some(place) = self.branches.iter().position(named) else { return };
+        let named = |branch: &Branch| {
+            branch
+                .timer
+                .is_some_and(|waiting| waiting.name.to_string() == name)
+        };
+        let Some(place) = self.branches.iter().position(named) else {
+            return;
+        };
         match self.branches[place].timer {
             Some(waiting) if waiting.until > now => {
-                answer.set_timers.push(Timer { name: name.to_owned(), at: waiting.until });
+                answer.set_timers.push(Timer {
+                    name: name.to_owned(),
+                    at: waiting.until,
+                });
             }
             _ => self.submit(config, place, answer),
         }
     }
 
     /// Where the change's branch is, made if it is not there.
-    fn place(&mut self, config: &AnyBranch, change: &Change, answer: &mut Answer) -> usize {
+    fn place(&mut self, change: &Change) -> usize {
         let same = |b: &Branch| {
             b.branch == change.branch && b.codebase == change.codebase && b.repository == change.repository
         };
         if let Some(place) = self.branches.iter().position(same) {
             return place;
-        }
-        if self.branches.len() >= MOST_BRANCHES {
-            self.make_room(config, answer);
         }
         self.branches.push(Branch {
             codebase: change.codebase.clone(),
@@ -119,9 +133,11 @@ impl Pending {
 
     /// A branch with unimportant changes only is forgotten; a build comes rather too early than never.
     fn make_room(&mut self, config: &AnyBranch, answer: &mut Answer) {
-        match self.branches.iter().position(|branch| branch.timer.is_none()) {
-            Some(place) => drop(self.branches.remove(place)),
-            None => self.submit(config, 0, answer),
+        while self.branches.iter().map(Branch::bytes).sum::<usize>() > MOST_BYTES {
+            match self.branches.iter().position(|branch| branch.timer.is_none()) {
+                Some(place) => drop(self.branches.remove(place)),
+                None => self.submit(config, 0, answer),
+            }
         }
     }
 
@@ -137,12 +153,22 @@ impl Pending {
 }
 
 impl Branch {
+    /// About how much it takes in the state.
+    fn bytes(&self) -> usize {
+        let names = [&self.codebase, &self.repository, &self.project, &self.revision].map(String::len);
+        let branch = self.branch.as_ref().map_or(0, String::len);
+        150 + names.iter().sum::<usize>() + branch + 10 * self.changes.len()
+    }
+
     fn buildset(self, config: &AnyBranch) -> Buildset {
         let count = match self.changes.len() {
             1 => "1 change".to_owned(),
             n => format!("{n} changes"),
         };
-        let place = self.branch.as_ref().map_or("the default branch".to_owned(), |name| format!("branch {name}"));
+        let place = self
+            .branch
+            .as_ref()
+            .map_or("the default branch".to_owned(), |name| format!("branch {name}"));
         let property = |(name, value): (&String, &serde_json::Value)| Property {
             name: name.clone(),
             value: value.to_string(),

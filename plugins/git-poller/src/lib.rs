@@ -53,9 +53,13 @@ impl ChangeSource for GitPoller {
 
     fn check(&self) -> Result<(), Vec<Problem>> {
         let mut problems = Vec::new();
-        let urls = [("repository", Some(&self.repository)), ("worker_repository", self.worker_repository.as_ref())];
+        let urls = [
+            ("repository", Some(&self.repository)),
+            ("worker_repository", self.worker_repository.as_ref()),
+        ];
         for (name, url) in urls {
-            if url.is_some_and(|url| url.is_empty() || url.starts_with('-') || url.contains(char::is_control)) {
+            if url.is_some_and(|url| url.is_empty() || url.starts_with('-') || url.contains(char::is_control))
+            {
                 problems.push(problem(name, "expected the URL of a repository"));
             }
         }
@@ -65,7 +69,11 @@ impl ChangeSource for GitPoller {
         if self.limit == 0 {
             problems.push(problem("limit", "expected at least 1, found 0"));
         }
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems)
+        }
     }
 
     fn poll(&self, cursor: Option<Heads>) -> Result<Poll<Heads>, PluginError> {
@@ -82,7 +90,11 @@ impl Repository for Mirror<'_> {
             let name = reference.name.strip_prefix("refs/heads/")?.to_owned();
             Some((name, reference.revision))
         };
-        Ok(git::fetch(self.0).map_err(explain)?.into_iter().filter_map(branch).collect())
+        Ok(git::fetch(self.0)
+            .map_err(explain)?
+            .into_iter()
+            .filter_map(branch)
+            .collect())
     }
 
     fn commits(&self, since: &[String], until: &str, limit: u32) -> Result<Vec<Commit>, PluginError> {

@@ -11,6 +11,8 @@ use super::{GitPoller, Heads};
 
 /// With so many changes in one answer, the rest waits for the next look, which comes at once.
 const MOST_CHANGES: usize = 1000;
+/// The master takes a cursor of at most a MiB.
+const MOST_BYTES: usize = 900_000;
 /// Less than this is no pause; the master has its own shortest one.
 const AT_ONCE: Span = Span::from_ms(1);
 
@@ -29,10 +31,19 @@ impl GitPoller {
         cursor: Option<Heads>,
     ) -> Result<Poll<Heads>, PluginError> {
         let mut heads = repository.heads()?;
-        heads.retain(|branch, _| self.branches.as_ref().is_none_or(|patterns| patterns.matches(branch)));
+        heads.retain(|branch, _| {
+            self.branches
+                .as_ref()
+                .is_none_or(|patterns| patterns.matches(branch))
+        });
+        self.check_size(&heads)?;
         let known = cursor.filter(|cursor| cursor.repository == self.repository);
         if known.is_none() && !self.announce_existing {
-            log::info(&format!("{}: {} branches, waiting for changes", self.repository, heads.len()));
+            log::info(&format!(
+                "{}: {} branches, waiting for changes",
+                self.repository,
+                heads.len()
+            ));
             return Ok(self.seen(heads, Vec::new(), self.interval));
         }
         let known = known.map(|cursor| cursor.heads).unwrap_or_default();
@@ -56,8 +67,20 @@ impl GitPoller {
         Ok(self.seen(seen, changes, pause))
     }
 
-    fn seen(&self, heads: BTreeMap<String, String>, changes: Vec<NewChange>, poll_again: Span) -> Poll<Heads> {
-        Poll { cursor: Heads { repository: self.repository.clone(), heads }, changes, poll_again }
+    fn seen(
+        &self,
+        heads: BTreeMap<String, String>,
+        changes: Vec<NewChange>,
+        poll_again: Span,
+    ) -> Poll<Heads> {
+        Poll {
+            cursor: Heads {
+                repository: self.repository.clone(),
+                heads,
+            },
+            changes,
+            poll_again,
+        }
     }
 
     /// What came on top of the old head. A new branch, and one that was set back, has nothing on top: there the head
@@ -73,7 +96,9 @@ impl GitPoller {
                 Ok(commits) if !commits.is_empty() => return Ok(commits),
                 Ok(_) => {}
                 // After a forced push the old head may be gone for good.
-                Err(PluginError::Transient(reason)) => log::warn(&format!("{before} is not there any more: {reason}")),
+                Err(PluginError::Transient(reason)) => {
+                    log::warn(&format!("{before} is not there any more: {reason}"))
+                }
                 Err(other) => return Err(other),
             }
         }
@@ -84,7 +109,11 @@ impl GitPoller {
         NewChange {
             dedup_key: format!("{branch}@{}", commit.revision),
             codebase: self.codebase.clone(),
-            repository: self.worker_repository.as_ref().unwrap_or(&self.repository).clone(),
+            repository: self
+                .worker_repository
+                .as_ref()
+                .unwrap_or(&self.repository)
+                .clone(),
             project: self.project.clone(),
             branch: Some(branch.to_owned()),
             revision: commit.revision,

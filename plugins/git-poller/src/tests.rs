@@ -17,12 +17,19 @@ impl Story {
 
 impl Repository for Story {
     fn heads(&self) -> Result<BTreeMap<String, String>, PluginError> {
-        Ok(self.0.iter().map(|(name, commits)| (name.clone(), commits.last().unwrap().clone())).collect())
+        Ok(self
+            .0
+            .iter()
+            .map(|(name, commits)| (name.clone(), commits.last().unwrap().clone()))
+            .collect())
     }
 
     fn commits(&self, since: &[String], until: &str, limit: u32) -> Result<Vec<Commit>, PluginError> {
         let reach = |revision: &str| {
-            let line = self.0.values().find(|commits| commits.iter().any(|c| c == revision));
+            let line = self
+                .0
+                .values()
+                .find(|commits| commits.iter().any(|c| c == revision));
             let gone = || PluginError::Transient(format!("{revision} means nothing"));
             let line = line.ok_or_else(gone)?;
             let place = line.iter().position(|c| c == revision).unwrap_or_default();
@@ -62,7 +69,11 @@ fn looks(poller: &GitPoller, stories: &[&[&str]]) -> Vec<String> {
         let poll = poller.look(&Story::new(lines), cursor.take()).unwrap();
         // As the master stores it.
         cursor = Some(serde_json::from_slice(&serde_json::to_vec(&poll.cursor).unwrap()).unwrap());
-        let keys: Vec<_> = poll.changes.iter().map(|change| change.dedup_key.clone()).collect();
+        let keys: Vec<_> = poll
+            .changes
+            .iter()
+            .map(|change| change.dedup_key.clone())
+            .collect();
         keys.join(" ")
     };
     stories.iter().map(look).collect()
@@ -72,15 +83,33 @@ const PLAIN: &str = r#"{"repository": "https://git.example/p.git"}"#;
 
 #[test]
 fn only_what_comes_after_the_first_look_is_a_change() {
-    let found = looks(&poller(PLAIN), &[&["main: a b"], &["main: a b"], &["main: a b c d"], &["main: a b c d"]]);
+    let found = looks(
+        &poller(PLAIN),
+        &[
+            &["main: a b"],
+            &["main: a b"],
+            &["main: a b c d"],
+            &["main: a b c d"],
+        ],
+    );
     assert_eq!(found, ["", "", "main@c main@d", ""]);
     let eager = poller(r#"{"repository": "https://git.example/p.git", "announce_existing": true}"#);
-    assert_eq!(looks(&eager, &[&["main: a b", "x: a"], &["main: a b c", "x: a"]]), ["main@b x@a", "main@c"]);
+    assert_eq!(
+        looks(&eager, &[&["main: a b", "x: a"], &["main: a b c", "x: a"]]),
+        ["main@b x@a", "main@c"]
+    );
 }
 
 #[test]
 fn a_new_branch_is_a_change_of_its_head_alone() {
-    let found = looks(&poller(PLAIN), &[&["main: a b"], &["main: a b", "topic: a b c d"], &["main: a b", "topic: a b c d"]]);
+    let found = looks(
+        &poller(PLAIN),
+        &[
+            &["main: a b"],
+            &["main: a b", "topic: a b c d"],
+            &["main: a b", "topic: a b c d"],
+        ],
+    );
     assert_eq!(found, ["", "topic@d", ""]);
 }
 
@@ -94,7 +123,10 @@ fn a_branch_may_be_set_back_or_rewritten_or_vanish() {
         &["main: a x y", "other: a"],
     ];
     // Set back: the head. Rewritten, with the old head gone: the head. Gone and back: a new branch.
-    assert_eq!(looks(&poller(PLAIN), stories), ["", "main@b", "main@y", "other@a", "main@y"]);
+    assert_eq!(
+        looks(&poller(PLAIN), stories),
+        ["", "main@b", "main@y", "other@a", "main@y"]
+    );
     // Rewritten while another branch still has the old head: all that is new.
     let kept: &[&[&str]] = &[&["main: a b", "old: a b"], &["main: a x y", "old: a b"]];
     assert_eq!(looks(&poller(PLAIN), kept), ["", "main@x main@y"]);
@@ -102,27 +134,53 @@ fn a_branch_may_be_set_back_or_rewritten_or_vanish() {
 
 #[test]
 fn only_some_branches_are_watched() {
-    let poller = poller(r#"{"repository": "r", "branches": ["main", "release/*"], "announce_existing": true}"#);
-    assert_eq!(looks(&poller, &[&["main: a", "release/1: b", "wip: c"]]), ["main@a release/1@b"]);
+    let poller =
+        poller(r#"{"repository": "r", "branches": ["main", "release/*"], "announce_existing": true}"#);
+    assert_eq!(
+        looks(&poller, &[&["main: a", "release/1: b", "wip: c"]]),
+        ["main@a release/1@b"]
+    );
 }
 
 #[test]
 fn a_large_push_is_cut_to_the_newest_and_many_branches_take_several_looks() {
     let poller = poller(r#"{"repository": "r", "limit": 2, "announce_existing": true}"#);
-    assert_eq!(looks(&poller, &[&["main: a"], &["main: a b c d e"]]), ["main@a", "main@d main@e"]);
+    assert_eq!(
+        looks(&poller, &[&["main: a"], &["main: a b c d e"]]),
+        ["main@a", "main@d main@e"]
+    );
     let lines: Vec<_> = (0..1500).map(|n| format!("b{n:04}: c{n}")).collect();
     let lines: Vec<_> = lines.iter().map(String::as_str).collect();
     let first = poller.look(&Story::new(&lines), None).unwrap();
     assert_eq!((first.changes.len(), first.poll_again), (1000, Span::from_ms(1)));
     let second = poller.look(&Story::new(&lines), Some(first.cursor)).unwrap();
-    assert_eq!((second.changes.len(), second.poll_again), (500, Span::from_secs(60)));
+    assert_eq!(
+        (second.changes.len(), second.poll_again),
+        (500, Span::from_secs(60))
+    );
+}
+
+#[test]
+fn too_many_branches_are_refused_with_a_way_out() {
+    let lines: Vec<_> = (0..100).map(|n| format!("{n}{}: a", "x".repeat(10_000))).collect();
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    let error = poller(PLAIN).look(&Story::new(&lines), None).unwrap_err();
+    assert!(format!("{error:?}").contains("100 branches, more than can be watched; name some in `branches`"));
+    let some = poller(r#"{"repository": "r", "branches": "1*"}"#);
+    assert!(some.look(&Story::new(&lines), None).is_ok());
 }
 
 #[test]
 fn heads_of_another_repository_are_forgotten() {
     let first = poller(PLAIN).look(&Story::new(&["main: a"]), None).unwrap();
     let other = poller(r#"{"repository": "https://git.example/q.git"}"#);
-    assert!(other.look(&Story::new(&["main: z"]), Some(first.cursor)).unwrap().changes.is_empty());
+    assert!(
+        other
+            .look(&Story::new(&["main: z"]), Some(first.cursor))
+            .unwrap()
+            .changes
+            .is_empty()
+    );
 }
 
 #[test]
@@ -131,18 +189,42 @@ fn a_change_carries_what_the_configuration_says() {
         r#"{"repository": "/srv/p.git", "worker_repository": "ssh://git.example/p.git", "project": "p", "codebase": "c",
             "category": "k", "announce_existing": true}"#,
     );
-    let change = poller.look(&Story::new(&["main: a"]), None).unwrap().changes.remove(0);
+    let change = poller
+        .look(&Story::new(&["main: a"]), None)
+        .unwrap()
+        .changes
+        .remove(0);
     assert_eq!(change.repository, "ssh://git.example/p.git");
-    assert_eq!((change.project.as_str(), change.codebase.as_str(), change.category.as_deref()), ("p", "c", Some("k")));
-    assert_eq!((change.revision.as_str(), change.branch.as_deref(), change.when), ("a", Some("main"), 5));
+    assert_eq!(
+        (
+            change.project.as_str(),
+            change.codebase.as_str(),
+            change.category.as_deref()
+        ),
+        ("p", "c", Some("k"))
+    );
+    assert_eq!(
+        (change.revision.as_str(), change.branch.as_deref(), change.when),
+        ("a", Some("main"), 5)
+    );
     assert_eq!(change.author, "Ada <ada@example.org>");
 }
 
 #[test]
 fn a_repository_that_vanished_may_come_back() {
-    assert!(matches!(explain(GitError::Unavailable("gone".into())), PluginError::Transient(_)));
-    assert!(matches!(explain(GitError::Denied("no".into())), PluginError::Permanent(_)));
-    let wrong = ["{\"repository\": \"--upload-pack=x\"}", "{\"repository\": \"a\\nb\"}", "{\"repository\": \"\"}"];
+    assert!(matches!(
+        explain(GitError::Unavailable("gone".into())),
+        PluginError::Transient(_)
+    ));
+    assert!(matches!(
+        explain(GitError::Denied("no".into())),
+        PluginError::Permanent(_)
+    ));
+    let wrong = [
+        "{\"repository\": \"--upload-pack=x\"}",
+        "{\"repository\": \"a\\nb\"}",
+        "{\"repository\": \"\"}",
+    ];
     for json in wrong {
         let poller: GitPoller = serde_json::from_str(json).unwrap();
         assert_eq!(poller.check().unwrap_err()[0].path, "repository", "{json}");

@@ -64,7 +64,10 @@ impl Git {
 
     /// The builder's own folder holds more than the checkout.
     fn has_own_folder(&self) -> bool {
-        !self.workdir.split(['/', '\\']).all(|segment| segment.is_empty() || segment == ".")
+        !self
+            .workdir
+            .split(['/', '\\'])
+            .all(|segment| segment.is_empty() || segment == ".")
     }
 
     fn attempt(&self, worker: &mut impl Worker, wanted: &Wanted) -> Result<String, Fault> {
@@ -123,7 +126,9 @@ impl Git {
             }
         }
         let url = names::without_credentials(&wanted.repository);
-        Err(Fault::Remote(format!("expected revision {revision} in {url}, found no such commit")))
+        Err(Fault::Remote(format!(
+            "expected revision {revision} in {url}, found no such commit"
+        )))
     }
 
     fn fetch_refs(
@@ -196,11 +201,17 @@ fn resolve(worker: &mut impl Worker, name: &str) -> Result<Option<String>, Fault
 /// The build is about this revision and no other: what is there must be it.
 fn verify(worker: &mut impl Worker, wanted: &Wanted, fetched: &str) -> Result<String, Fault> {
     let found = resolve(worker, "HEAD")?.unwrap_or_default();
-    let expected = wanted.revision.as_deref().filter(|revision| names::is_hash(revision)).unwrap_or(fetched);
+    let expected = wanted
+        .revision
+        .as_deref()
+        .filter(|revision| names::is_hash(revision))
+        .unwrap_or(fetched);
     if found == expected && !found.is_empty() {
         return Ok(found);
     }
-    Err(Fault::Local(format!("expected revision {expected} in the workdir, found {found:?}")))
+    Err(Fault::Local(format!(
+        "expected revision {expected} in the workdir, found {found:?}"
+    )))
 }
 
 fn local(worker: &mut impl Worker, args: &[&str]) -> Result<Done, Fault> {

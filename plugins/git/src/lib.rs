@@ -89,27 +89,50 @@ impl Step for Git {
         named("branch", &self.branch, names::check_branch);
         named("revision", &self.revision, names::check_revision);
         if self.mode == Mode::Incremental && self.method.is_some() {
-            problems.push(problem("method", "expected mode = \"full\" beside it, found \"incremental\""));
+            problems.push(problem(
+                "method",
+                "expected mode = \"full\" beside it, found \"incremental\"",
+            ));
         }
         if self.revision.is_some() && self.always_use_latest {
-            problems.push(problem("revision", "expected either `revision` or `always_use_latest`, found both"));
+            problems.push(problem(
+                "revision",
+                "expected either `revision` or `always_use_latest`, found both",
+            ));
         }
         if self.shallow == Shallow::Depth(0) {
             problems.push(problem("shallow", "expected at least 1, found 0"));
         }
-        let root = self.workdir.split(['/', '\\']).all(|segment| segment.is_empty() || segment == ".");
+        let root = self
+            .workdir
+            .split(['/', '\\'])
+            .all(|segment| segment.is_empty() || segment == ".");
         if root && self.clobbers() {
             // What would be deleted is the builder's own folder.
-            problems.push(problem("workdir", "expected a folder of its own for method = \"clobber\""));
+            problems.push(problem(
+                "workdir",
+                "expected a folder of its own for method = \"clobber\"",
+            ));
         }
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems)
+        }
     }
 
     fn run(self) -> Result<Outcome, Stop> {
         let wanted = self.wanted(&step::sources())?;
         let revision = self.check_out(&mut OnWorker(&self), &wanted)?;
-        let earlier = if wanted.codebase.is_empty() { None } else { step::property("got_revision") };
-        step::set_property("got_revision", &got_revision(&wanted.codebase, earlier, &revision))?;
+        let earlier = if wanted.codebase.is_empty() {
+            None
+        } else {
+            step::property("got_revision")
+        };
+        step::set_property(
+            "got_revision",
+            &got_revision(&wanted.codebase, earlier, &revision),
+        )?;
         step::set_summary(&wanted.summary(&revision));
         Ok(Outcome::Success)
     }
@@ -171,7 +194,10 @@ impl Worker for OnWorker<'_> {
         if step::sleep_ms(span.ms()) {
             return Ok(());
         }
-        Err(Stop::Outcome(Outcome::Cancelled, "stopped while waiting to fetch again".to_owned()))
+        Err(Stop::Outcome(
+            Outcome::Cancelled,
+            "stopped while waiting to fetch again".to_owned(),
+        ))
     }
 }
 

@@ -13,7 +13,11 @@ pub(crate) fn check_branch(name: &str) -> Result<(), String> {
         || name.contains("@{")
         || name.contains(forbidden)
         || name.split('/').any(part);
-    if wrong { Err(format!("expected the name of a branch, found {}", quoted(name))) } else { Ok(()) }
+    if wrong {
+        Err(format!("expected the name of a branch, found {}", quoted(name)))
+    } else {
+        Ok(())
+    }
 }
 
 /// A hash, whole or cut, or the name of a tag.
@@ -24,17 +28,26 @@ pub(crate) fn check_revision(name: &str) -> Result<(), String> {
 /// Anything that Git would not take for an option.
 pub(crate) fn check_repository(url: &str) -> Result<(), String> {
     let wrong = url.is_empty() || url.starts_with('-') || url.contains(char::is_control) || url.len() > 2000;
-    if wrong { Err(format!("expected the URL of a repository, found {}", quoted(url))) } else { Ok(()) }
+    if wrong {
+        Err(format!("expected the URL of a repository, found {}", quoted(url)))
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether a revision is a whole SHA-1 or SHA-256 hash, which names one commit for ever.
 pub(crate) fn is_hash(revision: &str) -> bool {
-    matches!(revision.len(), 40 | 64) && revision.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    matches!(revision.len(), 40 | 64)
+        && revision
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// A URL without the name and password that may stand in it.
 pub(crate) fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     match authority.rsplit_once('@') {
         Some((_, host)) => format!("{scheme}://{host}{path}"),

@@ -22,7 +22,12 @@ struct Farm {
 
 impl Farm {
     fn new() -> Self {
-        let farm = Self { folder: tempfile::tempdir().unwrap(), commands: Vec::new(), pauses: 0, broken_fetches: 0 };
+        let farm = Self {
+            folder: tempfile::tempdir().unwrap(),
+            commands: Vec::new(),
+            pauses: 0,
+            broken_fetches: 0,
+        };
         farm.sh("git init -q --bare origin.git && git -C origin.git symbolic-ref HEAD refs/heads/main");
         farm.sh("git init -q author && git -C author checkout -q -b main && git -C author remote add origin ../origin.git");
         farm
@@ -38,8 +43,16 @@ impl Farm {
 
     /// Runs a shell line in the farm's folder, with nothing of the developer's own git configuration.
     fn sh(&self, line: &str) -> String {
-        let output = isolated("sh").args(["-ec", line]).current_dir(self.folder.path()).output().unwrap();
-        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = isolated("sh")
+            .args(["-ec", line])
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{line}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
@@ -52,7 +65,10 @@ impl Farm {
     }
 
     fn content(&self) -> String {
-        fs::read_to_string(self.path("build/file")).unwrap_or_default().trim().to_owned()
+        fs::read_to_string(self.path("build/file"))
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
     }
 
     fn check_out(&mut self, json: &str, stamp: &SourceStamp) -> Result<String, Stop> {
@@ -74,7 +90,10 @@ impl Farm {
     }
 
     fn ran(&self, verb: &str) -> usize {
-        self.commands.iter().filter(|line| line.split(' ').any(|word| word == verb)).count()
+        self.commands
+            .iter()
+            .filter(|line| line.split(' ').any(|word| word == verb))
+            .count()
     }
 }
 
@@ -83,24 +102,43 @@ impl Worker for Farm {
         self.commands.push(args.join(" "));
         if args.contains(&"fetch") && self.broken_fetches > 0 {
             self.broken_fetches -= 1;
-            return Ok(Done { exit: Exit::Code(128), stdout: Vec::new() });
+            return Ok(Done {
+                exit: Exit::Code(128),
+                stdout: Vec::new(),
+            });
         }
         let workdir = self.path("build");
         fs::create_dir_all(&workdir).unwrap();
         let mut git = isolated("git");
         // Submodules from a file are otherwise forbidden.
-        git.args(["-c", "protocol.file.allow=always"]).args(args).current_dir(workdir);
+        git.args(["-c", "protocol.file.allow=always"])
+            .args(args)
+            .current_dir(workdir);
         let output = git.envs(checkout::ENVIRONMENT).output().unwrap();
-        eprintln!("git {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
-        let stdout = output.stdout.into_iter().take(checkout::CAPTURE as usize).collect();
-        Ok(Done { exit: Exit::Code(output.status.code().unwrap()), stdout })
+        eprintln!(
+            "git {}: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let stdout = output
+            .stdout
+            .into_iter()
+            .take(checkout::CAPTURE as usize)
+            .collect();
+        Ok(Done {
+            exit: Exit::Code(output.status.code().unwrap()),
+            stdout,
+        })
     }
 
     fn remove(&mut self) -> Result<Done, Stop> {
         self.commands.push("remove".into());
         let removed = fs::remove_dir_all(self.path("build"));
         assert!(removed.is_ok() || !self.path("build").exists());
-        Ok(Done { exit: Exit::Code(0), stdout: Vec::new() })
+        Ok(Done {
+            exit: Exit::Code(0),
+            stdout: Vec::new(),
+        })
     }
 
     fn pause(&mut self, _: Span) -> Result<(), Stop> {
@@ -114,9 +152,13 @@ fn isolated(program: &str) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GIT_")) {
         command.env_remove(name);
     }
-    command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
+    command
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null");
     for role in ["AUTHOR", "COMMITTER"] {
-        command.env(format!("GIT_{role}_NAME"), "Ada").env(format!("GIT_{role}_EMAIL"), "ada@example.org");
+        command
+            .env(format!("GIT_{role}_NAME"), "Ada")
+            .env(format!("GIT_{role}_EMAIL"), "ada@example.org");
     }
     command
 }
@@ -133,7 +175,12 @@ fn the_build_gets_its_own_revision_although_the_branch_went_on() {
     let mut farm = Farm::new();
     let first = farm.push("main", "one");
     farm.push("main", "two");
-    for json in ["{}", r#"{"mode": "full"}"#, r#"{"shallow": true}"#, r#"{"mode": "full", "method": "clobber"}"#] {
+    for json in [
+        "{}",
+        r#"{"mode": "full"}"#,
+        r#"{"shallow": true}"#,
+        r#"{"mode": "full", "method": "clobber"}"#,
+    ] {
         let stamp = farm.stamp(Some("main"), Some(&first));
         assert_eq!(farm.check_out(json, &stamp).unwrap(), first, "{json}");
         assert_eq!(farm.content(), "one", "{json}");
@@ -152,9 +199,16 @@ fn without_a_revision_the_newest_is_built() {
     assert_eq!(farm.check_out("{}", &stamp).unwrap(), other);
     let third = farm.push("main", "three");
     let old = farm.stamp(Some("release/1"), Some(&other));
-    assert_eq!(farm.check_out(r#"{"branch": "main"}"#, &old).unwrap(), third, "another branch than the build's");
+    assert_eq!(
+        farm.check_out(r#"{"branch": "main"}"#, &old).unwrap(),
+        third,
+        "another branch than the build's"
+    );
     let newer = farm.push("release/1", "four");
-    assert_eq!(farm.check_out(r#"{"always_use_latest": true}"#, &old).unwrap(), newer);
+    assert_eq!(
+        farm.check_out(r#"{"always_use_latest": true}"#, &old).unwrap(),
+        newer
+    );
 }
 
 #[test]
@@ -169,7 +223,11 @@ fn a_server_that_gives_no_revision_by_itself_is_asked_for_the_branch_and_then_fo
     // The branch was rewritten and the revision is on another one now; history is cut, and must be fetched whole.
     farm.sh("cd author; git push -q origin main:kept; git checkout -q --orphan new; git commit -qm x; git push -qf origin new:main");
     farm.broken_fetches = 1;
-    assert_eq!(farm.check_out(r#"{"mode": "full", "method": "clobber", "shallow": 1}"#, &stamp).unwrap(), first);
+    assert_eq!(
+        farm.check_out(r#"{"mode": "full", "method": "clobber", "shallow": 1}"#, &stamp)
+            .unwrap(),
+        first
+    );
     assert_eq!((farm.ran("fetch"), farm.pauses), (3, 0));
     assert_eq!(farm.content(), "one");
 }
@@ -186,7 +244,11 @@ fn fetching_is_tried_again_and_then_given_up() {
     gone.repository = "file:///does/not/exist.git".into();
     let text = summary(farm.check_out(r#"{"retry": 1}"#, &gone));
     assert_eq!(text, "failed to fetch file:///does/not/exist.git: exit code 128");
-    assert_eq!(farm.ran("remove"), 0, "a checkout is not deleted because its server is away");
+    assert_eq!(
+        farm.ran("remove"),
+        0,
+        "a checkout is not deleted because its server is away"
+    );
 }
 
 #[test]
@@ -195,7 +257,10 @@ fn a_revision_that_does_not_exist_fails_the_build() {
     farm.push("main", "one");
     let stamp = farm.stamp(Some("main"), Some(&"0123456789".repeat(4)));
     let text = summary(farm.check_out(r#"{"retry": 0}"#, &stamp));
-    assert!(text.starts_with("expected revision 0123456789012345678901234567890123456789 in file://"), "{text}");
+    assert!(
+        text.starts_with("expected revision 0123456789012345678901234567890123456789 in file://"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -206,8 +271,15 @@ fn a_tag_and_a_cut_hash_are_revisions() {
     farm.push("main", "two");
     let stamp = farm.stamp(Some("main"), None);
     assert_eq!(farm.check_out(r#"{"revision": "v1"}"#, &stamp).unwrap(), first);
-    assert_eq!(farm.check_out(&format!(r#"{{"revision": "{}"}}"#, &first[..10]), &stamp).unwrap(), first);
-    assert_eq!(farm.check_out(r#"{"branch": "refs/tags/v1"}"#, &stamp).unwrap(), first);
+    assert_eq!(
+        farm.check_out(&format!(r#"{{"revision": "{}"}}"#, &first[..10]), &stamp)
+            .unwrap(),
+        first
+    );
+    assert_eq!(
+        farm.check_out(r#"{"branch": "refs/tags/v1"}"#, &stamp).unwrap(),
+        first
+    );
 }
 
 #[test]
@@ -266,11 +338,16 @@ fn submodules_are_checked_out_and_cleaned() {
     farm.sh("cd author; git -c protocol.file.allow=always submodule add -q ../sub.git sub");
     farm.push("main", "one");
     let stamp = farm.stamp(Some("main"), None);
-    farm.check_out(r#"{"submodules": true, "mode": "full"}"#, &stamp).unwrap();
+    farm.check_out(r#"{"submodules": true, "mode": "full"}"#, &stamp)
+        .unwrap();
     assert_eq!(farm.sh("cat build/sub/inner"), "inner");
     farm.sh("touch build/sub/made; echo changed > build/sub/inner");
-    farm.check_out(r#"{"submodules": true, "mode": "full"}"#, &stamp).unwrap();
-    assert_eq!(farm.sh("ls build/sub; cat build/sub/inner").replace('\n', " "), "inner inner");
+    farm.check_out(r#"{"submodules": true, "mode": "full"}"#, &stamp)
+        .unwrap();
+    assert_eq!(
+        farm.sh("ls build/sub; cat build/sub/inner").replace('\n', " "),
+        "inner inner"
+    );
 }
 
 #[test]
@@ -288,12 +365,32 @@ fn a_shallow_checkout_has_as_many_commits_as_it_says() {
 fn hostile_names_are_refused_before_any_command() {
     let mut farm = Farm::new();
     for (branch, revision, repository, text) in [
-        ("main\nevil", None, None, "expected the name of a branch, found \"main\\nevil\""),
-        ("--upload-pack=touch x", None, None, "expected the name of a branch"),
+        (
+            "main\nevil",
+            None,
+            None,
+            "expected the name of a branch, found \"main\\nevil\"",
+        ),
+        (
+            "--upload-pack=touch x",
+            None,
+            None,
+            "expected the name of a branch",
+        ),
         ("a..b", None, None, "expected the name of a branch"),
         ("main", Some("--help"), None, "expected a revision or a tag"),
-        ("main", None, Some("--upload-pack=touch x"), "expected the URL of a repository"),
-        ("main", None, Some("ssh://a\nb"), "expected the URL of a repository"),
+        (
+            "main",
+            None,
+            Some("--upload-pack=touch x"),
+            "expected the URL of a repository",
+        ),
+        (
+            "main",
+            None,
+            Some("ssh://a\nb"),
+            "expected the URL of a repository",
+        ),
     ] {
         let mut stamp = farm.stamp(Some(branch), revision);
         stamp.repository = repository.map_or_else(|| farm.url(), str::to_owned);
@@ -308,7 +405,10 @@ fn the_step_is_cancelled_or_blames_the_farm_where_that_is_so() {
     struct Broken(Exit);
     impl Worker for Broken {
         fn git(&mut self, _: &[&str]) -> Result<Done, Stop> {
-            Ok(Done { exit: self.0.clone(), stdout: Vec::new() })
+            Ok(Done {
+                exit: self.0.clone(),
+                stdout: Vec::new(),
+            })
         }
         fn remove(&mut self) -> Result<Done, Stop> {
             panic!("expected nothing to be deleted");
@@ -320,10 +420,13 @@ fn the_step_is_cancelled_or_blames_the_farm_where_that_is_so() {
     let git = Git::default();
     let stamp = Farm::new().stamp(Some("main"), None);
     let wanted = git.wanted(&[stamp]).unwrap();
-    for (exit, outcome) in
-        [(Exit::Killed("by ada".into()), Outcome::Cancelled), (Exit::NotStarted("no git".into()), Outcome::Exception)]
-    {
-        let Err(Stop::Outcome(found, _)) = git.check_out(&mut Broken(exit), &wanted) else { panic!("expected an end") };
+    for (exit, outcome) in [
+        (Exit::Killed("by ada".into()), Outcome::Cancelled),
+        (Exit::NotStarted("no git".into()), Outcome::Exception),
+    ] {
+        let Err(Stop::Outcome(found, _)) = git.check_out(&mut Broken(exit), &wanted) else {
+            panic!("expected an end")
+        };
         assert_eq!(found, outcome);
     }
 }
@@ -343,10 +446,18 @@ fn the_right_codebase_is_checked_out() {
     };
     let both = [stamp("lib"), stamp("app")];
     assert_eq!(wanted("{}", &both[1..]).unwrap(), "https://git.example/app.git");
-    assert_eq!(wanted(r#"{"codebase": "lib"}"#, &both).unwrap(), "https://git.example/lib.git");
+    assert_eq!(
+        wanted(r#"{"codebase": "lib"}"#, &both).unwrap(),
+        "https://git.example/lib.git"
+    );
     assert_eq!(wanted(r#"{"repository": "x"}"#, &both).unwrap(), "x");
-    assert!(format!("{:?}", wanted("{}", &both)).contains("expected `codebase`: the build has sources of lib, app"));
-    assert!(format!("{:?}", wanted(r#"{"codebase": "x"}"#, &both)).contains("expected a source of codebase `x`"));
+    assert!(
+        format!("{:?}", wanted("{}", &both))
+            .contains("expected `codebase`: the build has sources of lib, app")
+    );
+    assert!(
+        format!("{:?}", wanted(r#"{"codebase": "x"}"#, &both)).contains("expected a source of codebase `x`")
+    );
     assert!(format!("{:?}", wanted("{}", &[])).contains("expected a repository"));
     let all = got_revision("app", Some(got_revision("lib", None, "1")), "2");
     assert_eq!(all, json!({"lib": "1", "app": "2"}));
@@ -362,7 +473,10 @@ fn a_wrong_parameter_is_named() {
         (r#"{"method": "clean"}"#, "method"),
         (r#"{"revision": "v1", "always_use_latest": true}"#, "revision"),
         (r#"{"shallow": 0}"#, "shallow"),
-        (r#"{"mode": "full", "method": "clobber", "workdir": "./"}"#, "workdir"),
+        (
+            r#"{"mode": "full", "method": "clobber", "workdir": "./"}"#,
+            "workdir",
+        ),
     ] {
         let git: Git = serde_json::from_str(json).unwrap();
         assert_eq!(git.check().unwrap_err()[0].path, path, "{json}");
@@ -371,9 +485,18 @@ fn a_wrong_parameter_is_named() {
 
 #[test]
 fn a_password_in_a_url_is_not_shown() {
-    assert_eq!(names::without_credentials("https://ada:pw@git.example/p.git"), "https://git.example/p.git");
-    assert_eq!(names::without_credentials("https://git.example/a@b"), "https://git.example/a@b");
-    assert_eq!(names::without_credentials("git@git.example:p.git"), "git@git.example:p.git");
+    assert_eq!(
+        names::without_credentials("https://ada:pw@git.example/p.git"),
+        "https://git.example/p.git"
+    );
+    assert_eq!(
+        names::without_credentials("https://git.example/a@b"),
+        "https://git.example/a@b"
+    );
+    assert_eq!(
+        names::without_credentials("git@git.example:p.git"),
+        "git@git.example:p.git"
+    );
 }
 
 proptest! {

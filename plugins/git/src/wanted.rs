@@ -51,9 +51,15 @@ impl Git {
         }
         let known: Vec<_> = sources.iter().map(|stamp| stamp.codebase.as_str()).collect();
         let text = match &self.codebase {
-            Some(codebase) => format!("expected a source of codebase `{codebase}`, found {}", known.join(", ")),
+            Some(codebase) => format!(
+                "expected a source of codebase `{codebase}`, found {}",
+                known.join(", ")
+            ),
             None if known.is_empty() => return Ok(None),
-            None => format!("expected `codebase`: the build has sources of {}", known.join(", ")),
+            None => format!(
+                "expected `codebase`: the build has sources of {}",
+                known.join(", ")
+            ),
         };
         Err(Stop::Outcome(Outcome::Exception, text))
     }
@@ -78,6 +84,8 @@ impl Wanted {
     /// A few words for people.
     pub(crate) fn summary(&self, revision: &str) -> String {
         let short = &revision[..revision.len().min(12)];
-        self.branch.as_ref().map_or_else(|| short.to_owned(), |branch| format!("{branch} at {short}"))
+        self.branch
+            .as_ref()
+            .map_or_else(|| short.to_owned(), |branch| format!("{branch} at {short}"))
     }
 }

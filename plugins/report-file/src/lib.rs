@@ -42,12 +42,21 @@ mod tests {
 
     #[test]
     fn a_report_is_one_line() {
-        assert_eq!(one_line("{\n  \"summary\": \"a\\nb\"\r\n}"), "{   \"summary\": \"a\\nb\"  }");
+        assert_eq!(
+            one_line("{\n  \"summary\": \"a\\nb\"\r\n}"),
+            "{   \"summary\": \"a\\nb\"  }"
+        );
     }
 
     #[test]
     fn a_path_outside_the_farm_is_refused() {
-        for (path, fits) in [("reports.jsonl", true), ("a/b.jsonl", true), ("", false), ("/etc/x", false), ("a/../../x", false)] {
+        for (path, fits) in [
+            ("reports.jsonl", true),
+            ("a/b.jsonl", true),
+            ("", false),
+            ("/etc/x", false),
+            ("a/../../x", false),
+        ] {
             assert_eq!(ReportFile { path: path.into() }.check().is_ok(), fits, "{path}");
         }
     }

@@ -28,7 +28,10 @@ pub struct Shell {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a shell line, or a list of a program and its arguments")]
+#[serde(
+    untagged,
+    expecting = "expected a shell line, or a list of a program and its arguments"
+)]
 enum Line {
     Shell(String),
     Argv(Vec<String>),
@@ -63,16 +66,29 @@ impl Step for Shell {
         }
         for name in self.env.keys().chain(self.secrets.keys()) {
             if name.is_empty() || name.contains(['=', '\0']) {
-                problems.push(problem("env", format!("expected the name of a variable, found {name:?}")));
+                problems.push(problem(
+                    "env",
+                    format!("expected the name of a variable, found {name:?}"),
+                ));
             }
         }
         for name in self.secrets.keys().filter(|name| self.env.contains_key(*name)) {
-            problems.push(problem(format!("secrets.{name}"), "expected another name: `env` sets this variable too"));
+            problems.push(problem(
+                format!("secrets.{name}"),
+                "expected another name: `env` sets this variable too",
+            ));
         }
         for code in self.decode_rc.keys().filter(|code| code.parse::<i32>().is_err()) {
-            problems.push(problem(format!("decode_rc.{code}"), "expected an exit code, such as \"3\""));
+            problems.push(problem(
+                format!("decode_rc.{code}"),
+                "expected an exit code, such as \"3\"",
+            ));
         }
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems)
+        }
     }
 
     fn run(self) -> Result<Outcome, Stop> {
@@ -120,7 +136,11 @@ impl Shell {
             _ => None,
         };
         let outcome = decoded.unwrap_or_else(|| done.outcome());
-        let summary = if done.is_success() { self.summary.clone() } else { Some(done.summary()) };
+        let summary = if done.is_success() {
+            self.summary.clone()
+        } else {
+            Some(done.summary())
+        };
         (outcome, summary)
     }
 }
@@ -165,7 +185,10 @@ mod tests {
             .idle_timeout(Span::from_secs(30))
             .total_timeout(Span::from_secs(60));
         assert_eq!(program, expected);
-        assert_eq!(shell(r#"{"command": "make | tee x"}"#).program(), Program::shell("make | tee x").workdir("build"));
+        assert_eq!(
+            shell(r#"{"command": "make | tee x"}"#).program(),
+            Program::shell("make | tee x").workdir("build")
+        );
     }
 
     #[test]
@@ -177,15 +200,26 @@ mod tests {
             (Exit::Code(3), Outcome::Warnings, Some("exit code 3")),
             (Exit::Signal(11), Outcome::Failure, Some("ended by signal 11")),
             (Exit::IdleTimeout, Outcome::Failure, Some("timed out: no output")),
-            (Exit::TotalTimeout, Outcome::Failure, Some("timed out: ran too long")),
-            (Exit::Killed("by ada".into()), Outcome::Cancelled, Some("stopped: by ada")),
+            (
+                Exit::TotalTimeout,
+                Outcome::Failure,
+                Some("timed out: ran too long"),
+            ),
+            (
+                Exit::Killed("by ada".into()),
+                Outcome::Cancelled,
+                Some("stopped: by ada"),
+            ),
             (
                 Exit::NotStarted("no such program: foo".into()),
                 Outcome::Failure,
                 Some("not started: no such program: foo"),
             ),
         ] {
-            let judged = shell.judge(&Done { exit, stdout: Vec::new() });
+            let judged = shell.judge(&Done {
+                exit,
+                stdout: Vec::new(),
+            });
             assert_eq!(judged, (outcome, summary.map(str::to_owned)));
         }
     }
@@ -196,8 +230,14 @@ mod tests {
             (r#"{"command": ""}"#, "command"),
             (r#"{"command": []}"#, "command"),
             (r#"{"command": "x", "env": {"A=B": "1"}}"#, "env"),
-            (r#"{"command": "x", "env": {"A": "1"}, "secrets": {"A": "s"}}"#, "secrets.A"),
-            (r#"{"command": "x", "decode_rc": {"three": "warnings"}}"#, "decode_rc.three"),
+            (
+                r#"{"command": "x", "env": {"A": "1"}, "secrets": {"A": "s"}}"#,
+                "secrets.A",
+            ),
+            (
+                r#"{"command": "x", "decode_rc": {"three": "warnings"}}"#,
+                "decode_rc.three",
+            ),
         ] {
             let problems = shell(json).check().unwrap_err();
             assert_eq!(problems[0].path, path, "{json}");

@@ -7,8 +7,11 @@ use serde::de::Error;
 
 use super::Texts;
 
-const OPTIONS: MatchOptions =
-    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
+const OPTIONS: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: false,
+};
 
 /// One pattern or several.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,7 +20,9 @@ pub struct Patterns(Vec<Pattern>);
 impl Patterns {
     /// Whether one of them fits.
     pub fn matches(&self, name: &str) -> bool {
-        self.0.iter().any(|pattern| pattern.as_str() == "*" || pattern.matches_with(name, OPTIONS))
+        self.0
+            .iter()
+            .any(|pattern| pattern.as_str() == "*" || pattern.matches_with(name, OPTIONS))
     }
 }
 
@@ -25,7 +30,11 @@ impl<'de> Deserialize<'de> for Patterns {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let texts = Texts::deserialize(deserializer)?;
         let parse = |text: &String| {
-            let wrong = |e| D::Error::custom(format!("expected a pattern such as `release/*`, found {text:?}: {e}"));
+            let wrong = |e| {
+                D::Error::custom(format!(
+                    "expected a pattern such as `release/*`, found {text:?}: {e}"
+                ))
+            };
             Pattern::new(text).map_err(wrong)
         };
         texts.iter().map(parse).collect::<Result<_, _>>().map(Self)
@@ -63,7 +72,9 @@ mod tests {
 
     #[test]
     fn a_wrong_pattern_is_named() {
-        let error = serde_json::from_str::<Patterns>("\"a[\"").unwrap_err().to_string();
+        let error = serde_json::from_str::<Patterns>("\"a[\"")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("found \"a[\""), "{error}");
     }
 }

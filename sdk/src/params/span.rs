@@ -4,7 +4,13 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const UNITS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1000),
+    ("min", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
 
 /// A duration in a configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,7 +74,11 @@ impl Visitor<'_> for Reader {
         let ms = seconds * 1000.0;
         // Beyond this a float does not hold every millisecond; it is longer than any build.
         let usable = (0.0..9e15).contains(&ms);
-        if usable { Ok(Span(ms.round() as u64)) } else { Err(E::invalid_value(serde::de::Unexpected::Float(seconds), &self)) }
+        if usable {
+            Ok(Span(ms.round() as u64))
+        } else {
+            Err(E::invalid_value(serde::de::Unexpected::Float(seconds), &self))
+        }
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Span, E> {
@@ -93,11 +103,27 @@ mod tests {
             ("\"1500ms\"", 1500),
             ("\"0s\"", 0),
         ] {
-            assert_eq!(serde_json::from_str::<Span>(json).unwrap(), Span::from_ms(ms), "{json}");
+            assert_eq!(
+                serde_json::from_str::<Span>(json).unwrap(),
+                Span::from_ms(ms),
+                "{json}"
+            );
         }
-        for wrong in ["-1", "\"\"", "\"20\"", "\"min\"", "\"2m\"", "\"99999999999999999d\"", "true", "1e300"] {
+        for wrong in [
+            "-1",
+            "\"\"",
+            "\"20\"",
+            "\"min\"",
+            "\"2m\"",
+            "\"99999999999999999d\"",
+            "true",
+            "1e300",
+        ] {
             let error = serde_json::from_str::<Span>(wrong).unwrap_err().to_string();
-            assert!(error.contains("a duration: a number of seconds, or a text"), "{wrong}: {error}");
+            assert!(
+                error.contains("a duration: a number of seconds, or a text"),
+                "{wrong}: {error}"
+            );
         }
     }
 

@@ -103,7 +103,10 @@ impl Program {
     /// Runs it and waits for its end.
     pub fn run(&self) -> Result<Done, Stop> {
         let done = commands::run(&self.spec())?;
-        Ok(Done { exit: done.exit, stdout: done.stdout })
+        Ok(Done {
+            exit: done.exit,
+            stdout: done.stdout,
+        })
     }
 
     /// Starts it; started commands go on side by side.
@@ -126,7 +129,8 @@ impl Program {
         self.workdir.as_ref().inspect(|path| spec.set_workdir(path));
         self.log.as_ref().inspect(|name| spec.set_log(name));
         self.idle_timeout.inspect(|span| spec.set_idle_timeout(span.ms()));
-        self.total_timeout.inspect(|span| spec.set_total_timeout(span.ms()));
+        self.total_timeout
+            .inspect(|span| spec.set_total_timeout(span.ms()));
         self.term_grace.inspect(|span| spec.set_term_grace(span.ms()));
         if self.capture_stdout > 0 {
             spec.set_capture_stdout(self.capture_stdout);

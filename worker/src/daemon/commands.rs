@@ -74,10 +74,20 @@ pub struct Commands {
 impl Commands {
     /// Prepares the state folder. [`Commands::rescan`] finds the commands of earlier daemons.
     pub fn open(options: Options, clock: Arc<dyn Clock>) -> io::Result<(Self, mpsc::Receiver<News>)> {
-        fs::create_dir_all(options.state.join("commands"))?;
+        // Logs are the master's to show.
+        os::make_private(&options.state.join("commands"))?;
         let _ = fs::remove_dir_all(options.state.join("trash"));
         let (news, told) = mpsc::channel(NEWS);
-        Ok((Self { options, clock, entries: BTreeMap::new(), watchers: JoinSet::new(), news }, told))
+        Ok((
+            Self {
+                options,
+                clock,
+                entries: BTreeMap::new(),
+                watchers: JoinSet::new(),
+                news,
+            },
+            told,
+        ))
     }
 
     /// Takes up commands on disk that are not known yet, and gives them. Before each connection: a supervisor that an
@@ -86,12 +96,20 @@ impl Commands {
         let mut found = Vec::new();
         for entry in fs::read_dir(self.options.state.join("commands"))? {
             let path = entry?.path();
-            let id = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
-            let Some(id) = id.filter(|id| !self.entries.contains_key(id)) else { continue };
+            let id = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .and_then(|name| name.parse().ok());
+            let Some(id) = id.filter(|id| !self.entries.contains_key(id)) else {
+                continue;
+            };
             let folder = Folder::new(&path);
             if folder.was_started() || folder.has_exit() {
                 let standing = watcher::look(&folder);
-                found.push(News { id, standing: standing.clone() });
+                found.push(News {
+                    id,
+                    standing: standing.clone(),
+                });
                 self.watch(id, folder, None, standing);
             } else if folder.supervisor()?.is_none() && self.is_old(&path) {
                 fs::remove_dir_all(&path)?;
@@ -126,8 +144,12 @@ impl Commands {
 
     /// Has a command ended. One that has ended already, or is unknown, stays as it is.
     pub fn stop(&self, id: CommandId, reason: &str) {
-        let Some(entry) = self.entries.get(&id).filter(|entry| !entry.ended) else { return };
-        if let Err(error) = entry.folder.write_stop(&StopRecord { reason: reason.to_owned() }) {
+        let Some(entry) = self.entries.get(&id).filter(|entry| !entry.ended) else {
+            return;
+        };
+        if let Err(error) = entry.folder.write_stop(&StopRecord {
+            reason: reason.to_owned(),
+        }) {
             // The signal alone ends it too, without the reason.
             tracing::warn!(command = %id, "the reason of a stop could not be written: {error}");
         }
@@ -139,7 +161,9 @@ impl Commands {
     /// Nobody will ask for this command again: stops it if it runs, removes what is kept of it.
     pub fn forget(&mut self, id: CommandId) {
         self.stop(id, "the master does not want it any more");
-        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
         entry.unwanted = true;
         self.remove_unwanted(id);
     }
@@ -153,7 +177,13 @@ impl Commands {
     }
 
     fn remove_unwanted(&mut self, id: CommandId) {
-        let Some(entry) = self.entries.get(&id).filter(|entry| entry.ended && entry.unwanted) else { return };
+        let Some(entry) = self
+            .entries
+            .get(&id)
+            .filter(|entry| entry.ended && entry.unwanted)
+        else {
+            return;
+        };
         if let Err(error) = remove(entry.folder.path(), &self.options.state.join("trash")) {
             tracing::warn!(command = %id, "a finished command could not be removed: {error}");
         }
@@ -164,7 +194,11 @@ impl Commands {
     pub fn beat(&self) {
         let now = format!("{:<20}", self.clock.now().0);
         // In place: it works on a full disk too.
-        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(self.heartbeat());
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.heartbeat());
         if let Err(error) = file.and_then(|mut file| io::Write::write_all(&mut file, now.as_bytes())) {
             tracing::warn!("the heartbeat could not be written: {error}");
         }
@@ -176,17 +210,28 @@ impl Commands {
 
     fn watch(&mut self, id: CommandId, folder: Folder, job: Option<Job>, standing: Standing) {
         let ended = standing.exit.is_some();
-        self.entries.insert(id, Entry { folder: folder.clone(), ended, unwanted: false });
+        self.entries.insert(
+            id,
+            Entry {
+                folder: folder.clone(),
+                ended,
+                unwanted: false,
+            },
+        );
         while self.watchers.try_join_next().is_some() {}
         if !ended {
             let teller = watcher::Teller::new(id, standing, self.news.clone());
-            self.watchers.spawn(watcher::watch(folder, job, teller, self.clock.clone()));
+            self.watchers
+                .spawn(watcher::watch(folder, job, teller, self.clock.clone()));
         }
     }
 
     fn is_old(&self, path: &Path) -> bool {
         let changed = fs::metadata(path).and_then(|found| found.modified());
-        let since = changed.ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
+        let since = changed
+            .ok()
+            .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
+            .unwrap_or_default();
         let age = u128::from(self.clock.now().since(Timestamp(0))).saturating_sub(since.as_millis());
         age > UNUSED.as_millis()
     }

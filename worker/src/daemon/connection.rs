@@ -100,7 +100,8 @@ impl Daemon {
                     talk.say_goodbye().await;
                 }
                 // Before the streams are dropped: a dropped stream looks finished to the peer.
-                talk.connection.close((broken.code() as u32).into(), broken.to_string().as_bytes());
+                talk.connection
+                    .close((broken.code() as u32).into(), broken.to_string().as_bytes());
                 broken
             }
             Err(broken) => broken,
@@ -161,7 +162,11 @@ impl Daemon {
                     self.commands.start(id, *spec, secrets);
                 }
                 Action::OpenLog { id, offset } => self.open_log(talk, id, offset),
-                Action::LogReady(id) => talk.logs.get(&id).into_iter().for_each(|ready| ready.notify_one()),
+                Action::LogReady(id) => talk
+                    .logs
+                    .get(&id)
+                    .into_iter()
+                    .for_each(|ready| ready.notify_one()),
                 Action::Kill { id, reason } => {
                     tracing::info!(command = %id, reason, "is stopped");
                     self.commands.stop(id, &reason);
@@ -178,11 +183,14 @@ impl Daemon {
     }
 
     fn open_log(&self, talk: &mut Talk, id: CommandId, offset: u64) {
-        let Some(spool) = self.commands.spool(id) else { return };
+        let Some(spool) = self.commands.spool(id) else {
+            return;
+        };
         let ready = Arc::new(Notify::new());
         talk.logs.insert(id, ready.clone());
         let (connection, session) = (talk.connection.clone(), self.session.clone());
-        talk.tasks.spawn(async move { Ok(log::send(connection, session, id, offset, spool, ready).await?) });
+        talk.tasks
+            .spawn(async move { Ok(log::send(connection, session, id, offset, spool, ready).await?) });
     }
 
     /// Standard output belongs to whoever started us: scripts wait for this line.
@@ -201,7 +209,15 @@ impl Talk {
         let mut tasks = JoinSet::new();
         tasks.spawn(write_control(send, outbound_to));
         tasks.spawn(read_control(receive, inbound_from));
-        Ok((Self { connection, outbound, logs: BTreeMap::new(), tasks }, inbound))
+        Ok((
+            Self {
+                connection,
+                outbound,
+                logs: BTreeMap::new(),
+                tasks,
+            },
+            inbound,
+        ))
     }
 
     async fn say_goodbye(&mut self) {
@@ -231,7 +247,10 @@ async fn write_control(
     Err(Broken::Told)
 }
 
-async fn read_control(mut stream: quinn::RecvStream, messages: mpsc::Sender<FromMaster>) -> Result<(), Broken> {
+async fn read_control(
+    mut stream: quinn::RecvStream,
+    messages: mpsc::Sender<FromMaster>,
+) -> Result<(), Broken> {
     while let Some(message) = capstan_client::receive(&mut stream).await? {
         if messages.send(message).await.is_err() {
             return Ok(());

@@ -45,8 +45,14 @@ pub async fn send(
     ready: Arc<Notify>,
 ) -> Result<(), Error> {
     // Without a connection there is nothing to do; the main task knows already.
-    let Ok(mut stream) = connection.open_uni().await else { return Ok(()) };
-    if stream.write_all(&control::encode(&Header { id, offset })?).await.is_err() {
+    let Ok(mut stream) = connection.open_uni().await else {
+        return Ok(());
+    };
+    if stream
+        .write_all(&control::encode(&Header { id, offset })?)
+        .await
+        .is_err()
+    {
         return Ok(());
     }
     let mut file = None;
@@ -68,7 +74,11 @@ pub async fn send(
         {
             // Not finished: the master would take what it has for all of it.
             let _ = stream.reset(0u8.into());
-            return Err(Error::Spool { id, offset: piece.from, source });
+            return Err(Error::Spool {
+                id,
+                offset: piece.from,
+                source,
+            });
         }
         if stream.write_all(&buffer).await.is_err() {
             return Ok(());
@@ -85,5 +95,6 @@ fn read(file: &mut Option<File>, spool: &PathBuf, buffer: &mut [u8], offset: u64
     if file.is_none() {
         *file = Some(File::open(spool)?);
     }
-    file.as_ref().map_or(Ok(()), |file| file.read_exact_at(buffer, offset))
+    file.as_ref()
+        .map_or(Ok(()), |file| file.read_exact_at(buffer, offset))
 }

@@ -36,7 +36,9 @@ pub enum Error {
     #[error(transparent)]
     Member(#[from] member::Error),
     /// Two daemons would fight over the commands.
-    #[error("the folder {folder} is in use by the capstan-worker with process id {holder}; stop it, or use another folder")]
+    #[error(
+        "the folder {folder} is in use by the capstan-worker with process id {holder}; stop it, or use another folder"
+    )]
     InUse {
         /// The worker's folder.
         folder: PathBuf,
@@ -77,11 +79,17 @@ impl Daemon {
     /// Takes possession of the worker's folder.
     pub fn open(folder: &Path, clock: Arc<dyn Clock>, stop: CancellationToken) -> Result<Self, Error> {
         let member = Member::load(folder)?;
-        let state = |source| Error::State { folder: folder.to_owned(), source };
+        let state = |source| Error::State {
+            folder: folder.to_owned(),
+            source,
+        };
         let lock_path = folder.join("lock");
         let Some(lock) = lock_file(&lock_path).map_err(state)? else {
             let holder = lock_holder(&lock_path).map_err(state)?.unwrap_or_default();
-            return Err(Error::InUse { folder: folder.to_owned(), holder });
+            return Err(Error::InUse {
+                folder: folder.to_owned(),
+                holder,
+            });
         };
         let identity = member.identity()?;
         let remembered = State::open(folder).map_err(state)?;
@@ -93,15 +101,30 @@ impl Daemon {
         let (commands, news) = Commands::open(options, clock).map_err(state)?;
         let session = Arc::new(Mutex::new(session::Worker::new(remembered.epoch_seen())));
         let started = BTreeSet::new();
-        Ok(Self { member, state: remembered, identity, commands, news, session, started, stop, _lock: lock })
+        Ok(Self {
+            member,
+            state: remembered,
+            identity,
+            commands,
+            news,
+            session,
+            started,
+            stop,
+            _lock: lock,
+        })
     }
 
     /// Serves until told to stop. Commands go on.
     pub async fn run(mut self) -> Result<(), Error> {
         let mut backoff = Backoff::default();
         loop {
-            self.take_up().map_err(|source| Error::State { folder: self.member.folder.clone(), source })?;
-            let Some(dialled) = self.dial().await else { return Ok(()) };
+            self.take_up().map_err(|source| Error::State {
+                folder: self.member.folder.clone(),
+                source,
+            })?;
+            let Some(dialled) = self.dial().await else {
+                return Ok(());
+            };
             match dialled {
                 Ok(connection) => {
                     let begun = tokio::time::Instant::now();
@@ -178,7 +201,10 @@ impl Daemon {
     }
 }
 
-async fn dial(identity: &capstan_client::Identity, addresses: &[String]) -> Result<Connection, capstan_client::Error> {
+async fn dial(
+    identity: &capstan_client::Identity,
+    addresses: &[String],
+) -> Result<Connection, capstan_client::Error> {
     let options = capstan_client::Options::default();
     let mut last = capstan_client::Error::NoAddress;
     for address in addresses {
@@ -238,10 +264,17 @@ impl Backoff {
 
 /// The main program of `capstan-worker run`: stops at SIGTERM or SIGINT.
 pub fn main(folder: &Path, clock: Arc<dyn Clock>) -> Result<(), Error> {
-    let state = |source| Error::State { folder: folder.to_owned(), source };
+    let state = |source| Error::State {
+        folder: folder.to_owned(),
+        source,
+    };
     // One thread does: the daemon only moves bytes. Blocking threads are for the rare repair of a spool.
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().max_blocking_threads(2).build().map_err(state)?;
+    let runtime = runtime
+        .enable_all()
+        .max_blocking_threads(2)
+        .build()
+        .map_err(state)?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
         let daemon = Daemon::open(folder, clock, stop.clone())?;
@@ -265,6 +298,10 @@ mod tests {
         let mut backoff = Backoff::default();
         let waits: Vec<_> = (0..40).map(|_| backoff.next()).collect();
         assert!(waits[0] >= Backoff::FIRST / 2 && waits[0] <= Backoff::FIRST);
-        assert!(waits[10..].iter().all(|wait| (Backoff::LONGEST / 2..=Backoff::LONGEST).contains(wait)));
+        assert!(
+            waits[10..]
+                .iter()
+                .all(|wait| (Backoff::LONGEST / 2..=Backoff::LONGEST).contains(wait))
+        );
     }
 }

@@ -37,7 +37,11 @@ pub fn look(folder: &Folder) -> Standing {
         Some(report) => report.log_length,
         None => fs::metadata(folder.spool()).map_or(0, |found| found.len()),
     };
-    Standing { started: folder.started().ok().flatten().map(|record| record.at), length, exit }
+    Standing {
+        started: folder.started().ok().flatten().map(|record| record.at),
+        length,
+        exit,
+    }
 }
 
 /// Where news of one command goes.
@@ -57,7 +61,13 @@ impl Teller {
         if standing != self.told {
             self.told = standing.clone();
             // Nobody listens any more when the daemon ends.
-            let _ = self.news.send(News { id: self.id, standing }).await;
+            let _ = self
+                .news
+                .send(News {
+                    id: self.id,
+                    standing,
+                })
+                .await;
         }
     }
 }
@@ -77,7 +87,10 @@ pub async fn watch(folder: Folder, job: Option<Job>, mut teller: Teller, clock: 
     let mut standing = look(&folder);
     if standing.exit.is_none() {
         let report = settle(id, &folder, complaint, &*clock).await;
-        let record = ExitRecord { at: clock.now(), report };
+        let record = ExitRecord {
+            at: clock.now(),
+            report,
+        };
         if let Err(error) = folder.write_exit(&record) {
             tracing::warn!(command = %id, "the end could not be recorded: {error}");
         }
@@ -115,12 +128,20 @@ fn spawn(folder: &Folder) -> io::Result<Child> {
     let mut command = std::process::Command::new(program);
     std::os::unix::process::CommandExt::arg0(&mut command, name);
     command.arg("supervise").arg(folder.path());
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(errors);
     Command::from(command).kill_on_drop(false).spawn()
 }
 
 /// The end of a command whose supervisor is gone without a record: it never started, or nobody knows.
-async fn settle(id: CommandId, folder: &Folder, complaint: Option<io::Error>, clock: &dyn Clock) -> ExitReport {
+async fn settle(
+    id: CommandId,
+    folder: &Folder,
+    complaint: Option<io::Error>,
+    clock: &dyn Clock,
+) -> ExitReport {
     if !folder.was_started() {
         let exit = match folder.stop() {
             Ok(Some(stop)) => Exit::Killed(stop.reason),
@@ -129,7 +150,13 @@ async fn settle(id: CommandId, folder: &Folder, complaint: Option<io::Error>, cl
                 None => complaints(folder),
             }),
         };
-        return ExitReport { exit, duration_ms: 0, log_length: 0, stdout_bytes: 0, stderr_bytes: 0 };
+        return ExitReport {
+            exit,
+            duration_ms: 0,
+            log_length: 0,
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+        };
     }
     let started = folder.started().ok().flatten();
     let duration_ms = started.as_ref().map_or(0, |record| clock.now().since(record.at));
@@ -141,11 +168,19 @@ async fn settle(id: CommandId, folder: &Folder, complaint: Option<io::Error>, cl
     };
     let spool = folder.spool();
     let found = tokio::task::spawn_blocking(move || cut_to_whole_frames(&spool)).await;
-    let [length, stdout_bytes, stderr_bytes] = found.unwrap_or_else(|error| Err(error.into())).unwrap_or_else(|error| {
-        tracing::warn!(command = %id, "the log of a lost command could not be read: {error}");
-        [0; 3]
-    });
-    ExitReport { exit: Exit::Lost(reason.to_owned()), duration_ms, log_length: length, stdout_bytes, stderr_bytes }
+    let [length, stdout_bytes, stderr_bytes] = found
+        .unwrap_or_else(|error| Err(error.into()))
+        .unwrap_or_else(|error| {
+            tracing::warn!(command = %id, "the log of a lost command could not be read: {error}");
+            [0; 3]
+        });
+    ExitReport {
+        exit: Exit::Lost(reason.to_owned()),
+        duration_ms,
+        log_length: length,
+        stdout_bytes,
+        stderr_bytes,
+    }
 }
 
 /// Kills the processes that a killed supervisor left without an owner.
@@ -168,7 +203,7 @@ fn complaints(folder: &Folder) -> String {
         let _ = file.take(MAX_COMPLAINT).read_to_string(&mut text);
     }
     match text.trim() {
-        "" => "its supervisor ended before it started the command".to_owned(),
+        "" => "its supervisor ended before it started the command; is the worker's disk full?".to_owned(),
         text => format!("its supervisor failed: {text}"),
     }
 }
@@ -179,7 +214,9 @@ fn cut_to_whole_frames(spool: &Path) -> io::Result<[u64; 3]> {
     let (mut length, mut out, mut err) = (0, 0, 0);
     let mut buffer = Vec::new();
     loop {
-        let read = (&mut file).take(4 * frame::MAX_PAYLOAD as u64).read_to_end(&mut buffer)?;
+        let read = (&mut file)
+            .take(4 * frame::MAX_PAYLOAD as u64)
+            .read_to_end(&mut buffer)?;
         let mut frames = frame::frames(&buffer);
         let mut torn = false;
         for found in frames.by_ref() {
@@ -223,7 +260,10 @@ mod tests {
                 *bytes.last_mut().unwrap() ^= 1;
             }
             fs::write(&spool, &bytes).unwrap();
-            assert_eq!(cut_to_whole_frames(&spool).unwrap(), [whole.len() as u64, 800_000, 120]);
+            assert_eq!(
+                cut_to_whole_frames(&spool).unwrap(),
+                [whole.len() as u64, 800_000, 120]
+            );
             assert!(fs::read(&spool).unwrap() == whole);
         }
     }

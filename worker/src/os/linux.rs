@@ -34,10 +34,18 @@ pub fn descendants(ancestor: u32) -> std::io::Result<Vec<u32>> {
 pub fn marked(value: &str) -> std::io::Result<Vec<u32>> {
     let mark = format!("{MARK}={value}");
     let carries = |pid: &u32| {
-        fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|environ| environ.split(|b| *b == 0).any(|variable| variable == mark.as_bytes()))
+        fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| {
+            environ
+                .split(|b| *b == 0)
+                .any(|variable| variable == mark.as_bytes())
+        })
     };
-    Ok(pids()?.filter(carries).filter_map(Process::read).filter(|p| p.lives).map(|p| p.pid).collect())
+    Ok(pids()?
+        .filter(carries)
+        .filter_map(Process::read)
+        .filter(|p| p.lives)
+        .map(|p| p.pid)
+        .collect())
 }
 
 /// How this process starts another one of the very same program, also after its file was replaced; with the name to show.
@@ -47,7 +55,10 @@ pub fn own_program() -> std::io::Result<(PathBuf, &'static str)> {
 
 /// A text that changes when the machine starts anew.
 pub fn boot_text() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// Facts that only this system tells.
@@ -78,12 +89,19 @@ impl Process {
         let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
         // The program's name may hold anything, parentheses and line ends too: the fields follow its last parenthesis.
         let fields = &stat[stat.iter().rposition(|b| *b == b')')? + 1..];
-        let fields: Vec<&str> = std::str::from_utf8(fields).ok()?.split_ascii_whitespace().collect();
+        let fields: Vec<&str> = std::str::from_utf8(fields)
+            .ok()?
+            .split_ascii_whitespace()
+            .collect();
         let state = *fields.first()?;
         let threads: u32 = fields.get(17)?.parse().ok()?;
         // A zombie whose first thread ended before the others is still at work.
         let lives = !matches!(state, "Z" | "X") || threads > 1;
-        Some(Self { pid, parent: fields.get(1)?.parse().ok()?, lives })
+        Some(Self {
+            pid,
+            parent: fields.get(1)?.parse().ok()?,
+            lives,
+        })
     }
 }
 
@@ -93,13 +111,20 @@ mod tests {
 
     #[test]
     fn a_child_is_found_until_it_is_dead() {
-        let mut child = std::process::Command::new("sleep").arg("100").env(MARK, "tree-test").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("100")
+            .env(MARK, "tree-test")
+            .spawn()
+            .unwrap();
         let me = std::process::id();
         assert!(descendants(me).unwrap().contains(&child.id()));
         // Between fork and exec the child still shows another environment.
         let begun = std::time::Instant::now();
         while marked("tree-test").unwrap() != [child.id()] {
-            assert!(begun.elapsed().as_secs() < 10, "the child was never found by its mark");
+            assert!(
+                begun.elapsed().as_secs() < 10,
+                "the child was never found by its mark"
+            );
         }
         child.kill().unwrap();
         child.wait().unwrap();

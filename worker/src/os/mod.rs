@@ -16,8 +16,8 @@ mod unix;
 
 pub use tree::{adopt_descendants, boot_text, descendants, marked, own_program};
 pub use unix::{
-    Alarm, hostname, is_disk_full, leave_session, reap, send, set_nonblocking, shell, stop_signal, sync_folder, wait_readable,
-    write_private,
+    Alarm, hostname, is_disk_full, leave_session, make_private, reap, send, set_nonblocking, shell,
+    stop_signal, sync_folder, wait_readable, write_private,
 };
 
 /// The environment variable that every process of a command inherits; its value is the command's id.

@@ -14,7 +14,9 @@ pub fn adopt_descendants() -> io::Result<()> {
 
 /// The living descendants of the process `ancestor`, itself excluded.
 pub fn descendants(ancestor: u32) -> io::Result<Vec<u32>> {
-    let listing = Command::new("ps").args(["-A", "-o", "pid=,ppid=,stat="]).output()?;
+    let listing = Command::new("ps")
+        .args(["-A", "-o", "pid=,ppid=,stat="])
+        .output()?;
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for line in String::from_utf8_lossy(&listing.stdout).lines() {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -37,11 +39,17 @@ pub fn descendants(ancestor: u32) -> io::Result<Vec<u32>> {
 
 /// The living processes that carry the mark `value`, as far as `ps` shows environments.
 pub fn marked(value: &str) -> io::Result<Vec<u32>> {
-    let listing = Command::new("ps").args(["-A", "-E", "-o", "pid=,command="]).output()?;
+    let listing = Command::new("ps")
+        .args(["-A", "-E", "-o", "pid=,command="])
+        .output()?;
     let mark = format!("{MARK}={value}");
     let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
-    let carriers = listing.lines().filter(|line| line.split_whitespace().any(|word| word == mark));
-    Ok(carriers.filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect())
+    let carriers = listing
+        .lines()
+        .filter(|line| line.split_whitespace().any(|word| word == mark));
+    Ok(carriers
+        .filter_map(|line| line.split_whitespace().next()?.parse().ok())
+        .collect())
 }
 
 /// How this process starts another one of its own program; with the name to show.
@@ -52,7 +60,9 @@ pub fn own_program() -> io::Result<(PathBuf, &'static str)> {
 /// A text that changes when the machine starts anew.
 pub fn boot_text() -> String {
     let asked = Command::new("sysctl").args(["-n", "kern.boottime"]).output();
-    asked.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned()).unwrap_or_default()
+    asked
+        .map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// Facts that only this system tells.

@@ -62,7 +62,10 @@ impl AsFd for Alarm {
 
 /// Waits until one of `sources` can be read or has ended, or for `limit`. Says which; an interruption is an early end.
 pub fn wait_readable(sources: &[BorrowedFd<'_>], limit: Duration) -> io::Result<Vec<bool>> {
-    let mut polled: Vec<_> = sources.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    let mut polled: Vec<_> = sources
+        .iter()
+        .map(|fd| PollFd::new(*fd, PollFlags::POLLIN))
+        .collect();
     // Rounded up: a wait that ends just before its deadline would be followed by a busy loop.
     let limit = u16::try_from(limit.as_millis() + 1).unwrap_or(u16::MAX);
     match poll(&mut polled, PollTimeout::from(limit)) {
@@ -101,10 +104,13 @@ pub fn leave_session() {
 pub fn reap() -> io::Result<Reaped> {
     loop {
         return match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) => Ok(Reaped::Child(pid.as_raw().unsigned_abs(), Ended::Code(code))),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                Ok(Reaped::Child(pid.as_raw().unsigned_abs(), Ended::Signal(signal as i32)))
+            Ok(WaitStatus::Exited(pid, code)) => {
+                Ok(Reaped::Child(pid.as_raw().unsigned_abs(), Ended::Code(code)))
             }
+            Ok(WaitStatus::Signaled(pid, signal, _)) => Ok(Reaped::Child(
+                pid.as_raw().unsigned_abs(),
+                Ended::Signal(signal as i32),
+            )),
             Ok(WaitStatus::StillAlive) => Ok(Reaped::NoneYet),
             Ok(_) | Err(Errno::EINTR) => continue,
             Err(Errno::ECHILD) => Ok(Reaped::NoChildren),
@@ -115,7 +121,9 @@ pub fn reap() -> io::Result<Reaped> {
 
 /// Sends `told` to the process `pid`; one that is gone already is fine.
 pub fn send(pid: u32, told: Told) {
-    let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 1).map(Pid::from_raw) else { return };
+    let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 1).map(Pid::from_raw) else {
+        return;
+    };
     match told {
         Told::Terminate => {
             let _ = kill(pid, Signal::SIGTERM);
@@ -132,6 +140,15 @@ pub fn shell(line: &str) -> Vec<String> {
     vec!["/bin/sh".to_owned(), "-c".to_owned(), line.to_owned()]
 }
 
+/// Makes a folder that only this user can enter, and those above it.
+pub fn make_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+}
+
 /// Writes a file that only this user can read.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -140,7 +157,11 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     io::Write::write_all(&mut file, bytes)?;
     file.sync_all()
 }
@@ -152,7 +173,10 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 
 /// Whether the error means that there is no room left.
 pub fn is_disk_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// The machine's name on its network.

@@ -42,7 +42,9 @@ pub enum Error {
     #[error("expected a working directory inside the builder's directory, found `{0}`")]
     Outside(String),
     /// The working directory leads outside through a symbolic link.
-    #[error("the working directory `{workdir}` leaves the builder's directory through a symbolic link, to `{target}`")]
+    #[error(
+        "the working directory `{workdir}` leaves the builder's directory through a symbolic link, to `{target}`"
+    )]
     Leaves {
         /// As the specification has it.
         workdir: String,
@@ -76,13 +78,23 @@ pub fn header(spec: &CommandSpec) -> String {
         Program::Argv(argv) => argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
         Program::Shell(line) => line.clone(),
     };
-    let mut text = format!("$ {line}\nin {}", Path::new(&spec.builder_dir).join(&spec.workdir).display());
+    let mut text = format!(
+        "$ {line}\nin {}",
+        Path::new(&spec.builder_dir).join(&spec.workdir).display()
+    );
     let named = |wanted: fn(&EnvValue) -> bool| {
-        spec.env.iter().filter(|(_, value)| wanted(value)).map(|(name, _)| name.as_str()).collect::<Vec<_>>()
+        spec.env
+            .iter()
+            .filter(|(_, value)| wanted(value))
+            .map(|(name, _)| name.as_str())
+            .collect::<Vec<_>>()
     };
     for (names, what) in [
         (named(|value| matches!(value, EnvValue::Set(_))), "set"),
-        (named(|value| matches!(value, EnvValue::Secret(_))), "from secrets"),
+        (
+            named(|value| matches!(value, EnvValue::Secret(_))),
+            "from secrets",
+        ),
         (named(|value| matches!(value, EnvValue::Unset)), "unset"),
     ] {
         if !names.is_empty() {
@@ -107,8 +119,15 @@ pub fn start(job: &Job) -> Result<Child, Error> {
         Program::Shell(line) => os::shell(line),
     };
     let (program, arguments) = argv.split_first().ok_or(Error::NoProgram)?;
-    let found = find(program, env.get(OsStr::new("PATH")).map(OsString::as_os_str), &workdir)?;
-    let refused = |source| Error::Refused { program: program.clone(), source };
+    let found = find(
+        program,
+        env.get(OsStr::new("PATH")).map(OsString::as_os_str),
+        &workdir,
+    )?;
+    let refused = |source| Error::Refused {
+        program: program.clone(),
+        source,
+    };
     Command::new(found)
         .arg0(program)
         .args(arguments)
@@ -126,16 +145,23 @@ pub fn start(job: &Job) -> Result<Child, Error> {
 /// The builder's directory and the working directory in it, made if missing, with every link followed.
 fn workdir(base: &Path, builder: &str, workdir: &str) -> Result<PathBuf, Error> {
     let mut parts = Path::new(builder).components();
-    if !matches!((parts.next(), parts.next()), (Some(Component::Normal(name)), None) if name == OsStr::new(builder)) {
+    if !matches!((parts.next(), parts.next()), (Some(Component::Normal(name)), None) if name == OsStr::new(builder))
+    {
         return Err(Error::BuilderDir(builder.to_owned()));
     }
     let shown = || Path::new(builder).join(workdir).display().to_string();
-    let failed = |source| Error::Workdir { workdir: shown(), source };
+    let failed = |source| Error::Workdir {
+        workdir: shown(),
+        source,
+    };
     fs::create_dir_all(base).map_err(failed)?;
     let base = base.canonicalize().map_err(failed)?;
     let root = enter(&base, OsStr::new(builder)).map_err(failed)?;
     if root != base.join(builder) {
-        return Err(Error::Leaves { workdir: shown(), target: root.display().to_string() });
+        return Err(Error::Leaves {
+            workdir: shown(),
+            target: root.display().to_string(),
+        });
     }
     let mut at = root.clone();
     for part in Path::new(workdir).components() {
@@ -146,7 +172,10 @@ fn workdir(base: &Path, builder: &str, workdir: &str) -> Result<PathBuf, Error> 
         }
         // Checked at every level, before anything is made below it.
         if !at.starts_with(&root) {
-            return Err(Error::Leaves { workdir: shown(), target: at.display().to_string() });
+            return Err(Error::Leaves {
+                workdir: shown(),
+                target: at.display().to_string(),
+            });
         }
     }
     Ok(at)
@@ -179,7 +208,12 @@ fn environment(
             EnvValue::Set(text) => expand(text, own),
             EnvValue::Secret(secret) => match secrets.get(secret) {
                 Some(value) => value.into(),
-                None => return Err(Error::NoSecret { variable: name.clone(), secret: secret.clone() }),
+                None => {
+                    return Err(Error::NoSecret {
+                        variable: name.clone(),
+                        secret: secret.clone(),
+                    });
+                }
             },
         };
         env.insert(name.into(), value);
@@ -195,7 +229,10 @@ fn expand(text: &str, own: &BTreeMap<OsString, OsString>) -> OsString {
         out.push(before);
         match after.split_once('}').filter(|(name, _)| is_name(name)) {
             Some((name, behind)) => {
-                out.push(own.get(OsStr::new(name)).map_or(OsStr::new(""), OsString::as_os_str));
+                out.push(
+                    own.get(OsStr::new(name))
+                        .map_or(OsStr::new(""), OsString::as_os_str),
+                );
                 rest = behind;
             }
             None => {
@@ -223,7 +260,10 @@ fn find(program: &str, path: Option<&OsStr>, workdir: &Path) -> Result<PathBuf, 
     std::env::split_paths(path)
         .map(|folder| workdir.join(folder).join(program))
         .find(|file| is_executable(file))
-        .ok_or_else(|| Error::NotInPath { program: program.to_owned(), path: path.to_string_lossy().into_owned() })
+        .ok_or_else(|| Error::NotInPath {
+            program: program.to_owned(),
+            path: path.to_string_lossy().into_owned(),
+        })
 }
 
 fn is_executable(file: &Path) -> bool {
@@ -249,7 +289,10 @@ mod tests {
         let own = BTreeMap::from([("HOME".into(), "/home/ci".into())]);
         let shown = |text| expand(text, &own).into_string().unwrap();
         assert_eq!(shown("${HOME}/bin:${NOTHING}x"), "/home/ci/bin:x");
-        assert_eq!(shown("$HOME ${ ${} ${1} ${A B} $${HOME}"), "$HOME ${ ${} ${1} ${A B} $/home/ci");
+        assert_eq!(
+            shown("$HOME ${ ${} ${1} ${A B} $${HOME}"),
+            "$HOME ${ ${} ${1} ${A B} $/home/ci"
+        );
     }
 
     #[test]
@@ -262,13 +305,28 @@ mod tests {
         std::os::unix::fs::symlink("a/c", base.join("b/in")).unwrap();
         std::os::unix::fs::symlink("/", base.join("linked")).unwrap();
         assert_eq!(workdir(base, "b", "in").unwrap(), wanted);
-        for (builder, inside) in [("b", ".."), ("b", "a/../.."), ("b", "/tmp"), ("b", "out/x"), ("b", "out")] {
+        for (builder, inside) in [
+            ("b", ".."),
+            ("b", "a/../.."),
+            ("b", "/tmp"),
+            ("b", "out/x"),
+            ("b", "out"),
+        ] {
             let error = workdir(base, builder, inside).unwrap_err();
-            assert!(matches!(error, Error::Outside(_) | Error::Leaves { .. }), "{error}");
+            assert!(
+                matches!(error, Error::Outside(_) | Error::Leaves { .. }),
+                "{error}"
+            );
         }
-        assert!(matches!(workdir(base, "linked", "").unwrap_err(), Error::Leaves { .. }));
+        assert!(matches!(
+            workdir(base, "linked", "").unwrap_err(),
+            Error::Leaves { .. }
+        ));
         for builder in ["", ".", "..", "a/b", "/", "a/"] {
-            assert!(matches!(workdir(base, builder, "").unwrap_err(), Error::BuilderDir(_)), "{builder}");
+            assert!(
+                matches!(workdir(base, builder, "").unwrap_err(), Error::BuilderDir(_)),
+                "{builder}"
+            );
         }
     }
 

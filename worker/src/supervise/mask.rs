@@ -30,7 +30,10 @@ impl Patterns {
             for text in std::iter::once(value.as_str()).chain(value.lines()) {
                 let known = patterns.iter().any(|p| p.text == text.as_bytes());
                 if text.len() >= SHORTEST && !known {
-                    patterns.push(Pattern { text: text.into(), mask: format!("[secret {name}]").into_bytes() });
+                    patterns.push(Pattern {
+                        text: text.into(),
+                        mask: format!("[secret {name}]").into_bytes(),
+                    });
                 }
             }
         }
@@ -56,7 +59,11 @@ impl Patterns {
             let first = bytes.len().saturating_sub(pattern.text.len() - 1);
             (first..bytes.len()).find(|at| pattern.text.starts_with(&bytes[*at..]))
         };
-        self.patterns.iter().filter_map(begins).min().unwrap_or(bytes.len())
+        self.patterns
+            .iter()
+            .filter_map(begins)
+            .min()
+            .unwrap_or(bytes.len())
     }
 
     /// The stretches of `bytes` that matches cover, those that overlap joined, after `before`.
@@ -64,7 +71,11 @@ impl Patterns {
         let mut found: Vec<Stretch> = self
             .finder
             .find_overlapping_iter(bytes)
-            .map(|m| Stretch { start: m.start(), end: m.end(), pattern: m.pattern().as_usize() })
+            .map(|m| Stretch {
+                start: m.start(),
+                end: m.end(),
+                pattern: m.pattern().as_usize(),
+            })
             .collect();
         // Of two that begin together the longer gives the name.
         found.sort_by_key(|s| (s.start, std::cmp::Reverse(s.end)));
@@ -116,7 +127,11 @@ impl Masker {
         if limit == 0 {
             return;
         }
-        let before = self.open.take().map(|(pattern, end)| Stretch { start: 0, end, pattern });
+        let before = self.open.take().map(|(pattern, end)| Stretch {
+            start: 0,
+            end,
+            pattern,
+        });
         let mut done = 0;
         for stretch in patterns.stretches(&self.held, before) {
             if stretch.start >= limit {
@@ -142,7 +157,13 @@ mod tests {
     use super::*;
 
     fn patterns(secrets: &[(&str, &str)]) -> Patterns {
-        Patterns::new(&secrets.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()).unwrap()
+        Patterns::new(
+            &secrets
+                .iter()
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+                .collect(),
+        )
+        .unwrap()
     }
 
     fn masked(patterns: &Patterns, parts: &[&[u8]]) -> Vec<u8> {
@@ -204,7 +225,10 @@ mod tests {
     fn each_line_of_a_key_is_masked_even_alone() {
         let patterns = patterns(&[("KEY", "first line\nsecond line\n")]);
         assert_eq!(masked(&patterns, &[b"> second line\r\n"]), b"> [secret KEY]\r\n");
-        assert_eq!(masked(&patterns, &[b"first line\nsecond line\n"]), b"[secret KEY]");
+        assert_eq!(
+            masked(&patterns, &[b"first line\nsecond line\n"]),
+            b"[secret KEY]"
+        );
     }
 
     #[test]

@@ -77,12 +77,17 @@ pub fn supervise(path: &Path, clock: &dyn Clock) -> Result<(), Error> {
     os::leave_session();
     let job = read_job(io::stdin().lock())?;
     let folder = Folder::new(path);
-    let Some(_lock) = patient_lock(&folder).map_err(failed(&folder, "locked"))? else { return Ok(()) };
+    let Some(_lock) = patient_lock(&folder).map_err(failed(&folder, "locked"))? else {
+        return Ok(());
+    };
     if folder.was_started() {
         return Ok(());
     }
     folder.reserve_exit().map_err(failed(&folder, "written"))?;
-    let record = SpecRecord { id: job.id, spec: job.spec.clone() };
+    let record = SpecRecord {
+        id: job.id,
+        spec: job.spec.clone(),
+    };
     folder.write_spec(&record).map_err(failed(&folder, "written"))?;
 
     let begun = Instant::now();
@@ -91,7 +96,10 @@ pub fn supervise(path: &Path, clock: &dyn Clock) -> Result<(), Error> {
     let alarm = os::Alarm::install().map_err(Error::Setup)?;
     os::adopt_descendants().map_err(Error::Setup)?;
     let bell = Bell::new();
-    let start = StartRecord { at: clock.now(), boot: os::boot_text() };
+    let start = StartRecord {
+        at: clock.now(),
+        boot: os::boot_text(),
+    };
     if !folder.start(&start).map_err(failed(&folder, "written"))? {
         return Ok(());
     }
@@ -108,7 +116,13 @@ pub fn supervise(path: &Path, clock: &dyn Clock) -> Result<(), Error> {
 }
 
 /// The log first, then the end: who sees the end finds the whole log.
-fn finish(folder: &Folder, mut spool: Spool, exit: Exit, begun: Instant, clock: &dyn Clock) -> io::Result<()> {
+fn finish(
+    folder: &Folder,
+    mut spool: Spool,
+    exit: Exit,
+    begun: Instant,
+    clock: &dyn Clock,
+) -> io::Result<()> {
     let mut exit = shortened(exit);
     spool.header(&exit.to_string());
     if let Err(fault) = spool.sync()
@@ -123,7 +137,10 @@ fn finish(folder: &Folder, mut spool: Spool, exit: Exit, begun: Instant, clock: 
         stdout_bytes: spool.payload(Channel::Stdout),
         stderr_bytes: spool.payload(Channel::Stderr),
     };
-    folder.write_exit(&ExitRecord { at: clock.now(), report })
+    folder.write_exit(&ExitRecord {
+        at: clock.now(),
+        report,
+    })
 }
 
 fn shortened(mut exit: Exit) -> Exit {
@@ -135,7 +152,10 @@ fn shortened(mut exit: Exit) -> Exit {
 
 fn read_job(input: impl Read) -> Result<Job, Error> {
     let mut text = zeroize::Zeroizing::new(Vec::new());
-    input.take(MAX_JOB).read_to_end(&mut text).map_err(|error| Error::Job(error.to_string()))?;
+    input
+        .take(MAX_JOB)
+        .read_to_end(&mut text)
+        .map_err(|error| Error::Job(error.to_string()))?;
     serde_json::from_slice(&text).map_err(|error| Error::Job(error.to_string()))
 }
 
@@ -161,13 +181,20 @@ struct Bell(Option<File>);
 impl Bell {
     fn new() -> Self {
         let out = io::stdout().as_fd().try_clone_to_owned();
-        Self(out.ok().filter(|out| os::set_nonblocking(out).is_ok()).map(File::from))
+        Self(
+            out.ok()
+                .filter(|out| os::set_nonblocking(out).is_ok())
+                .map(File::from),
+        )
     }
 
     fn ring(&mut self) {
         let Some(out) = &mut self.0 else { return };
         // A full pipe has rung already. One without a reader will never have one again.
-        if out.write(b"\n").is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock) {
+        if out
+            .write(b"\n")
+            .is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
+        {
             self.0 = None;
         }
     }

@@ -104,20 +104,34 @@ impl<'a> Run<'a> {
             last_output: begun,
             last_look: None,
             last_sweep: None,
-            heartbeat: Heartbeat { seen: Vec::new(), at: begun },
+            heartbeat: Heartbeat {
+                seen: Vec::new(),
+                at: begun,
+            },
         }
     }
 
     /// Stays with `child` until it, its pipes and its descendants are gone.
     pub fn to_end(mut self, mut child: Child) -> Exit {
         self.main = child.id();
-        let out = child.stdout.take().map(|pipe| (Channel::Stdout, OwnedFd::from(pipe)));
-        let err = child.stderr.take().map(|pipe| (Channel::Stderr, OwnedFd::from(pipe)));
+        let out = child
+            .stdout
+            .take()
+            .map(|pipe| (Channel::Stdout, OwnedFd::from(pipe)));
+        let err = child
+            .stderr
+            .take()
+            .map(|pipe| (Channel::Stderr, OwnedFd::from(pipe)));
         for (channel, fd) in out.into_iter().chain(err) {
             // A pipe that cannot be read without waiting would silence the other one: better to lose it loudly.
             match os::set_nonblocking(&fd) {
-                Ok(()) => self.pipes.push(Pipe { channel, file: fd.into() }),
-                Err(error) => self.spool.header(&format!("a pipe of the command cannot be read: {error}")),
+                Ok(()) => self.pipes.push(Pipe {
+                    channel,
+                    file: fd.into(),
+                }),
+                Err(error) => self
+                    .spool
+                    .header(&format!("a pipe of the command cannot be read: {error}")),
             }
         }
         self.bell.ring();
@@ -162,9 +176,15 @@ impl<'a> Run<'a> {
         match self.phase {
             Phase::Running => {
                 let look = self.last_look.map_or(Duration::ZERO, |at| since(at, LOOK));
-                let idle = spec.idle_timeout_ms.map(|limit| since(self.last_output, ms(limit)));
+                let idle = spec
+                    .idle_timeout_ms
+                    .map(|limit| since(self.last_output, ms(limit)));
                 let total = spec.total_timeout_ms.map(|limit| since(self.begun, ms(limit)));
-                [Some(look), idle, total].into_iter().flatten().min().unwrap_or(LOOK)
+                [Some(look), idle, total]
+                    .into_iter()
+                    .flatten()
+                    .min()
+                    .unwrap_or(LOOK)
             }
             Phase::Lingering(_) | Phase::Terminating(_) | Phase::Draining(_) => SWEEP,
             Phase::Killing(_) => SWEEP / 5,
@@ -246,25 +266,36 @@ impl<'a> Run<'a> {
     fn advance(&mut self) {
         let empty = self.childless && self.ended.is_some();
         match self.phase {
-            Phase::Running | Phase::Lingering(_) if empty && self.pipes.is_empty() => self.phase = Phase::Done,
+            Phase::Running | Phase::Lingering(_) if empty && self.pipes.is_empty() => {
+                self.phase = Phase::Done
+            }
             Phase::Running if self.verdict.is_some() => self.phase = Phase::Terminating(Instant::now()),
             Phase::Running if self.ended.is_some() => self.phase = Phase::Lingering(Instant::now()),
             Phase::Lingering(since) if since.elapsed() >= LEAK_PATIENCE || self.verdict.is_some() => {
-                self.spool.header("the command left processes behind, which are ended now");
+                self.spool
+                    .header("the command left processes behind, which are ended now");
                 self.phase = Phase::Terminating(Instant::now());
             }
-            Phase::Terminating(_) | Phase::Killing(_) if empty => self.phase = Phase::Draining(Instant::now()),
-            Phase::Terminating(since) if since.elapsed() >= Duration::from_millis(self.job.spec.term_grace_ms) => {
+            Phase::Terminating(_) | Phase::Killing(_) if empty => {
+                self.phase = Phase::Draining(Instant::now())
+            }
+            Phase::Terminating(since)
+                if since.elapsed() >= Duration::from_millis(self.job.spec.term_grace_ms) =>
+            {
                 self.last_sweep = None;
                 self.phase = Phase::Killing(Instant::now());
             }
             Phase::Killing(since) if since.elapsed() >= KILL_PATIENCE => {
-                self.spool.header("some processes of the command cannot be ended; the worker gives up waiting for them");
+                self.spool.header(
+                    "some processes of the command cannot be ended; the worker gives up waiting for them",
+                );
                 self.phase = Phase::Draining(Instant::now());
             }
             Phase::Draining(_) if self.pipes.is_empty() => self.phase = Phase::Done,
             Phase::Draining(since) if since.elapsed() >= LEAK_PATIENCE => {
-                self.spool.header("a process outside the command holds its output open; what it writes is not read");
+                self.spool.header(
+                    "a process outside the command holds its output open; what it writes is not read",
+                );
                 self.phase = Phase::Done;
             }
             _ => {}

@@ -62,14 +62,18 @@ impl Spool {
             masked: Vec::new(),
         };
         for (name, _) in secrets.iter().filter(|(_, value)| value.len() < SHORTEST) {
-            spool.header(&format!("the secret {name} is shorter than {SHORTEST} bytes and is not masked"));
+            spool.header(&format!(
+                "the secret {name} is shorter than {SHORTEST} bytes and is not masked"
+            ));
         }
         Ok(spool)
     }
 
     /// Takes what came through a pipe.
     pub fn output(&mut self, channel: Channel, bytes: &[u8]) {
-        let Some(patterns) = &self.patterns else { return self.append(channel, bytes) };
+        let Some(patterns) = &self.patterns else {
+            return self.append(channel, bytes);
+        };
         let mut masked = std::mem::take(&mut self.masked);
         masked.clear();
         self.maskers[index(channel)].push(patterns, bytes, &mut masked);
@@ -122,7 +126,10 @@ impl Spool {
         self.frames.clear();
         let elapsed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         frame::encode(&mut self.frames, elapsed, channel, bytes);
-        if let Some(quota) = self.quota.filter(|quota| self.length + self.frames.len() as u64 > *quota) {
+        if let Some(quota) = self
+            .quota
+            .filter(|quota| self.length + self.frames.len() as u64 > *quota)
+        {
             self.full = Some(Full::Quota(quota));
             return;
         }
@@ -142,7 +149,11 @@ impl Spool {
     }
 
     fn fault(&self, error: &io::Error) -> Full {
-        if os::is_disk_full(error) { Full::Disk(self.length) } else { Full::Broken(error.to_string()) }
+        if os::is_disk_full(error) {
+            Full::Disk(self.length)
+        } else {
+            Full::Broken(error.to_string())
+        }
     }
 }
 

@@ -27,22 +27,38 @@ impl Worker {
         let folder = root.join("worker");
         let done = join(&master.invite(), &folder, &["--slots", "2", "--label", "linux"]);
         assert!(done.status.success(), "{}", said(&done));
-        let mut worker = Self { folder, daemon: None, out: None };
+        let mut worker = Self {
+            folder,
+            daemon: None,
+            out: None,
+        };
         worker.start();
         worker
     }
 
     /// Starts a daemon and waits until it is connected.
     fn start(&mut self) {
-        let messages = File::options().create(true).append(true).open(self.folder.join("messages")).unwrap();
+        let messages = File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("messages"))
+            .unwrap();
         let mut daemon = program();
-        daemon.arg("run").arg("--dir").arg(&self.folder).stdout(Stdio::piped()).stderr(messages);
+        daemon
+            .arg("run")
+            .arg("--dir")
+            .arg(&self.folder)
+            .stdout(Stdio::piped())
+            .stderr(messages);
         let mut daemon = daemon.spawn().unwrap();
         let mut out = BufReader::new(daemon.stdout.take().unwrap());
         self.daemon = Some(daemon);
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
-        assert!(line.starts_with(&format!("capstan-worker {NAME} is connected to ")), "{line:?}");
+        assert!(
+            line.starts_with(&format!("capstan-worker {NAME} is connected to ")),
+            "{line:?}"
+        );
         self.out = Some(out);
     }
 
@@ -87,7 +103,14 @@ fn program() -> Command {
 }
 
 fn join(string: &str, folder: &Path, more: &[&str]) -> Output {
-    program().arg("join").arg(string).arg("--dir").arg(folder).args(more).output().unwrap()
+    program()
+        .arg("join")
+        .arg(string)
+        .arg("--dir")
+        .arg(folder)
+        .args(more)
+        .output()
+        .unwrap()
 }
 
 fn said(output: &Output) -> String {
@@ -101,7 +124,9 @@ async fn farm(root: &Path) -> (Master, Worker) {
 }
 
 fn end_of(store: &Store, id: CommandId) -> (Exit, Vec<u8>) {
-    let report = wait_for("the command's end at the master", || store.get().ends.get(&id).cloned());
+    let report = wait_for("the command's end at the master", || {
+        store.get().ends.get(&id).cloned()
+    });
     (report.exit, store.get().logs[&id].clone())
 }
 
@@ -118,15 +143,20 @@ fn shows(store: &Store, id: CommandId, text: &str) {
 
 /// Prints `from` to `to`, then waits until the file `go` exists, then prints the rest up to `end`; counts its runs.
 fn in_two_halves() -> capstan_model::CommandSpec {
-    shell("echo run >> ../count; seq 1 20000; echo half; while ! test -e go; do sleep 0.02; done; seq 20001 40000 >&2; echo end")
+    shell(
+        "echo run >> ../count; seq 1 150000; echo half; while ! test -e go; do sleep 0.02; done; seq 150001 300000 >&2; echo end",
+    )
 }
 
 fn check_two_halves(worker: &Worker, exit: &Exit, log: &[u8]) {
     assert_eq!(*exit, Exit::Code(0));
     let numbers = |from: u32, to: u32| (from..=to).map(|n| format!("{n}\n")).collect::<String>();
-    assert!(bytes(log, Channel::Stdout) == format!("{}half\nend\n", numbers(1, 20000)).as_bytes());
-    assert!(bytes(log, Channel::Stderr) == numbers(20001, 40000).as_bytes());
-    assert_eq!(std::fs::read_to_string(worker.folder.join("builds/builder/count")).unwrap(), "run\n");
+    assert!(bytes(log, Channel::Stdout) == format!("{}half\nend\n", numbers(1, 150_000)).as_bytes());
+    assert!(bytes(log, Channel::Stderr) == numbers(150_001, 300_000).as_bytes());
+    assert_eq!(
+        std::fs::read_to_string(worker.folder.join("builds/builder/count")).unwrap(),
+        "run\n"
+    );
 }
 
 fn let_go(worker: &Worker) {
@@ -138,7 +168,10 @@ async fn a_command_runs_and_is_forgotten_when_the_master_has_it() {
     let root = tempfile::tempdir().unwrap();
     let (master, worker) = farm(root.path()).await;
     let hello = master.store.get().hello.clone().unwrap();
-    assert_eq!((hello.slots, hello.labels, hello.facts["os"].as_str()), (2, vec!["linux".to_owned()], std::env::consts::OS));
+    assert_eq!(
+        (hello.slots, hello.labels, hello.facts["os"].as_str()),
+        (2, vec!["linux".to_owned()], std::env::consts::OS)
+    );
     let mut spec = shell("echo $TOKEN; exit 7");
     spec.env.insert("TOKEN".into(), EnvValue::Secret("upload".into()));
     let id = master.send(spec, BTreeMap::from([("upload".into(), "hunter22".into())]));
@@ -148,7 +181,9 @@ async fn a_command_runs_and_is_forgotten_when_the_master_has_it() {
     assert!(master.store.get().started.contains_key(&id));
     assert!(worker.command(id).path().exists());
     assert!(master.handle.forget(NAME, id));
-    wait_for("the command's folder to go", || (!worker.command(id).path().exists()).then_some(()));
+    wait_for("the command's folder to go", || {
+        (!worker.command(id).path().exists()).then_some(())
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,7 +224,9 @@ async fn a_master_that_returns_finds_the_log_whole() {
     let (store, address) = (master.store.clone(), master.address);
     master.end().await;
     let_go(&worker);
-    wait_for("the command's end without a master", || worker.command(id).exit().unwrap());
+    wait_for("the command's end without a master", || {
+        worker.command(id).exit().unwrap()
+    });
     let _master = Master::start(&root.path().join("data"), store.clone(), Some(address), 2).await;
     let (exit, log) = end_of(&store, id);
     check_two_halves(&worker, &exit, &log);
@@ -199,10 +236,16 @@ async fn a_master_that_returns_finds_the_log_whole() {
 async fn a_stopped_command_ends_with_its_reason_and_its_tree() {
     let root = tempfile::tempdir().unwrap();
     let (master, _worker) = farm(root.path()).await;
-    let id = master.send(shell("(setsid sleep 100 &); echo ready; sleep 100"), BTreeMap::new());
+    let id = master.send(
+        shell("(setsid sleep 100 &); echo ready; sleep 100"),
+        BTreeMap::new(),
+    );
     shows(&master.store, id, "ready");
     assert!(master.handle.kill(NAME, id, "a newer change came"));
-    assert_eq!(end_of(&master.store, id).0, Exit::Killed("a newer change came".into()));
+    assert_eq!(
+        end_of(&master.store, id).0,
+        Exit::Killed("a newer change came".into())
+    );
     assert_eq!(os::marked(&id.to_string()).unwrap(), [] as [u32; 0]);
 }
 
@@ -228,7 +271,9 @@ async fn a_command_that_nobody_wants_any_more_is_ended_and_removed() {
     worker.end(Told::Kill);
     master.store.get().dropped.insert(id);
     worker.start();
-    wait_for("the command's folder to go", || (!worker.command(id).path().exists()).then_some(()));
+    wait_for("the command's folder to go", || {
+        (!worker.command(id).path().exists()).then_some(())
+    });
     assert_eq!(os::marked(&id.to_string()).unwrap(), [] as [u32; 0]);
 }
 
@@ -246,21 +291,39 @@ async fn a_master_from_the_past_is_not_obeyed() {
     past.end().await;
     assert!(!store.get().connected);
     let _again = Master::start(&data, store.clone(), Some(address), 5).await;
-    wait_for("the connection to the right master", || store.get().connected.then_some(()));
+    wait_for("the connection to the right master", || {
+        store.get().connected.then_some(())
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_folder_has_one_daemon_and_one_membership() {
     let root = tempfile::tempdir().unwrap();
     let (master, worker) = farm(root.path()).await;
-    let second = program().arg("run").arg("--dir").arg(&worker.folder).output().unwrap();
+    let second = program()
+        .arg("run")
+        .arg("--dir")
+        .arg(&worker.folder)
+        .output()
+        .unwrap();
     assert!(!second.status.success());
-    assert!(said(&second).contains(&format!("in use by the capstan-worker with process id {}", worker.pid())));
+    assert!(said(&second).contains(&format!(
+        "in use by the capstan-worker with process id {}",
+        worker.pid()
+    )));
     let unused = master.invite();
     let again = join(&unused, &worker.folder, &[]);
-    assert!(said(&again).contains("holds the worker `w1` already"), "{}", said(&again));
+    assert!(
+        said(&again).contains("holds the worker `w1` already"),
+        "{}",
+        said(&again)
+    );
     let forced = join(&unused, &worker.folder, &["--force"]);
-    assert!(said(&forced).contains("stop it before it is replaced"), "{}", said(&forced));
+    assert!(
+        said(&forced).contains("stop it before it is replaced"),
+        "{}",
+        said(&forced)
+    );
     // Neither used the invitation up.
     assert!(join(&unused, &root.path().join("other"), &[]).status.success());
 }
@@ -272,7 +335,11 @@ async fn an_invitation_is_good_once_and_for_one_master() {
     let string = master.invite();
     assert!(join(&string, &root.path().join("first"), &[]).status.success());
     let used = join(&string, &root.path().join("second"), &[]);
-    assert!(said(&used).contains("the join string was used already"), "{}", said(&used));
+    assert!(
+        said(&used).contains("the join string was used already"),
+        "{}",
+        said(&used)
+    );
     assert!(!root.path().join("second/worker.toml").exists());
 
     let string = master.invite();
@@ -280,9 +347,17 @@ async fn an_invitation_is_good_once_and_for_one_master() {
     master.end().await;
     let _other = Master::start(&root.path().join("elsewhere"), Store::default(), Some(address), 1).await;
     let foreign = join(&string, &root.path().join("third"), &[]);
-    assert!(said(&foreign).contains("is not the one that this worker was invited by"), "{}", said(&foreign));
+    assert!(
+        said(&foreign).contains("is not the one that this worker was invited by"),
+        "{}",
+        said(&foreign)
+    );
     let damaged = join(&string[..string.len() - 1], &root.path().join("fourth"), &[]);
-    assert!(said(&damaged).contains("the join string is damaged"), "{}", said(&damaged));
+    assert!(
+        said(&damaged).contains("the join string is damaged"),
+        "{}",
+        said(&damaged)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,4 +374,19 @@ async fn a_worker_that_is_let_in_again_after_a_refusal_goes_on() {
     master.store.get().certificates = welcome;
     let (exit, log) = end_of(&master.store, id);
     check_two_halves(&worker, &exit, &log);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_daemon_stays_small() {
+    let root = tempfile::tempdir().unwrap();
+    let (_master, worker) = farm(root.path()).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", worker.pid())).unwrap();
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    let kib: u64 = resident.split_whitespace().next().unwrap().parse().unwrap();
+    eprintln!("an idle daemon has {kib} KiB resident");
+    assert!(kib < 24 * 1024, "{kib} KiB");
 }

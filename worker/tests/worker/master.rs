@@ -47,7 +47,12 @@ impl Store {
 impl Port for Store {
     fn admit(&self, _name: String, certificate: Digest) -> BoxFuture<'_, Result<(), String>> {
         let known = self.get().certificates.contains(&certificate);
-        ready(if known { Ok(()) } else { Err("the worker was revoked".to_owned()) }).boxed()
+        ready(if known {
+            Ok(())
+        } else {
+            Err("the worker was revoked".to_owned())
+        })
+        .boxed()
     }
 
     fn redeem(&self, secret: Digest) -> BoxFuture<'_, Result<String, String>> {
@@ -66,7 +71,14 @@ impl Port for Store {
             true => ResumeAction::Forget,
             false => ResumeAction::From(kept.logs.get(&id).map_or(0, |log| log.len() as u64)),
         };
-        let resume = hello.commands.iter().map(|held| Resume { id: held.id, action: action(held.id) }).collect();
+        let resume = hello
+            .commands
+            .iter()
+            .map(|held| Resume {
+                id: held.id,
+                action: action(held.id),
+            })
+            .collect();
         kept.hello = Some(hello);
         ready(Ok(resume)).boxed()
     }
@@ -94,7 +106,12 @@ impl Port for Store {
         ready(Ok(log.len() as u64)).boxed()
     }
 
-    fn exited(&self, _worker: String, id: CommandId, report: ExitReport) -> BoxFuture<'_, Result<(), String>> {
+    fn exited(
+        &self,
+        _worker: String,
+        id: CommandId,
+        report: ExitReport,
+    ) -> BoxFuture<'_, Result<(), String>> {
         let mut kept = self.get();
         assert_eq!(kept.logs.get(&id).map_or(0, Vec::len) as u64, report.log_length);
         kept.ends.insert(id, report);
@@ -118,9 +135,18 @@ pub struct Master {
 
 impl Master {
     /// Starts with what `store` holds and an authority in `data`; `address` may be one that an earlier master had.
-    pub async fn start(data: &std::path::Path, store: Store, address: Option<SocketAddr>, epoch: u64) -> Self {
+    pub async fn start(
+        data: &std::path::Path,
+        store: Store,
+        address: Option<SocketAddr>,
+        epoch: u64,
+    ) -> Self {
         let begun = Instant::now();
-        let mut options = Options { data: data.to_owned(), epoch, ..Options::default() };
+        let mut options = Options {
+            data: data.to_owned(),
+            epoch,
+            ..Options::default()
+        };
         options.installation = Uuid::from_u128(1);
         options.listen = address.unwrap_or(options.listen);
         // The socket of a master that just ended is closed a moment later.
@@ -137,7 +163,13 @@ impl Master {
         let shutdown = CancellationToken::new();
         // The test's runtime ends with the test.
         let running = tokio::runtime::Handle::current().spawn(link.run(shutdown.clone()));
-        Self { store, handle, address, shutdown, running }
+        Self {
+            store,
+            handle,
+            address,
+            shutdown,
+            running,
+        }
     }
 
     pub async fn end(self) {
@@ -147,9 +179,18 @@ impl Master {
 
     pub fn invite(&self) -> String {
         let secret = Secret::new(*Digest::of(Uuid::new_v4().as_bytes()).as_bytes());
-        self.store.get().invitations.insert(secret.digest(), NAME.to_owned());
+        self.store
+            .get()
+            .invitations
+            .insert(secret.digest(), NAME.to_owned());
         let addresses = vec![self.address.to_string()];
-        Join { addresses, authority: self.handle.authority(), secret, name: NAME.to_owned() }.encode()
+        Join {
+            addresses,
+            authority: self.handle.authority(),
+            secret,
+            name: NAME.to_owned(),
+        }
+        .encode()
     }
 
     pub fn send(&self, spec: CommandSpec, secrets: BTreeMap<String, String>) -> CommandId {

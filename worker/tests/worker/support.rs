@@ -46,7 +46,10 @@ pub fn shell(line: &str) -> CommandSpec {
 
 /// A specification that runs `argv`, without time-outs.
 pub fn argv(argv: &[&str]) -> CommandSpec {
-    CommandSpec { program: Program::Argv(argv.iter().map(|word| (*word).to_owned()).collect()), ..shell("") }
+    CommandSpec {
+        program: Program::Argv(argv.iter().map(|word| (*word).to_owned()).collect()),
+        ..shell("")
+    }
 }
 
 /// A state folder with one command in it.
@@ -68,12 +71,19 @@ impl Bench {
             spool_quota: None,
         };
         std::fs::create_dir_all(root.path().join("commands").join(job.id.to_string())).unwrap();
-        Self { root, job, worker_env: Vec::new() }
+        Self {
+            root,
+            job,
+            worker_env: Vec::new(),
+        }
     }
 
     pub fn with_secret(mut self, variable: &str, name: &str, value: &str) -> Self {
         self.job.secrets.insert(name.to_owned(), value.to_owned());
-        self.job.spec.env.insert(variable.to_owned(), EnvValue::Secret(name.to_owned()));
+        self.job
+            .spec
+            .env
+            .insert(variable.to_owned(), EnvValue::Secret(name.to_owned()));
         self
     }
 
@@ -82,7 +92,10 @@ impl Bench {
     }
 
     pub fn workdir(&self) -> PathBuf {
-        self.job.base.join(&self.job.spec.builder_dir).join(&self.job.spec.workdir)
+        self.job
+            .base
+            .join(&self.job.spec.builder_dir)
+            .join(&self.job.spec.workdir)
     }
 
     /// Starts a supervisor; its bell is not listened to.
@@ -140,5 +153,8 @@ impl Ran {
 /// The payload of one channel of a log.
 pub fn bytes(spool: &[u8], channel: Channel) -> Vec<u8> {
     let frames = frame::frames(spool).map(|frame| frame.unwrap());
-    frames.filter(|frame| frame.channel == channel).flat_map(|frame| frame.payload.to_vec()).collect()
+    frames
+        .filter(|frame| frame.channel == channel)
+        .flat_map(|frame| frame.payload.to_vec())
+        .collect()
 }

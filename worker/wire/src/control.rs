@@ -212,9 +212,89 @@ pub fn decode_length(prefix: [u8; 4]) -> Result<usize, Error> {
 /// Decodes one message, without its length.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     check_length(bytes.len())?;
-    ciborium::de::from_reader_with_recursion_limit(bytes, 64).map_err(|e| Error::Malformed(e.to_string()))
+    ciborium::de::from_reader_with_recursion_limit(bytes, 64).map_err(|e| Error::Malformed(describe(e)))
+}
+
+fn describe(error: ciborium::de::Error<std::io::Error>) -> String {
+    use ciborium::de::Error::{Io, RecursionLimitExceeded, Semantic, Syntax};
+    match error {
+        Io(_) => "the end within it".to_owned(),
+        Syntax(at) => format!("no CBOR at byte {at}"),
+        Semantic(_, what) => what,
+        RecursionLimitExceeded => "values nested too deep".to_owned(),
+    }
 }
 
 fn check_length(length: usize) -> Result<(), Error> {
     if (1..=MAX_MESSAGE).contains(&length) { Ok(()) } else { Err(Error::Length(length)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use ciborium::cbor;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bytes(value: &ciborium::Value) -> Vec<u8> {
+        encode(value).unwrap()[4..].to_vec()
+    }
+
+    #[test]
+    fn a_newer_peer_stays_understandable() {
+        let newer = cbor!({"type" => "teleport", "where" => [1, {"a" => null}]}).unwrap();
+        assert_eq!(decode::<FromWorker>(&bytes(&newer)).unwrap(), FromWorker::Unknown);
+        assert_eq!(decode::<FromMaster>(&bytes(&newer)).unwrap(), FromMaster::Unknown);
+        let longer = cbor!({"type" => "pong", "mood" => "good", "nonce" => 7}).unwrap();
+        assert_eq!(decode::<FromWorker>(&bytes(&longer)).unwrap(), FromWorker::Pong { nonce: 7 });
+    }
+
+    #[test]
+    fn what_is_said_is_what_is_heard() {
+        let id = CommandId(Uuid::from_u128(5));
+        let exit = Exit::NotStarted("no such program".to_owned());
+        let report = ExitReport { exit, duration_ms: 1, log_length: 2, stdout_bytes: 3, stderr_bytes: 4 };
+        let held = Held { id, length: 2, exit: Some(report.clone()) };
+        let hello = Hello {
+            minor: 1,
+            version: "0.1.0".to_owned(),
+            boot: Uuid::from_u128(9),
+            slots: 4,
+            labels: vec!["gpu".to_owned()],
+            facts: [("os".to_owned(), "linux".to_owned())].into(),
+            epoch_seen: 3,
+            commands: vec![held],
+        };
+        for message in [FromWorker::Hello(hello), FromWorker::Exited { id, report }, FromWorker::Leaving] {
+            let bytes = encode(&message).unwrap();
+            let (prefix, body) = bytes.split_first_chunk::<4>().unwrap();
+            assert_eq!(decode_length(*prefix).unwrap(), body.len());
+            assert_eq!(decode::<FromWorker>(body).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_sent() {
+        let reason = "x".repeat(MAX_MESSAGE);
+        assert!(matches!(encode(&FromMaster::Goodbye { reason, fatal: false }), Err(Error::Length(_))));
+    }
+
+    #[test]
+    fn errors_say_what_was_found() {
+        let error = |bytes: &[u8]| decode::<FromMaster>(bytes).unwrap_err().to_string();
+        insta::assert_snapshot!(error(b""), @"");
+        insta::assert_snapshot!(error(b"\xff"), @"");
+        insta::assert_snapshot!(error(&[0xa1; 20]), @"");
+        insta::assert_snapshot!(error(&[0x81; 200]), @"");
+        insta::assert_snapshot!(error(&bytes(&cbor!({"type" => "ping"}).unwrap())), @"");
+        insta::assert_snapshot!(error(&bytes(&cbor!({"type" => "ping", "nonce" => "seven"}).unwrap())), @"");
+    }
+
+    proptest! {
+        #[test]
+        fn noise_is_refused_without_harm(noise in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _any = decode::<FromWorker>(&noise);
+            let _any = decode::<FromMaster>(&noise);
+        }
+    }
 }

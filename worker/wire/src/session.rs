@@ -89,6 +89,14 @@ pub enum Violation {
         /// What is wrong with them.
         error: frame::Error,
     },
+    /// What came again is not what came before.
+    #[error("expected the log of command {id} to be the one that was sent before, found other frames around offset {offset}")]
+    Other {
+        /// Whose log.
+        id: CommandId,
+        /// Where a frame should begin.
+        offset: u64,
+    },
     /// A log stream ended within a frame.
     #[error("the log of command {id}: expected the rest of a frame, found the end of the stream after {pending} bytes of it")]
     Torn {

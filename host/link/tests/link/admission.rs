@@ -14,7 +14,7 @@ use crate::worker::{MOMENT, Worker, closed, hello, member, raw};
 async fn a_client_without_a_certificate_is_refused() {
     let farm = Farm::start().await;
     let connection = raw(&farm, ALPN_WORKER, None).await.unwrap();
-    insta::assert_snapshot!(closed(&connection).await, @"");
+    insta::assert_snapshot!(closed(&connection).await, @"the master closed the connection (not admitted): expected a worker's certificate, found none; join with `capstan-worker join`");
     assert_eq!(farm.port.0.borrow().told, [""; 0]);
 }
 
@@ -55,7 +55,7 @@ async fn a_revoked_worker_is_sent_away_and_does_not_come_back() {
     worker.connection.close(Code::Done, "").await;
     farm.told("disconnected w1").await;
     let error = Worker::try_connect(&farm, &identity, hello()).await.err().unwrap();
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @"the master closed the connection (not admitted): worker `w1` was revoked");
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn another_protocol_is_refused_in_the_handshake() {
     let identity = member(&farm, "w1").await;
     for alpn in [b"capstan-worker/2".as_slice(), b"h3"] {
         let error = raw(&farm, alpn, Some(&identity)).await.err().unwrap();
-        assert_says(&error.to_string(), "application protocol");
+        assert_says(&error.to_string(), "any known protocol");
     }
 }
 

@@ -21,7 +21,7 @@ async fn a_join_string_makes_a_member_once() {
     assert_eq!((enrolled.name.as_str(), &enrolled.address), ("w1", &farm.address.to_string()));
     let worker = Worker::connect(&farm, &enrolled.identity, vec![]).await;
     assert_eq!((worker.welcome.name.as_str(), worker.welcome.epoch), ("w1", 5));
-    insta::assert_snapshot!(try_join(&join).await.err().unwrap(), @"");
+    insta::assert_snapshot!(try_join(&join).await.err().unwrap(), @"the master refused: the invitation was already used");
 }
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn a_void_invitation_is_refused_with_its_reason() {
     let join = farm.invite("w1");
     let void = Err("the invitation for worker `w1` has expired".to_owned());
     farm.port.change(|store| store.invitations.insert(join.secret.digest(), void));
-    insta::assert_snapshot!(try_join(&join).await.err().unwrap(), @"");
+    insta::assert_snapshot!(try_join(&join).await.err().unwrap(), @"the master refused: the invitation for worker `w1` has expired");
 }
 
 #[tokio::test]

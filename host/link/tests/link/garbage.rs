@@ -20,7 +20,7 @@ async fn answer(farm: &Farm, alpn: &[u8], bytes: &[u8]) -> String {
     closed(&connection).await
 }
 
-/// What the master says to this as a log stream; it waits for the log of `ID` and has 17 bytes less than a frame of it.
+/// What the master says to this as a log stream; it has the first frame of the log of `ID`.
 async fn answer_to_log(farm: &Farm, bytes: &[u8]) -> String {
     let identity = member(farm, "bad").await;
     farm.port.change(|store| store.logs.insert(ID, log(1, 10)));
@@ -56,13 +56,13 @@ async fn a_control_stream_of_garbage() {
     twice.extend(twice.clone());
     let mut cut = control::encode(&FromWorker::Hello(hello())).unwrap();
     cut.truncate(20);
-    insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &oversized).await, @"");
-    insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &[0; 4]).await, @"");
-    insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &nonsense).await, @"");
-    insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &no_hello).await, @"");
-    insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &twice).await, @"");
-    insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &cut).await, @"");
-    insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &[]).await, @"");
+    insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &oversized).await, @"the master closed the connection (protocol violated): expected a control message of 1 to 1048576 bytes, found a length of 4294967295");
+    insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &[0; 4]).await, @"the master closed the connection (protocol violated): expected a control message of 1 to 1048576 bytes, found a length of 0");
+    insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &nonsense).await, @r#"the master closed the connection (protocol violated): expected a control message, found Semantic(None, "invalid type: byte array, expected internally tagged enum FromWorker")"#);
+    insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &no_hello).await, @"the master closed the connection (protocol violated): expected a hello, found a leaving");
+    insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &twice).await, @"the master closed the connection (protocol violated): expected one hello, found a second hello");
+    insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &cut).await, @"the master closed the connection (protocol violated): expected the rest of a message, found the end of the stream");
+    insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &[]).await, @"the master closed the connection (protocol violated): expected a hello, found the end of the stream");
     is_unharmed(&farm, witness).await;
 }
 
@@ -75,12 +75,12 @@ async fn a_log_stream_of_garbage() {
     let good = log(2, 10);
     let mut flipped = good.clone();
     flipped[40] ^= 1;
-    insta::assert_snapshot!(answer_to_log(&farm, &2000u32.to_be_bytes()).await, @"");
-    insta::assert_snapshot!(answer_to_log(&farm, &with(0, &[0xff; 40])).await, @"");
-    insta::assert_snapshot!(answer_to_log(&farm, &with(0, &flipped)).await, @"");
-    insta::assert_snapshot!(answer_to_log(&farm, &with(0, &good[..30])).await, @"");
-    insta::assert_snapshot!(answer_to_log(&farm, &with(28, &good)).await, @"");
-    insta::assert_snapshot!(answer_to_log(&farm, &with(1, &good)).await, @"");
+    insta::assert_snapshot!(answer_to_log(&farm, &2000u32.to_be_bytes()).await, @"the master closed the connection (protocol violated): expected a message of at most 1024 bytes, found a length of 2000");
+    insta::assert_snapshot!(answer_to_log(&farm, &with(0, &[0xff; 40])).await, @"the master closed the connection (protocol violated): the log of command 00000000-0000-0000-0000-00000000000b: expected a frame of 1 to 65536 bytes, found a length of 4294967295");
+    insta::assert_snapshot!(answer_to_log(&farm, &with(0, &flipped)).await, @"the master closed the connection (protocol violated): the log of command 00000000-0000-0000-0000-00000000000b: expected the checksum 3ad969d4, found a7d688a2");
+    insta::assert_snapshot!(answer_to_log(&farm, &with(0, &good[..30])).await, @"the master closed the connection (protocol violated): the log of command 00000000-0000-0000-0000-00000000000b: expected the rest of a frame, found the end of the stream after 3 bytes of it");
+    insta::assert_snapshot!(answer_to_log(&farm, &with(28, &good)).await, @"the master closed the connection (protocol violated): expected the log of command 00000000-0000-0000-0000-00000000000b to go on at or below offset 27, found offset 28");
+    insta::assert_snapshot!(answer_to_log(&farm, &with(1, &good)).await, @"the master closed the connection (protocol violated): expected the log of command 00000000-0000-0000-0000-00000000000b to be the one that was sent before, found other frames around offset 27");
     assert_eq!(farm.port.0.borrow().logs[&ID], log(1, 10), "nothing of it was stored");
     is_unharmed(&farm, witness).await;
 }
@@ -91,9 +91,9 @@ async fn an_enrol_stream_of_garbage() {
     let witness = witness(&farm).await;
     let mut nonsense = 4u32.to_be_bytes().to_vec();
     nonsense.extend_from_slice(b"oops");
-    insta::assert_snapshot!(answer(&farm, ALPN_ENROLL, &100_000u32.to_be_bytes()).await, @"");
-    insta::assert_snapshot!(answer(&farm, ALPN_ENROLL, &nonsense).await, @"");
-    insta::assert_snapshot!(answer(&farm, ALPN_ENROLL, &[]).await, @"");
+    insta::assert_snapshot!(answer(&farm, ALPN_ENROLL, &100_000u32.to_be_bytes()).await, @"the master closed the connection (protocol violated): expected a message of at most 65536 bytes, found a length of 100000");
+    insta::assert_snapshot!(answer(&farm, ALPN_ENROLL, &nonsense).await, @r#"the master closed the connection (protocol violated): expected a control message, found Semantic(None, "invalid type: string, expected map")"#);
+    insta::assert_snapshot!(answer(&farm, ALPN_ENROLL, &[]).await, @"the master closed the connection (protocol violated): expected a request to join, found the end of the stream");
     is_unharmed(&farm, witness).await;
 }
 
@@ -110,10 +110,9 @@ async fn a_log_that_nobody_waits_for_is_stopped_and_the_connection_goes_on() {
     farm.told("ready w1").await;
     farm.handle.start("w1", ID, crate::worker::spec(), [].into());
     assert!(worker.next().await.unwrap().is_some());
-    let mut stream = worker.log(ID, 0, &log(1, 10)).await;
+    let stream = worker.log(ID, 0, &log(1, 10)).await;
     assert!(soon("the stop of the stream", stream.stopped()).await.unwrap().is_some());
     is_alive(&farm, worker).await;
-    stream.reset(0u32.into()).unwrap_err();
 }
 
 async fn is_alive(farm: &Farm, mut worker: Worker) {
@@ -126,6 +125,6 @@ async fn a_worker_that_knows_a_newer_master_is_left_alone() {
     let farm = Farm::start().await;
     let identity = member(&farm, "w1").await;
     let error = Worker::try_connect(&farm, &identity, Hello { epoch_seen: 6, ..hello() }).await.err().unwrap();
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @"the master closed the connection (an old master): expected a master of epoch 6 or later, found epoch 5; it was replaced, or runs on an old copy of its database");
     assert!(!farm.handle.is_connected("w1"));
 }
