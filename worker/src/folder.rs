@@ -108,7 +108,8 @@ impl Folder {
         fs::write(self.0.join("spec.json"), json(record)?)
     }
 
-    /// Writes `started`, durable with everything before it. `false` if it exists: the command was started before.
+    /// Writes `started`, durable with everything before it. `false` if it exists: the command was started
+    /// before.
     pub fn start(&self, record: &StartRecord) -> io::Result<bool> {
         let mut file = match OpenOptions::new()
             .write(true)

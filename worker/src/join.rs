@@ -47,8 +47,8 @@ pub async fn join(invitation: &Join, folder: &Path, wish: Wish) -> Result<Member
         source,
     };
     fs::create_dir_all(folder).map_err(file)?;
-    // Held to the end: no daemon starts on half a membership. An invitation is good for one use, so all that can fail
-    // here fails before it is used.
+    // Held to the end: no daemon starts on half a membership. An invitation is good for one use, so all that
+    // can fail here fails before it is used.
     let lock = lock_file(&folder.join("lock")).map_err(file)?;
     let _lock = lock.ok_or_else(|| Error::InUse(folder.to_owned()))?;
     let enrolled = capstan_client::enroll(invitation, &capstan_client::Options::default()).await?;

@@ -1,4 +1,5 @@
-//! What the worker remembers of itself and of its master between runs: the state folder's own id, and the highest epoch.
+//! What the worker remembers of itself and of its master between runs: the state folder's own id, and the
+//! highest epoch.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -45,15 +45,23 @@ impl Places {
             folder: self.repository.join(folder),
             output: self.guests.join(output),
         };
-        let all = [workspace("plugins", "builtin"), workspace("tests/guests", "fixtures")];
-        all.into_iter().filter(|w| w.folder.join("Cargo.toml").is_file()).collect()
+        let all = [
+            workspace("plugins", "builtin"),
+            workspace("tests/guests", "fixtures"),
+        ];
+        all.into_iter()
+            .filter(|w| w.folder.join("Cargo.toml").is_file())
+            .collect()
     }
 }
 
 /// Builds everything and says what came of it.
 pub fn run(repository: &Path, args: &Args) -> anyhow::Result<()> {
     let started = Instant::now();
-    let places = Places { repository: repository.to_owned(), guests: repository.join("target/guests") };
+    let places = Places {
+        repository: repository.to_owned(),
+        guests: repository.join("target/guests"),
+    };
     fs::create_dir_all(&places.guests).with_context(|| format!("create {}", places.guests.display()))?;
     let _only_one = lock(&places.guests.join(".lock"))?;
     let compiler = compiler::find(args.compiler, &places)?;
@@ -82,14 +90,28 @@ fn check_reproducible(
 ) -> anyhow::Result<()> {
     let again = places.guests.join("again");
     remove(&again)?;
-    let second = Workspace { folder: workspace.folder.clone(), output: again.join("output") };
+    let second = Workspace {
+        folder: workspace.folder.clone(),
+        output: again.join("output"),
+    };
     let second = build::build(places, &second, compiler, &again.join("cargo"))?;
-    ensure!(first.len() == second.len(), "expected {} plugins in both builds, found {}", first.len(), second.len());
+    ensure!(
+        first.len() == second.len(),
+        "expected {} plugins in both builds, found {}",
+        first.len(),
+        second.len()
+    );
     for (a, b) in first.iter().zip(&second) {
         let (name, one, two) = (&a.name, &a.digest, &b.digest);
-        ensure!(one == two, "expected the same bytes from two builds of {name}, found {one} and {two}");
+        ensure!(
+            one == two,
+            "expected the same bytes from two builds of {name}, found {one} and {two}"
+        );
     }
-    println!("plugins: two builds of {} gave the same bytes", workspace.folder.display());
+    println!(
+        "plugins: two builds of {} gave the same bytes",
+        workspace.folder.display()
+    );
     remove(&again)
 }
 

@@ -5,7 +5,9 @@ mod master;
 
 use capstan_engine::{CallError, Caller, Phase, Plugin, Report, SchedulerEvent, WaitMode};
 use capstan_model::plugin::Rights;
-use capstan_model::{Change, ChangeId, Exit, NewChange, Outcome, Program, Properties, SourceStamp, Timestamp};
+use capstan_model::{
+    Change, ChangeId, Exit, NewChange, Outcome, Program, Properties, SourceStamp, Timestamp,
+};
 use serde_json::{Value, json};
 
 use master::{Master, plugin};
@@ -14,8 +16,17 @@ fn ms(text: i64) -> Timestamp {
     Timestamp(text)
 }
 
-async fn handle(plugin: &Plugin, config: &Value, state: &[u8], now: i64, event: SchedulerEvent) -> capstan_engine::Decision {
-    plugin.handle(&Master::default().caller(), config, state, ms(now), event).await.unwrap()
+async fn handle(
+    plugin: &Plugin,
+    config: &Value,
+    state: &[u8],
+    now: i64,
+    event: SchedulerEvent,
+) -> capstan_engine::Decision {
+    plugin
+        .handle(&Master::default().caller(), config, state, ms(now), event)
+        .await
+        .unwrap()
 }
 
 fn change(id: i64) -> SchedulerEvent {
@@ -33,23 +44,60 @@ fn change(id: i64) -> SchedulerEvent {
         when: ms(0),
         properties: Properties::default(),
     };
-    SchedulerEvent::Change(Box::new(Change { id: ChangeId(id), source: "poller".into(), received: ms(0), facts }))
+    SchedulerEvent::Change(Box::new(Change {
+        id: ChangeId(id),
+        source: "poller".into(),
+        received: ms(0),
+        facts,
+    }))
 }
 
 #[tokio::test]
 async fn parameters_are_checked_when_the_configuration_is_loaded() {
     for (name, good, bad, path) in [
-        ("shell", json!({"command": "make"}), json!({"command": []}), "command"),
+        (
+            "shell",
+            json!({"command": "make"}),
+            json!({"command": []}),
+            "command",
+        ),
         ("git", json!({}), json!({"branch": "--x"}), "branch"),
-        ("git-poller", json!({"repository": "r"}), json!({"repository": "r", "interval": "soon"}), "interval"),
-        ("any-branch", json!({"tree_stable_timer": "2min"}), json!({"branches": "a["}), "branches"),
-        ("nightly", json!({"at": "03:30", "timezone": "Asia/Tokyo"}), json!({"at": "3"}), "at"),
-        ("http-push", json!({"url": "https://x"}), json!({"url": "x"}), "url"),
-        ("report-file", json!({"path": "r.jsonl"}), json!({"path": "/r"}), "path"),
+        (
+            "git-poller",
+            json!({"repository": "r"}),
+            json!({"repository": "r", "interval": "soon"}),
+            "interval",
+        ),
+        (
+            "any-branch",
+            json!({"tree_stable_timer": "2min"}),
+            json!({"branches": "a["}),
+            "branches",
+        ),
+        (
+            "nightly",
+            json!({"at": "03:30", "timezone": "Asia/Tokyo"}),
+            json!({"at": "3"}),
+            "at",
+        ),
+        (
+            "http-push",
+            json!({"url": "https://x"}),
+            json!({"url": "x"}),
+            "url",
+        ),
+        (
+            "report-file",
+            json!({"path": "r.jsonl"}),
+            json!({"path": "/r"}),
+            "path",
+        ),
     ] {
         let plugin = plugin(name);
         assert_eq!(plugin.check(&good).await, Ok(()), "{name}");
-        let Err(CallError::InvalidConfig(problems)) = plugin.check(&bad).await else { panic!("{name} takes {bad}") };
+        let Err(CallError::InvalidConfig(problems)) = plugin.check(&bad).await else {
+            panic!("{name} takes {bad}")
+        };
         assert_eq!(problems[0].path, path, "{name}: {problems:?}");
     }
 }
@@ -59,13 +107,27 @@ async fn a_night_in_madrid_is_an_hour_earlier_in_summer() {
     let nightly = plugin("nightly");
     let config = json!({"at": "03:30", "timezone": "Europe/Madrid"});
     // 2026-01-10 and 2026-07-10, noon UTC.
-    for (now, due) in [(1_768_046_400_000, 1_768_098_600_000), (1_783_684_800_000, 1_783_733_400_000)] {
+    for (now, due) in [
+        (1_768_046_400_000, 1_768_098_600_000),
+        (1_783_684_800_000, 1_783_733_400_000),
+    ] {
         let decision = handle(&nightly, &config, &[], now, SchedulerEvent::Started).await;
         assert_eq!(decision.set_timers[0].at, ms(due));
         let name = decision.set_timers[0].name.clone();
-        let decision = handle(&nightly, &config, &decision.state, due, SchedulerEvent::Timer(name)).await;
+        let decision = handle(
+            &nightly,
+            &config,
+            &decision.state,
+            due,
+            SchedulerEvent::Timer(name),
+        )
+        .await;
         assert_eq!(decision.submit.len(), 1);
-        assert!(decision.submit[0].reason.contains("03:30 Europe/Madrid"), "{}", decision.submit[0].reason);
+        assert!(
+            decision.submit[0].reason.contains("03:30 Europe/Madrid"),
+            "{}",
+            decision.submit[0].reason
+        );
     }
 }
 
@@ -88,16 +150,28 @@ async fn changes_of_a_branch_become_one_build() {
 async fn the_poller_remembers_heads_and_reports_what_comes_on_top() {
     let poller = plugin("git-poller");
     let config = json!({"repository": "/srv/p.git", "interval": "30s", "worker_repository": "ssh://git.example/p.git"});
-    let mut master = Master { head: "a".into(), ..Master::default() };
+    let mut master = Master {
+        head: "a".into(),
+        ..Master::default()
+    };
     let first = poller.poll(&master.caller(), &config, &[]).await.unwrap();
     assert_eq!((first.changes.len(), first.poll_again_ms), (0, 30_000));
     master.head = "b".into();
-    let second = poller.poll(&master.caller(), &config, &first.cursor).await.unwrap();
+    let second = poller
+        .poll(&master.caller(), &config, &first.cursor)
+        .await
+        .unwrap();
     assert_eq!(second.changes[0].dedup_key, "main@b");
     assert_eq!(second.changes[0].repository, "ssh://git.example/p.git");
-    let nobody = Caller { grants: Rights::default().into(), ..master.caller() };
+    let nobody = Caller {
+        grants: Rights::default().into(),
+        ..master.caller()
+    };
     let refused = poller.poll(&nobody, &config, &[]).await.unwrap_err();
-    assert!(matches!(&refused, CallError::Permanent(text) if text.contains("may not use git")), "{refused}");
+    assert!(
+        matches!(&refused, CallError::Permanent(text) if text.contains("may not use git")),
+        "{refused}"
+    );
 }
 
 fn report() -> Report {
@@ -125,7 +199,10 @@ async fn a_report_is_pushed_with_its_delivery_id() {
     let push = plugin("http-push");
     let config = json!({"url": "https://hooks.example/x", "secret_headers": {"Authorization": "hook"}});
     for (status, expected) in [(202, "ok"), (503, "transient"), (410, "permanent")] {
-        let master = Master { status, ..Master::default() };
+        let master = Master {
+            status,
+            ..Master::default()
+        };
         let found = match push.deliver(&master.caller(), &config, &report()).await {
             Ok(()) => "ok",
             Err(CallError::Transient(_)) => "transient",
@@ -134,21 +211,36 @@ async fn a_report_is_pushed_with_its_delivery_id() {
         };
         assert_eq!(found, expected);
         let sent = master.sent.lock().unwrap().remove(0);
-        assert!(sent.headers.contains(&("Capstan-Delivery".into(), "d-1".into())), "{sent:?}");
-        assert_eq!(sent.secret_headers, [("Authorization".to_owned(), "hook".to_owned())]);
+        assert!(
+            sent.headers.contains(&("Capstan-Delivery".into(), "d-1".into())),
+            "{sent:?}"
+        );
+        assert_eq!(
+            sent.secret_headers,
+            [("Authorization".to_owned(), "hook".to_owned())]
+        );
         let body: Value = serde_json::from_slice(&sent.body).unwrap();
-        assert_eq!((&body["builder"], &body["outcome"]), (&json!("hello"), &json!("failure")));
+        assert_eq!(
+            (&body["builder"], &body["outcome"]),
+            (&json!("hello"), &json!("failure"))
+        );
     }
 }
 
 #[tokio::test]
 async fn a_report_becomes_a_line_of_a_file() {
     let master = Master::default();
-    plugin("report-file").deliver(&master.caller(), &json!({"path": "out/r.jsonl"}), &report()).await.unwrap();
+    plugin("report-file")
+        .deliver(&master.caller(), &json!({"path": "out/r.jsonl"}), &report())
+        .await
+        .unwrap();
     let (path, line) = master.lines.lock().unwrap().remove(0);
     assert_eq!(path, "out/r.jsonl");
     let report: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!((&report["delivery_id"], &report["summary"]), (&json!("d-1"), &json!("two\nlines")));
+    assert_eq!(
+        (&report["delivery_id"], &report["summary"]),
+        (&json!("d-1"), &json!("two\nlines"))
+    );
 }
 
 const MODES: [WaitMode; 2] = [WaitMode::Warm, WaitMode::Replay];
@@ -161,17 +253,38 @@ async fn a_shell_step_is_as_good_as_its_exit_code() {
             (Exit::Code(0), Outcome::Success, None),
             (Exit::Code(3), Outcome::Warnings, Some("exit code 3")),
             (Exit::Code(2), Outcome::Failure, Some("exit code 2")),
-            (Exit::NotStarted("no such program".into()), Outcome::Failure, Some("not started: no such program")),
+            (
+                Exit::NotStarted("no such program".into()),
+                Outcome::Failure,
+                Some("not started: no such program"),
+            ),
         ] {
-            let master = Master { exits: vec![("make test", exit, "")], ..Master::default() };
+            let master = Master {
+                exits: vec![("make test", exit, "")],
+                ..Master::default()
+            };
             let (end, ran) = master.step("shell", &config, SourceStamp::default(), mode).await;
-            assert_eq!((end.outcome, end.summary.as_deref()), (outcome, summary), "{:?}", end.failure);
-            assert_eq!(ran.commands[0].program, Program::Argv(vec!["make".into(), "test".into()]));
+            assert_eq!(
+                (end.outcome, end.summary.as_deref()),
+                (outcome, summary),
+                "{:?}",
+                end.failure
+            );
+            assert_eq!(
+                ran.commands[0].program,
+                Program::Argv(vec!["make".into(), "test".into()])
+            );
             assert_eq!(ran.commands[0].workdir, "build");
         }
-        let lost = Master { exits: vec![("make test", Exit::Lost("w1 is gone".into()), "")], ..Master::default() };
+        let lost = Master {
+            exits: vec![("make test", Exit::Lost("w1 is gone".into()), "")],
+            ..Master::default()
+        };
         let (end, _) = lost.step("shell", &config, SourceStamp::default(), mode).await;
-        assert_eq!((end.outcome, end.summary.as_deref()), (Outcome::Retry, Some("worker lost: w1 is gone")));
+        assert_eq!(
+            (end.outcome, end.summary.as_deref()),
+            (Outcome::Retry, Some("worker lost: w1 is gone"))
+        );
     }
 }
 
@@ -185,15 +298,42 @@ async fn a_git_step_sets_what_it_checked_out() {
         ..SourceStamp::default()
     };
     for mode in MODES {
-        let exits = vec![("fetch", Exit::Code(128), ""), ("fetch", Exit::Code(0), ""), ("rev-parse", Exit::Code(0), hash)];
-        let master = Master { exits, ..Master::default() };
-        let (end, ran) = master.step("git", &json!({"mode": "full", "method": "clobber"}), stamp.clone(), mode).await;
-        assert_eq!((end.outcome, end.summary.as_deref()), (Outcome::Success, Some("main at 0123456789ab")), "{:?}", end.failure);
+        let exits = vec![
+            ("fetch", Exit::Code(128), ""),
+            ("fetch", Exit::Code(0), ""),
+            ("rev-parse", Exit::Code(0), hash),
+        ];
+        let master = Master {
+            exits,
+            ..Master::default()
+        };
+        let (end, ran) = master
+            .step(
+                "git",
+                &json!({"mode": "full", "method": "clobber"}),
+                stamp.clone(),
+                mode,
+            )
+            .await;
+        assert_eq!(
+            (end.outcome, end.summary.as_deref()),
+            (Outcome::Success, Some("main at 0123456789ab")),
+            "{:?}",
+            end.failure
+        );
         let verbs: Vec<_> = ran.commands.iter().map(master::verb).collect();
-        assert_eq!(verbs.join(" "), "rm init config fetch fetch rev-parse checkout clean rev-parse");
+        assert_eq!(
+            verbs.join(" "),
+            "rm init config fetch fetch rev-parse checkout clean rev-parse"
+        );
         assert_eq!(ran.properties, [("got_revision".to_owned(), json!(hash))]);
     }
-    let hostile = SourceStamp { branch: Some("--upload-pack=x".into()), ..stamp };
-    let (end, ran) = Master::default().step("git", &json!({}), hostile, WaitMode::Warm).await;
+    let hostile = SourceStamp {
+        branch: Some("--upload-pack=x".into()),
+        ..stamp
+    };
+    let (end, ran) = Master::default()
+        .step("git", &json!({}), hostile, WaitMode::Warm)
+        .await;
     assert_eq!((end.outcome, ran.commands.len()), (Outcome::Failure, 0));
 }

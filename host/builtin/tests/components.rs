@@ -18,7 +18,11 @@ fn read(bytes: &[u8]) -> (Manifest, Vec<String>) {
                 manifest = Some(serde_json::from_slice(section.data()).unwrap());
             }
             Payload::ComponentImportSection(section) => {
-                imports.extend(section.into_iter().map(|import| import.unwrap().name.name.to_owned()));
+                imports.extend(
+                    section
+                        .into_iter()
+                        .map(|import| import.unwrap().name.name.to_owned()),
+                );
             }
             _ => {}
         }
@@ -46,7 +50,10 @@ fn the_promised_plugins_are_there() {
         "step shell",
     ];
     for plugin in promised {
-        assert!(found.iter().any(|found| found == plugin), "expected {plugin}, found {found:?}");
+        assert!(
+            found.iter().any(|found| found == plugin),
+            "expected {plugin}, found {found:?}"
+        );
     }
 }
 
@@ -64,7 +71,9 @@ fn a_plugin_imports_only_what_it_uses() {
             other => panic!("expected a line here for {other:?}"),
         };
         for import in imports {
-            let rest = import.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('/'));
+            let rest = import
+                .strip_prefix(PACKAGE)
+                .and_then(|rest| rest.strip_prefix('/'));
             let interface = rest.and_then(|rest| rest.split('@').next()).unwrap_or(&import);
             assert!(expected.contains(&interface), "{name} imports {import}");
         }
@@ -76,9 +85,16 @@ fn every_parameter_says_what_it_is() {
     for (name, bytes) in capstan_builtin::components() {
         let manifest = read(bytes).0;
         assert!(manifest.plugin.description.ends_with('.'), "{name}");
-        assert_eq!(manifest.parameters["additionalProperties"], Value::Bool(false), "{name}");
+        assert_eq!(
+            manifest.parameters["additionalProperties"],
+            Value::Bool(false),
+            "{name}"
+        );
         for (parameter, schema) in manifest.parameters["properties"].as_object().unwrap() {
-            assert!(schema["description"].is_string(), "{name}: {parameter} has no description");
+            assert!(
+                schema["description"].is_string(),
+                "{name}: {parameter} has no description"
+            );
         }
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use capstan_model::{Digest, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, date_time_ymd,
 };
 use uuid::Uuid;
 use x509_parser::extensions::GeneralName;
@@ -109,7 +109,9 @@ impl Authority {
         let pair = read_key(&key)?;
         if !certificate.exists() {
             // The first start, or one that died between the two files: nobody has seen a certificate yet.
-            let made = authority_params(installation, now).self_signed(&pair).map_err(issue)?;
+            let made = authority_params(installation, now)
+                .self_signed(&pair)
+                .map_err(issue)?;
             write(&certificate, made.pem().as_bytes(), 0o644)?;
         }
         Self::load(&certificate, pair, installation)
@@ -134,7 +136,9 @@ impl Authority {
     /// Checks a signing request (DER). What it asks for beside its key is ignored.
     pub fn check_csr(csr: &[u8]) -> Result<Csr, Error> {
         let request = CertificateSigningRequestParams::from_der(&csr.to_vec().into());
-        Ok(Csr(request.map_err(|error| Error::Csr(error.to_string()))?.public_key))
+        Ok(Csr(request
+            .map_err(|error| Error::Csr(error.to_string()))?
+            .public_key))
     }
 
     /// Issues a worker's certificate, DER.
@@ -144,7 +148,11 @@ impl Authority {
         let uri = SanType::URI(uri.try_into().map_err(issue)?);
         let mut params = leaf_params(name, uri, now, MEMBERSHIP);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        Ok(params.signed_by(&csr.0, &self.issuer).map_err(issue)?.der().to_vec())
+        Ok(params
+            .signed_by(&csr.0, &self.issuer)
+            .map_err(issue)?
+            .der()
+            .to_vec())
     }
 
     /// A fresh certificate for this master, DER, and its private key, PKCS #8.
@@ -161,13 +169,17 @@ impl Authority {
     pub fn member(&self, certificate: &[u8]) -> Result<String, Error> {
         let wrong = |found: &str| Error::Membership(found.to_owned());
         let (_, parsed) = X509Certificate::from_der(certificate).map_err(|e| wrong(&e.to_string()))?;
-        let names = parsed.subject_alternative_name().map_err(|e| wrong(&e.to_string()))?;
+        let names = parsed
+            .subject_alternative_name()
+            .map_err(|e| wrong(&e.to_string()))?;
         let names = names.ok_or_else(|| wrong("one without a name"))?;
         let [GeneralName::URI(uri)] = names.value.general_names.as_slice() else {
             return Err(wrong("one that is not a worker's"));
         };
         let prefix = format!("capstan://{}/worker/", self.installation);
-        let name = uri.strip_prefix(&prefix).ok_or_else(|| wrong(&format!("one for {uri}")))?;
+        let name = uri
+            .strip_prefix(&prefix)
+            .ok_or_else(|| wrong(&format!("one for {uri}")))?;
         check_name(name)?;
         Ok(name.to_owned())
     }
@@ -185,8 +197,13 @@ impl Authority {
             return Err(damaged("it belongs to another key".to_owned()));
         }
         let certificate = pem.contents.clone();
-        let issuer = Issuer::from_ca_cert_der(&certificate.clone().into(), key).map_err(|e| damaged(e.to_string()))?;
-        Ok(Self { issuer, certificate, installation })
+        let issuer =
+            Issuer::from_ca_cert_der(&certificate.clone().into(), key).map_err(|e| damaged(e.to_string()))?;
+        Ok(Self {
+            issuer,
+            certificate,
+            installation,
+        })
     }
 }
 
@@ -195,7 +212,9 @@ fn authority_params(installation: Uuid, now: Timestamp) -> CertificateParams {
     set_validity(&mut params, now, AUTHORITY);
     params.distinguished_name = rcgen::DistinguishedName::new();
     // The name tells farms apart where several authorities are trusted.
-    params.distinguished_name.push(DnType::CommonName, format!("capstan {installation}"));
+    params
+        .distinguished_name
+        .push(DnType::CommonName, format!("capstan {installation}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
@@ -222,7 +241,11 @@ fn set_validity(params: &mut CertificateParams, now: Timestamp, lifetime: Durati
 fn check_name(name: &str) -> Result<(), Error> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let fits = (1..=MAX_NAME).contains(&name.len()) && name.chars().all(plain);
-    if fits { Ok(()) } else { Err(Error::Name(name.chars().take(MAX_NAME).collect())) }
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::Name(name.chars().take(MAX_NAME).collect()))
+    }
 }
 
 fn read_key(path: &Path) -> Result<KeyPair, Error> {
@@ -238,8 +261,19 @@ fn read_key(path: &Path) -> Result<KeyPair, Error> {
 #[cfg(unix)]
 fn check_mode(path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt;
-    let mode = fs::metadata(path).map_err(file(path, "read"))?.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 { Ok(()) } else { Err(Error::Exposed { path: path.to_owned(), mode }) }
+    let mode = fs::metadata(path)
+        .map_err(file(path, "read"))?
+        .permissions()
+        .mode()
+        & 0o777;
+    if mode & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(Error::Exposed {
+            path: path.to_owned(),
+            mode,
+        })
+    }
 }
 
 #[cfg(not(unix))]
@@ -260,7 +294,8 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
         out.write_all(bytes)?;
         out.sync_all()?;
         fs::rename(&new, path)?;
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        path.parent()
+            .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     });
     done.map_err(file(path, "written"))
 }
@@ -281,11 +316,19 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
     fn csr(params: CertificateParams) -> Vec<u8> {
-        params.serialize_request(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+        params
+            .serialize_request(&KeyPair::generate().unwrap())
+            .unwrap()
+            .der()
+            .to_vec()
     }
 
     fn error<T>(result: Result<T, Error>, folder: &Path) -> String {
-        result.err().unwrap().to_string().replace(&*folder.to_string_lossy(), "[authority]")
+        result
+            .err()
+            .unwrap()
+            .to_string()
+            .replace(&*folder.to_string_lossy(), "[authority]")
     }
 
     #[test]
@@ -298,7 +341,13 @@ mod tests {
         assert_eq!(first.fingerprint(), second.fingerprint());
         assert_eq!(second.member(&certificate).unwrap(), "w1");
         let other = Authority::open_or_create(folder.path(), Uuid::from_u128(8), NOW).unwrap();
-        assert!(other.member(&certificate).unwrap_err().to_string().contains("/worker/w1"));
+        assert!(
+            other
+                .member(&certificate)
+                .unwrap_err()
+                .to_string()
+                .contains("/worker/w1")
+        );
     }
 
     #[test]
@@ -313,10 +362,16 @@ mod tests {
         let (_, parsed) = X509Certificate::from_der(&certificate).unwrap();
         assert!(!parsed.is_ca());
         for name in ["", "a b", "w/1", &"x".repeat(65)] {
-            assert!(matches!(authority.sign_csr(&request, name, NOW), Err(Error::Name(_))), "{name}");
+            assert!(
+                matches!(authority.sign_csr(&request, name, NOW), Err(Error::Name(_))),
+                "{name}"
+            );
         }
         let (server, _) = authority.issue_server(NOW).unwrap();
-        assert!(authority.member(&server).is_err(), "the master's own certificate is no membership");
+        assert!(
+            authority.member(&server).is_err(),
+            "the master's own certificate is no membership"
+        );
     }
 
     #[test]
@@ -340,7 +395,12 @@ mod tests {
         insta::assert_snapshot!(error(open(), folder.path()), @"expected [authority]/key.pem to be readable by its owner only, found mode 644; run `chmod 600` on it");
         fs::remove_file(&key).unwrap();
         insta::assert_snapshot!(error(open(), folder.path()), @"expected the authority's private key at [authority]/key.pem, found none; restore it from a backup, or remove the folder and let every worker join again");
-        write(&key, KeyPair::generate().unwrap().serialize_pem().as_bytes(), 0o600).unwrap();
+        write(
+            &key,
+            KeyPair::generate().unwrap().serialize_pem().as_bytes(),
+            0o600,
+        )
+        .unwrap();
         insta::assert_snapshot!(error(open(), folder.path()), @"expected [authority]/certificate.pem to hold the certificate that belongs to the authority's key: it belongs to another key");
     }
 }

@@ -17,7 +17,9 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 pub(crate) async fn serve(connection: &Connection, shared: &Shared) -> Result<(), End> {
     let greeting = tokio::time::timeout(shared.options.greeting, request(connection));
-    let (mut to, request) = greeting.await.map_err(|_| End::new(Code::Silent, "expected a request to join"))??;
+    let (mut to, request) = greeting
+        .await
+        .map_err(|_| End::new(Code::Silent, "expected a request to join"))??;
     let address = connection.remote_address();
     let response = match admit(&request, shared).await {
         Ok(accepted) => {
@@ -30,7 +32,9 @@ pub(crate) async fn serve(connection: &Connection, shared: &Shared) -> Result<()
         }
     };
     let answer = control::encode(&response).map_err(|error| End::new(Code::Protocol, error))?;
-    to.write_all(&answer).await.map_err(|error| End::new(Code::Done, error))?;
+    to.write_all(&answer)
+        .await
+        .map_err(|error| End::new(Code::Done, error))?;
     // Only a stream that was finished before cannot be.
     let _finished = to.finish();
     // Closing now would take the answer away from a newcomer that has not read it; it closes when it has.
@@ -54,6 +58,13 @@ async fn admit(request: &Request, shared: &Shared) -> Result<Response, String> {
     let name = shared.port.redeem(request.secret.digest()).await?;
     let signed = shared.authority.sign_csr(&csr, &name, shared.options.clock.now());
     let certificate = signed.map_err(|error| error.to_string())?;
-    shared.port.enrolled(name.clone(), Digest::of(&certificate)).await?;
-    Ok(Response::Accepted { name, certificate, authority: shared.authority.certificate().to_vec() })
+    shared
+        .port
+        .enrolled(name.clone(), Digest::of(&certificate))
+        .await?;
+    Ok(Response::Accepted {
+        name,
+        certificate,
+        authority: shared.authority.certificate().to_vec(),
+    })
 }

@@ -11,7 +11,9 @@ pub enum Error {
     #[error(transparent)]
     Authority(#[from] crate::AuthorityError),
     /// The address is taken, or is not ours.
-    #[error("no UDP socket could be opened at {address}: {source}; see `listen` under [link] in capstan.toml")]
+    #[error(
+        "no UDP socket could be opened at {address}: {source}; see `listen` under [link] in capstan.toml"
+    )]
     Socket {
         /// As configured.
         address: SocketAddr,

@@ -47,23 +47,39 @@ impl Handle {
     }
 
     /// Sends a command; a worker that holds it already attaches to it.
-    pub fn start(&self, worker: &str, id: CommandId, spec: CommandSpec, secrets: BTreeMap<String, String>) -> bool {
-        self.seats.peer(worker).map(|peer| peer.start(id, spec, secrets)).is_some()
+    pub fn start(
+        &self,
+        worker: &str,
+        id: CommandId,
+        spec: CommandSpec,
+        secrets: BTreeMap<String, String>,
+    ) -> bool {
+        self.seats
+            .peer(worker)
+            .map(|peer| peer.start(id, spec, secrets))
+            .is_some()
     }
 
     /// Stops a command. It ends with `Exit::Killed` and this reason.
     pub fn kill(&self, worker: &str, id: CommandId, reason: &str) -> bool {
-        self.seats.peer(worker).map(|peer| peer.order(|session| session.kill(id, reason.to_owned()))).is_some()
+        self.seats
+            .peer(worker)
+            .map(|peer| peer.order(|session| session.kill(id, reason.to_owned())))
+            .is_some()
     }
 
     /// The command's end is recorded, or nobody waits for it: the worker stops it if it runs, and removes it.
     pub fn forget(&self, worker: &str, id: CommandId) -> bool {
-        self.seats.peer(worker).map(|peer| peer.order(|session| session.forget(id))).is_some()
+        self.seats
+            .peer(worker)
+            .map(|peer| peer.order(|session| session.forget(id)))
+            .is_some()
     }
 
     /// Ends the worker's connection. It dials again, unless `fatal`; its commands go on.
     pub fn disconnect(&self, worker: &str, reason: &str, fatal: bool) -> bool {
-        self.seats.send_away(worker, End::new(Code::NotAdmitted, reason), fatal)
+        self.seats
+            .send_away(worker, End::new(Code::NotAdmitted, reason), fatal)
     }
 
     /// Every connected worker, by name.

@@ -30,17 +30,36 @@ impl Link {
     /// Opens the authority and the socket. Nobody is let in before [`Link::run`].
     pub async fn bind(options: Options, port: Arc<dyn Port>) -> Result<Self, Error> {
         let now = options.clock.now();
-        let authority = Authority::open_or_create(&options.data.join("authority"), options.installation, now)?;
+        let authority =
+            Authority::open_or_create(&options.data.join("authority"), options.installation, now)?;
         let server = tls::server_config(&authority, &options, now)?;
         let socket = socket::bind(&options)?;
-        let failed = |source| Error::Socket { address: options.listen, source };
-        let endpoint = Endpoint::new(recognisable(&authority), Some(server), socket, Arc::new(TokioRuntime));
+        let failed = |source| Error::Socket {
+            address: options.listen,
+            source,
+        };
+        let endpoint = Endpoint::new(
+            recognisable(&authority),
+            Some(server),
+            socket,
+            Arc::new(TokioRuntime),
+        );
         let endpoint = endpoint.map_err(failed)?;
         let address = endpoint.local_addr().map_err(failed)?;
         tracing::info!(%address, segmentation_offload = options.segmentation_offload, "workers are awaited");
         let seats = Arc::new(Seats::default());
-        let shared = Shared { options, authority, port, seats, shutdown: CancellationToken::new() };
-        Ok(Self { endpoint, address, shared: Arc::new(shared) })
+        let shared = Shared {
+            options,
+            authority,
+            port,
+            seats,
+            shutdown: CancellationToken::new(),
+        };
+        Ok(Self {
+            endpoint,
+            address,
+            shared: Arc::new(shared),
+        })
     }
 
     /// Where workers are awaited, with the port that was found if any would do.
@@ -68,7 +87,10 @@ impl Link {
 /// the first packet that they send, that nobody knows those any more; else they would notice by silence alone.
 fn recognisable(authority: &Authority) -> EndpointConfig {
     let secret = authority.derive("stateless resets");
-    let ids = authority.derive("connection ids").first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let ids = authority
+        .derive("connection ids")
+        .first_chunk()
+        .map_or(0, |bytes| u64::from_le_bytes(*bytes));
     let mut config = EndpointConfig::new(Arc::new(ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &secret)));
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
     config

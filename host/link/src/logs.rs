@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use capstan_model::CommandId;
 use capstan_wire::close::Code;
+use capstan_wire::frame;
 use capstan_wire::log_stream::{Assembler, Header, MAX_HEADER};
 use capstan_wire::session::{Violation, master};
-use capstan_wire::frame;
 use futures::FutureExt;
 use quinn::{ReadError, RecvStream, VarInt};
 
@@ -44,7 +44,13 @@ async fn receive(peer: &Peer, port: &dyn Port, mut stream: RecvStream) -> Result
     }
 }
 
-async fn copy(peer: &Peer, port: &dyn Port, stream: &mut RecvStream, id: CommandId, offset: u64) -> Result<(), End> {
+async fn copy(
+    peer: &Peer,
+    port: &dyn Port,
+    stream: &mut RecvStream,
+    id: CommandId,
+    offset: u64,
+) -> Result<(), End> {
     let mut assembler = Assembler::default();
     let mut offset = offset;
     loop {
@@ -58,7 +64,9 @@ async fn copy(peer: &Peer, port: &dyn Port, stream: &mut RecvStream, id: Command
             Err(_) => return Ok(()),
         };
         peer.heard();
-        let frames = assembler.take().map_err(|error| End::protocol(Violation::Frame { id, error }))?;
+        let frames = assembler
+            .take()
+            .map_err(|error| End::protocol(Violation::Frame { id, error }))?;
         let length = frames.len() as u64;
         if !frames.is_empty() && !store(peer, port, id, offset, frames).await? {
             stop(stream);
@@ -74,10 +82,15 @@ async fn copy(peer: &Peer, port: &dyn Port, stream: &mut RecvStream, id: Command
 /// Waits for bytes, then takes what else is there already. Returns whether the stream has ended.
 async fn fill(stream: &mut RecvStream, assembler: &mut Assembler) -> Result<bool, ReadError> {
     // Less than a frame is pending, so there is room.
-    let Some(first) = stream.read_chunk(BATCH - assembler.pending(), true).await? else { return Ok(true) };
+    let Some(first) = stream.read_chunk(BATCH - assembler.pending(), true).await? else {
+        return Ok(true);
+    };
     assembler.push(&first.bytes);
     while assembler.pending() < BATCH {
-        match stream.read_chunk(BATCH - assembler.pending(), true).now_or_never() {
+        match stream
+            .read_chunk(BATCH - assembler.pending(), true)
+            .now_or_never()
+        {
             Some(Ok(Some(more))) => assembler.push(&more.bytes),
             Some(Ok(None)) => return Ok(true),
             Some(Err(error)) => return Err(error),
@@ -112,7 +125,10 @@ async fn store(peer: &Peer, port: &dyn Port, id: CommandId, offset: u64, frames:
             })?;
             Ok(false)
         }
-        Err(Refusal::Failed(reason)) => Err(End::new(Code::Storage, format!("the log of command {id}: {reason}"))),
+        Err(Refusal::Failed(reason)) => Err(End::new(
+            Code::Storage,
+            format!("the log of command {id}: {reason}"),
+        )),
     }
 }
 

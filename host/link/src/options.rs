@@ -66,7 +66,10 @@ impl Default for Options {
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Options");
-        out.field("listen", &self.listen).field("data", &self.data).field("epoch", &self.epoch);
-        out.field("segmentation_offload", &self.segmentation_offload).finish_non_exhaustive()
+        out.field("listen", &self.listen)
+            .field("data", &self.data)
+            .field("epoch", &self.epoch);
+        out.field("segmentation_offload", &self.segmentation_offload)
+            .finish_non_exhaustive()
     }
 }

@@ -80,8 +80,14 @@ pub(crate) async fn serve(
         leave,
         tasks: TaskTracker::new(),
     });
-    let end = peer.clone().welcome_and_run(resumes, (to, messages), from, shared, permit).await;
-    shared.port.disconnected(peer.name.clone(), end.reason.clone()).await;
+    let end = peer
+        .clone()
+        .welcome_and_run(resumes, (to, messages), from, shared, permit)
+        .await;
+    shared
+        .port
+        .disconnected(peer.name.clone(), end.reason.clone())
+        .await;
     Err(end)
 }
 
@@ -150,7 +156,11 @@ impl Peer {
 
     /// Sends a command. One that does not fit into a message ends as not started.
     pub fn start(self: &Arc<Self>, id: CommandId, spec: CommandSpec, secrets: BTreeMap<String, String>) {
-        let order = FromMaster::Start { id, spec: Box::new(spec), secrets };
+        let order = FromMaster::Start {
+            id,
+            spec: Box::new(spec),
+            secrets,
+        };
         let error = match (control::encode(&order), order) {
             (Ok(_), FromMaster::Start { id, spec, secrets }) => {
                 return self.order(|session| session.start(id, spec, secrets));
@@ -158,11 +168,22 @@ impl Peer {
             (Err(error), _) => error.to_string(),
             (Ok(_), _) => return,
         };
-        let exit = Exit::NotStarted(format!("the command does not fit into a message to its worker: {error}"));
-        let report = ExitReport { exit, duration_ms: 0, log_length: 0, stdout_bytes: 0, stderr_bytes: 0 };
+        let exit = Exit::NotStarted(format!(
+            "the command does not fit into a message to its worker: {error}"
+        ));
+        let report = ExitReport {
+            exit,
+            duration_ms: 0,
+            log_length: 0,
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+        };
         let peer = self.clone();
         self.tasks.spawn(async move {
-            if let Err(end) = peer.carry_out(&*peer.port, vec![Action::Completed(id, report)]).await {
+            if let Err(end) = peer
+                .carry_out(&*peer.port, vec![Action::Completed(id, report)])
+                .await
+            {
                 peer.leave(end);
             }
         });
@@ -174,7 +195,10 @@ impl Peer {
     }
 
     /// Tells the session, and sends what it wants sent before anybody else can. Returns what else is to be done.
-    pub fn act(&self, event: impl FnOnce(&mut Session) -> Result<Vec<Action>, Violation>) -> Result<Vec<Action>, End> {
+    pub fn act(
+        &self,
+        event: impl FnOnce(&mut Session) -> Result<Vec<Action>, Violation>,
+    ) -> Result<Vec<Action>, End> {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let mut rest = Vec::new();
         for action in event(&mut session).map_err(violated)? {
@@ -194,7 +218,8 @@ impl Peer {
                 Action::Started(id, at) => port.started(self.name.clone(), id, at).await,
                 Action::Completed(id, report) => {
                     let recorded = port.exited(self.name.clone(), id, report).await;
-                    let failed = |reason| End::new(Code::Storage, format!("the end of command {id}: {reason}"));
+                    let failed =
+                        |reason| End::new(Code::Storage, format!("the end of command {id}: {reason}"));
                     recorded.map_err(failed)?;
                 }
                 Action::Leaving => self.leaving.store(true, Ordering::Relaxed),
@@ -207,9 +232,10 @@ impl Peer {
     fn send(&self, message: &FromMaster) -> Result<(), End> {
         let bytes = control::encode(message).map_err(End::protocol)?;
         match self.outbox.try_send(bytes) {
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                Err(End::new(Code::Stuck, format!("expected the worker to read, found {OUTBOX} messages unread")))
-            }
+            Err(mpsc::error::TrySendError::Full(_)) => Err(End::new(
+                Code::Stuck,
+                format!("expected the worker to read, found {OUTBOX} messages unread"),
+            )),
             // The connection ends anyway.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
         }
@@ -231,7 +257,10 @@ impl Peer {
         tracing::info!(worker = self.name, address = %self.address, "a worker is connected");
         self.tasks.spawn(write(outgoing.0, outgoing.1));
         shared.seats.occupy(self.clone());
-        shared.port.ready(self.name.clone(), self.hello.commands.iter().map(|held| held.id).collect());
+        shared.port.ready(
+            self.name.clone(),
+            self.hello.commands.iter().map(|held| held.id).collect(),
+        );
         self.tasks.spawn(self.clone().read(from, rest));
         self.tasks.spawn(logs::accept(self.clone(), self.port.clone()));
         let (end, fatal) = self.until_the_end(shared).await;
@@ -262,8 +291,14 @@ impl Peer {
 
     /// A peer that keeps to the rules is told why before the connection is closed, and closes it itself.
     async fn say_goodbye(&self, end: &End, fatal: bool) {
-        let polite = matches!(end.code, Code::Replaced | Code::Ending | Code::NotAdmitted | Code::Storage);
-        let goodbye = FromMaster::Goodbye { reason: end.reason.clone(), fatal };
+        let polite = matches!(
+            end.code,
+            Code::Replaced | Code::Ending | Code::NotAdmitted | Code::Storage
+        );
+        let goodbye = FromMaster::Goodbye {
+            reason: end.reason.clone(),
+            fatal,
+        };
         if polite && self.connection.close_reason().is_none() && self.send(&goodbye).is_ok() {
             let _late = tokio::time::timeout(FAREWELL, self.connection.closed()).await;
         }
@@ -274,7 +309,10 @@ impl Peer {
     async fn settle(&self) {
         self.tasks.close();
         if tokio::time::timeout(SETTLE, self.tasks.wait()).await.is_err() {
-            tracing::error!(worker = self.name, "log bytes are still not stored long after the connection has ended");
+            tracing::error!(
+                worker = self.name,
+                "log bytes are still not stored long after the connection has ended"
+            );
         }
     }
 
@@ -317,7 +355,10 @@ async fn write(mut to: SendStream, mut messages: mpsc::Receiver<Vec<u8>>) {
 }
 
 /// Reads one message, length first; `None` at the proper end of the stream.
-pub(crate) async fn receive<T: DeserializeOwned>(from: &mut RecvStream, max: usize) -> Result<Option<T>, End> {
+pub(crate) async fn receive<T: DeserializeOwned>(
+    from: &mut RecvStream,
+    max: usize,
+) -> Result<Option<T>, End> {
     let mut prefix = [0; 4];
     match from.read_exact(&mut prefix).await {
         Ok(()) => {}
@@ -326,22 +367,32 @@ pub(crate) async fn receive<T: DeserializeOwned>(from: &mut RecvStream, max: usi
     }
     let length = control::decode_length(prefix).map_err(End::protocol)?;
     if length > max {
-        return Err(End::protocol(format!("expected a message of at most {max} bytes, found a length of {length}")));
+        return Err(End::protocol(format!(
+            "expected a message of at most {max} bytes, found a length of {length}"
+        )));
     }
     let mut bytes = vec![0; length];
-    from.read_exact(&mut bytes).await.map_err(|error| broken(&error))?;
+    from.read_exact(&mut bytes)
+        .await
+        .map_err(|error| broken(&error))?;
     control::decode(&bytes).map(Some).map_err(End::protocol)
 }
 
 fn broken(error: &ReadExactError) -> End {
     match error {
-        ReadExactError::FinishedEarly(_) => End::protocol("expected the rest of a message, found the end of the stream"),
+        ReadExactError::FinishedEarly(_) => {
+            End::protocol("expected the rest of a message, found the end of the stream")
+        }
         ReadExactError::ReadError(quinn::ReadError::ConnectionLost(lost)) => End::lost(lost),
         ReadExactError::ReadError(error) => End::protocol(error),
     }
 }
 
 fn violated(violation: Violation) -> End {
-    let code = if matches!(violation, Violation::Fenced { .. }) { Code::Fenced } else { Code::Protocol };
+    let code = if matches!(violation, Violation::Fenced { .. }) {
+        Code::Fenced
+    } else {
+        Code::Protocol
+    };
     End::new(code, violation)
 }

@@ -44,8 +44,13 @@ pub trait Port: Send + Sync + 'static {
 
     /// Stores whole, checked frames that begin at `offset`. Returns up to where the log is durable now; the worker's
     /// sending waits for it.
-    fn append(&self, worker: String, id: CommandId, offset: u64, frames: Bytes)
-    -> BoxFuture<'_, Result<u64, Refusal>>;
+    fn append(
+        &self,
+        worker: String,
+        id: CommandId,
+        offset: u64,
+        frames: Bytes,
+    ) -> BoxFuture<'_, Result<u64, Refusal>>;
 
     /// The command has ended and every byte of its log is durable. Repeated on the next connection until [`Handle::forget`]
     /// was called for it.

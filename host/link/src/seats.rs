@@ -27,7 +27,10 @@ impl Leave {
     /// Waits for the order.
     pub async fn given(&self) -> (End, bool) {
         self.given.cancelled().await;
-        self.order.get().cloned().unwrap_or_else(|| (End::new(Code::Done, "asked to leave"), false))
+        self.order
+            .get()
+            .cloned()
+            .unwrap_or_else(|| (End::new(Code::Done, "asked to leave"), false))
     }
 }
 
@@ -52,7 +55,10 @@ impl Seats {
             let mut seats = self.lock();
             let seat = seats.entry(name.to_owned()).or_default();
             if let Some(older) = seat.newest.replace(leave.clone()) {
-                older.give(End::new(Code::Replaced, "the same worker has connected again"), true);
+                older.give(
+                    End::new(Code::Replaced, "the same worker has connected again"),
+                    true,
+                );
             }
             seat.lock.clone()
         };
@@ -79,7 +85,10 @@ impl Seats {
 
     /// Every connected worker, in no order.
     pub fn peers(&self) -> Vec<Arc<Peer>> {
-        self.lock().values().filter_map(|seat| seat.peer.clone()).collect()
+        self.lock()
+            .values()
+            .filter_map(|seat| seat.peer.clone())
+            .collect()
     }
 
     /// Tells the newest connection of a worker to leave, also one that has not been welcomed yet.

@@ -22,7 +22,10 @@ pub(crate) struct End {
 
 impl End {
     pub fn new(code: Code, reason: impl std::fmt::Display) -> Self {
-        Self { code, reason: reason.to_string() }
+        Self {
+            code,
+            reason: reason.to_string(),
+        }
     }
 
     /// The peer broke the rules.
@@ -68,17 +71,31 @@ pub(crate) async fn newcomer(incoming: Incoming, shared: Arc<Shared>, permit: Ow
 }
 
 fn protocol(connection: &Connection) -> Option<Vec<u8>> {
-    connection.handshake_data()?.downcast::<HandshakeData>().ok()?.protocol
+    connection
+        .handshake_data()?
+        .downcast::<HandshakeData>()
+        .ok()?
+        .protocol
 }
 
 /// The name of the worker, if it is a member and welcome.
 async fn member(connection: &Connection, shared: &Shared) -> Result<String, End> {
     let refused = |reason: String| End::new(Code::NotAdmitted, reason);
-    let shown = connection.peer_identity().and_then(|shown| shown.downcast::<Vec<CertificateDer<'_>>>().ok());
+    let shown = connection
+        .peer_identity()
+        .and_then(|shown| shown.downcast::<Vec<CertificateDer<'_>>>().ok());
     let certificate = shown.and_then(|chain| chain.first().cloned());
-    let certificate = certificate
-        .ok_or_else(|| refused("expected a worker's certificate, found none; join with `capstan-worker join`".to_owned()))?;
-    let name = shared.authority.member(&certificate).map_err(|error| refused(error.to_string()))?;
-    shared.port.admit(name.clone(), Digest::of(&certificate)).await.map_err(refused)?;
+    let certificate = certificate.ok_or_else(|| {
+        refused("expected a worker's certificate, found none; join with `capstan-worker join`".to_owned())
+    })?;
+    let name = shared
+        .authority
+        .member(&certificate)
+        .map_err(|error| refused(error.to_string()))?;
+    shared
+        .port
+        .admit(name.clone(), Digest::of(&certificate))
+        .await
+        .map_err(refused)?;
     Ok(name)
 }

@@ -8,8 +8,16 @@ use crate::{Error, Options};
 
 /// Binds the socket and asks for its buffers. Systems clamp the size silently, so what was granted is read back.
 pub(crate) fn bind(options: &Options) -> Result<UdpSocket, Error> {
-    let failed = |source| Error::Socket { address: options.listen, source };
-    let socket = Socket::new(Domain::for_address(options.listen), Type::DGRAM, Some(Protocol::UDP)).map_err(failed)?;
+    let failed = |source| Error::Socket {
+        address: options.listen,
+        source,
+    };
+    let socket = Socket::new(
+        Domain::for_address(options.listen),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )
+    .map_err(failed)?;
     if let SocketAddr::V6(address) = options.listen
         && address.ip().is_unspecified()
     {
@@ -22,8 +30,12 @@ pub(crate) fn bind(options: &Options) -> Result<UdpSocket, Error> {
 }
 
 fn request_buffers(socket: &Socket, wanted: usize) {
-    let receive = socket.set_recv_buffer_size(wanted).and_then(|()| socket.recv_buffer_size());
-    let send = socket.set_send_buffer_size(wanted).and_then(|()| socket.send_buffer_size());
+    let receive = socket
+        .set_recv_buffer_size(wanted)
+        .and_then(|()| socket.recv_buffer_size());
+    let send = socket
+        .set_send_buffer_size(wanted)
+        .and_then(|()| socket.send_buffer_size());
     let granted = receive.and_then(|receive| Ok(receive.min(send?)));
     if !granted.as_ref().is_ok_and(|granted| *granted >= wanted) {
         tracing::warn!(

@@ -23,11 +23,17 @@ const BACKLOG: usize = 256;
 ///
 /// A client without a certificate gets through the handshake, because newcomers have none; [`crate::serve`] decides by the
 /// protocol that was agreed on. A certificate of another authority does not.
-pub(crate) fn server_config(authority: &Authority, options: &Options, now: Timestamp) -> Result<ServerConfig, Error> {
+pub(crate) fn server_config(
+    authority: &Authority,
+    options: &Options,
+    now: Timestamp,
+) -> Result<ServerConfig, Error> {
     let tls = tls(authority, now).map_err(Error::Tls)?;
     let crypto = QuicServerConfig::try_from(tls).map_err(|e| Error::Tls(e.to_string()))?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(Arc::new(transport(options))).max_incoming(BACKLOG);
+    config
+        .transport_config(Arc::new(transport(options)))
+        .max_incoming(BACKLOG);
     Ok(config)
 }
 
@@ -46,7 +52,11 @@ fn tls(authority: &Authority, now: Timestamp) -> Result<rustls::ServerConfig, St
     let key = PrivatePkcs8KeyDer::from(key.to_vec());
     let mut tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .and_then(|builder| builder.with_client_cert_verifier(clients).with_single_cert(chain, key.into()))
+        .and_then(|builder| {
+            builder
+                .with_client_cert_verifier(clients)
+                .with_single_cert(chain, key.into())
+        })
         .map_err(|e| e.to_string())?;
     tls.alpn_protocols = vec![ALPN_WORKER.to_vec(), ALPN_ENROLL.to_vec()];
     // Workers connect rarely: every connection proves itself anew.

@@ -67,6 +67,16 @@ impl GitPoller {
         Ok(self.seen(seen, changes, pause))
     }
 
+    fn check_size(&self, heads: &BTreeMap<String, String>) -> Result<(), PluginError> {
+        let bytes: usize = heads.iter().map(|(branch, head)| branch.len() + head.len() + 6).sum();
+        if bytes <= MOST_BYTES {
+            return Ok(());
+        }
+        let (url, count) = (&self.repository, heads.len());
+        let text = format!("{url} has {count} branches, more than can be watched; name some in `branches`");
+        Err(PluginError::Permanent(text))
+    }
+
     fn seen(
         &self,
         heads: BTreeMap<String, String>,

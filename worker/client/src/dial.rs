@@ -40,7 +40,8 @@ impl Connection {
 
     /// Closes, and waits a moment for the master to hear it. What it has not read by then is lost: let it confirm first.
     pub async fn close(self, code: Code, reason: &str) {
-        self.connection.close(VarInt::from_u32(code as u32), reason.as_bytes());
+        self.connection
+            .close(VarInt::from_u32(code as u32), reason.as_bytes());
         // A dead master does not hold us up.
         let _silent = tokio::time::timeout(FAREWELL, self.endpoint.wait_idle()).await;
     }
@@ -57,7 +58,9 @@ fn member_config(identity: &Identity) -> Result<rustls::ClientConfig, rustls::Er
     roots.add(CertificateDer::from(identity.authority.clone()))?;
     let chain = vec![CertificateDer::from(identity.certificate.clone())];
     let key = PrivatePkcs8KeyDer::from(identity.key.to_vec());
-    let mut tls = tls_builder(provider())?.with_root_certificates(roots).with_client_auth_cert(chain, key.into())?;
+    let mut tls = tls_builder(provider())?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key.into())?;
     tls.alpn_protocols = vec![ALPN_WORKER.to_vec()];
     Ok(tls)
 }
@@ -91,9 +94,18 @@ pub(crate) fn client_config(mut tls: rustls::ClientConfig, options: &Options) ->
     Ok(config)
 }
 
-pub(crate) async fn dial(config: ClientConfig, address: &str, options: &Options) -> Result<Connection, Error> {
-    let resolve = |source| Error::Resolve { address: address.to_owned(), source };
-    let mut last = Error::Silent { address: address.to_owned() };
+pub(crate) async fn dial(
+    config: ClientConfig,
+    address: &str,
+    options: &Options,
+) -> Result<Connection, Error> {
+    let resolve = |source| Error::Resolve {
+        address: address.to_owned(),
+        source,
+    };
+    let mut last = Error::Silent {
+        address: address.to_owned(),
+    };
     for target in tokio::net::lookup_host(address).await.map_err(resolve)? {
         match dial_one(config.clone(), address, target, options).await {
             Ok(connection) => return Ok(connection),
@@ -115,11 +127,22 @@ async fn dial_one(
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let endpoint = Endpoint::client(local).map_err(Error::Socket)?;
-    let failed = |reason: String| Error::Handshake { address: address.to_owned(), reason };
-    let connecting = endpoint.connect_with(config, target, SERVER_NAME).map_err(|e| failed(e.to_string()))?;
-    let silent = || Error::Silent { address: address.to_owned() };
+    let failed = |reason: String| Error::Handshake {
+        address: address.to_owned(),
+        reason,
+    };
+    let connecting = endpoint
+        .connect_with(config, target, SERVER_NAME)
+        .map_err(|e| failed(e.to_string()))?;
+    let silent = || Error::Silent {
+        address: address.to_owned(),
+    };
     match tokio::time::timeout(options.handshake, connecting).await {
-        Ok(Ok(connection)) => Ok(Connection { endpoint, connection, address: target }),
+        Ok(Ok(connection)) => Ok(Connection {
+            endpoint,
+            connection,
+            address: target,
+        }),
         Ok(Err(ConnectionError::TimedOut)) | Err(_) => Err(silent()),
         Ok(Err(error @ ConnectionError::ApplicationClosed(_))) => Err(error.into()),
         Ok(Err(error)) => Err(failed(error.to_string())),

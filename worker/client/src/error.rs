@@ -85,7 +85,10 @@ pub enum Error {
 impl Error {
     /// Whether the master said so itself: dialling another address of the same master does not help.
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Closed { .. } | Self::Identity(_) | Self::Answer(_))
+        matches!(
+            self,
+            Self::Refused(_) | Self::Closed { .. } | Self::Identity(_) | Self::Answer(_)
+        )
     }
 }
 
@@ -102,7 +105,10 @@ impl From<quinn::ConnectionError> for Error {
 }
 
 fn code_text(code: &Option<Code>) -> String {
-    code.map_or_else(|| "for a reason of a newer version".to_owned(), |code| code.to_string())
+    code.map_or_else(
+        || "for a reason of a newer version".to_owned(),
+        |code| code.to_string(),
+    )
 }
 
 #[cfg(test)]
@@ -113,9 +119,9 @@ mod tests {
     fn errors_say_what_to_do() {
         let address = || "ci.example.org:9010".to_owned();
         let (expected, found) = (Digest::of(b"ours"), Digest::of(b"theirs"));
-        insta::assert_snapshot!(Error::Foreign { address: address(), expected, found }, @"");
-        insta::assert_snapshot!(Error::Silent { address: address() }, @"");
+        insta::assert_snapshot!(Error::Foreign { address: address(), expected, found }, @"the master at ci.example.org:9010 is not the one that this worker was invited by: expected an authority with the fingerprint ae0bec9e9d33, found 4c55a8552a2c; ask for a new join string");
+        insta::assert_snapshot!(Error::Silent { address: address() }, @"nobody answers at ci.example.org:9010; is the master running, and does its UDP port reach this machine?");
         let reason = "worker `w1` was revoked".to_owned();
-        insta::assert_snapshot!(Error::Closed { code: Some(Code::NotAdmitted), reason }, @"");
+        insta::assert_snapshot!(Error::Closed { code: Some(Code::NotAdmitted), reason }, @"the master closed the connection (not admitted): worker `w1` was revoked");
     }
 }

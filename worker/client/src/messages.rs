@@ -8,10 +8,13 @@ use crate::Error;
 
 /// Writes one message.
 pub async fn send<T: Serialize>(stream: &mut quinn::SendStream, message: &T) -> Result<(), Error> {
-    stream.write_all(&control::encode(message)?).await.map_err(|error| match error {
-        quinn::WriteError::ConnectionLost(lost) => lost.into(),
-        other => Error::Lost(other.to_string()),
-    })
+    stream
+        .write_all(&control::encode(message)?)
+        .await
+        .map_err(|error| match error {
+            quinn::WriteError::ConnectionLost(lost) => lost.into(),
+            other => Error::Lost(other.to_string()),
+        })
 }
 
 /// Reads one message; `None` when the stream has ended properly. Not cancel-safe: give it a task of its own.
@@ -29,7 +32,9 @@ pub async fn receive<T: DeserializeOwned>(stream: &mut quinn::RecvStream) -> Res
 
 fn broken(error: quinn::ReadExactError) -> Error {
     match error {
-        quinn::ReadExactError::FinishedEarly(_) => Error::Ended { expected: "the rest of a message" },
+        quinn::ReadExactError::FinishedEarly(_) => Error::Ended {
+            expected: "the rest of a message",
+        },
         quinn::ReadExactError::ReadError(quinn::ReadError::ConnectionLost(lost)) => lost.into(),
         quinn::ReadExactError::ReadError(other) => Error::Lost(other.to_string()),
     }

@@ -1,5 +1,5 @@
-//! The commands that this worker holds: started through supervisors, found again after a restart of the daemon, kept
-//! until the master says that their end is safe with it. What they do is told as [`News`].
+//! The commands that this worker holds: started through supervisors, found again after a restart of the
+//! daemon, kept until the master says that their end is safe with it. What they do is told as [`News`].
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -90,8 +90,8 @@ impl Commands {
         ))
     }
 
-    /// Takes up commands on disk that are not known yet, and gives them. Before each connection: a supervisor that an
-    /// earlier daemon started may come to life only now.
+    /// Takes up commands on disk that are not known yet, and gives them. Before each connection: a supervisor
+    /// that an earlier daemon started may come to life only now.
     pub fn rescan(&mut self) -> io::Result<Vec<News>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(self.options.state.join("commands"))? {
@@ -132,7 +132,8 @@ impl Commands {
             spool_quota: self.options.spool_quota,
         };
         let folder = Folder::new(self.options.state.join("commands").join(id.to_string()));
-        // At once, so that a stop finds where to leave its reason; starting reports what is wrong with the folder.
+        // At once, so that a stop finds where to leave its reason; starting reports what is wrong with the
+        // folder.
         let _ = fs::create_dir_all(folder.path());
         self.watch(id, folder, Some(job), Standing::default());
     }

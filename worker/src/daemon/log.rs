@@ -1,5 +1,5 @@
-//! Sends one log: from the spool to a stream, as fast as the master takes it. The stream's flow control is the only
-//! brake, and it brakes nothing but this task: the supervisor goes on writing to the disk.
+//! Sends one log: from the spool to a stream, as fast as the master takes it. The stream's flow control is
+//! the only brake, and it brakes nothing but this task: the supervisor goes on writing to the disk.
 
 use std::fs::File;
 use std::io;
@@ -90,7 +90,8 @@ pub async fn send(
     }
 }
 
-/// Blocks for the time of one read, which the page cache makes short: the bytes are fresh, or are wanted one chunk at a time.
+/// Blocks for the time of one read, which the page cache makes short: the bytes are fresh, or are wanted one
+/// chunk at a time.
 fn read(file: &mut Option<File>, spool: &PathBuf, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     if file.is_none() {
         *file = Some(File::open(spool)?);

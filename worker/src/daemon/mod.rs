@@ -1,8 +1,9 @@
-//! `capstan-worker run`: dials the master, and dials again whenever the connection is gone; in between, and meanwhile,
-//! commands run under their supervisors. Killing this process loses nothing: the next one finds everything on disk.
+//! `capstan-worker run`: dials the master, and dials again whenever the connection is gone; in between, and
+//! meanwhile, commands run under their supervisors. Killing this process loses nothing: the next one finds
+//! everything on disk.
 //!
-//! One task linearises what happens: news of commands, orders of the master, the end of connections. What to say and
-//! do about it decides [`capstan_wire::session::Worker`].
+//! One task linearises what happens: news of commands, orders of the master, the end of connections. What to
+//! say and do about it decides [`capstan_wire::session::Worker`].
 
 pub mod commands;
 mod connection;
@@ -252,7 +253,8 @@ struct Backoff(u32);
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(200);
     const LONGEST: Duration = Duration::from_secs(15);
-    /// A connection that lasted so long was a good one: a master that ends each at once is not dialled all the time.
+    /// A connection that lasted so long was a good one: a master that ends each at once is not dialled all
+    /// the time.
     const SETTLED: Duration = Duration::from_secs(1);
 
     fn next(&mut self) -> Duration {

@@ -1,5 +1,5 @@
-//! One task per command: starts its supervisor if need be, follows it to its end, and settles what is left if the
-//! supervisor itself is gone.
+//! One task per command: starts its supervisor if need be, follows it to its end, and settles what is left if
+//! the supervisor itself is gone.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -208,7 +208,8 @@ fn complaints(folder: &Folder) -> String {
     }
 }
 
-/// Removes a torn last frame. Gives the length, and the payload bytes of standard output and of standard error.
+/// Removes a torn last frame. Gives the length, and the payload bytes of standard output and of standard
+/// error.
 fn cut_to_whole_frames(spool: &Path) -> io::Result<[u64; 3]> {
     let mut file = File::options().read(true).write(true).open(spool)?;
     let (mut length, mut out, mut err) = (0, 0, 0);

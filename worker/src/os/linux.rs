@@ -30,7 +30,8 @@ pub fn descendants(ancestor: u32) -> std::io::Result<Vec<u32>> {
     Ok(found)
 }
 
-/// The living processes that carry the mark `value`, wherever they ended up. Those of other users cannot be read.
+/// The living processes that carry the mark `value`, wherever they ended up. Those of other users cannot be
+/// read.
 pub fn marked(value: &str) -> std::io::Result<Vec<u32>> {
     let mark = format!("{MARK}={value}");
     let carries = |pid: &u32| {
@@ -48,7 +49,8 @@ pub fn marked(value: &str) -> std::io::Result<Vec<u32>> {
         .collect())
 }
 
-/// How this process starts another one of the very same program, also after its file was replaced; with the name to show.
+/// How this process starts another one of the very same program, also after its file was replaced; with the
+/// name to show.
 pub fn own_program() -> std::io::Result<(PathBuf, &'static str)> {
     Ok((PathBuf::from("/proc/self/exe"), "capstan-worker"))
 }
@@ -87,7 +89,8 @@ impl Process {
     /// Reads `/proc/PID/stat`; `None` when the process has gone meanwhile.
     fn read(pid: u32) -> Option<Self> {
         let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-        // The program's name may hold anything, parentheses and line ends too: the fields follow its last parenthesis.
+        // The program's name may hold anything, parentheses and line ends too: the fields follow its last
+        // parenthesis.
         let fields = &stat[stat.iter().rposition(|b| *b == b')')? + 1..];
         let fields: Vec<&str> = std::str::from_utf8(fields)
             .ok()?

@@ -1,6 +1,7 @@
 //! What differs between operating systems: processes and their trees, signals, facts about the machine.
 //!
-//! The supervisor and the daemon use only what this file re-exports, so that another system is another file here.
+//! The supervisor and the daemon use only what this file re-exports, so that another system is another file
+//! here.
 
 use std::collections::BTreeMap;
 

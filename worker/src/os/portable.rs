@@ -1,4 +1,5 @@
-//! Unix systems without a subreaper: the tree is what `ps` shows below the supervisor; a double fork escapes it.
+//! Unix systems without a subreaper: the tree is what `ps` shows below the supervisor; a double fork escapes
+//! it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;

@@ -60,7 +60,8 @@ impl AsFd for Alarm {
     }
 }
 
-/// Waits until one of `sources` can be read or has ended, or for `limit`. Says which; an interruption is an early end.
+/// Waits until one of `sources` can be read or has ended, or for `limit`. Says which; an interruption is an
+/// early end.
 pub fn wait_readable(sources: &[BorrowedFd<'_>], limit: Duration) -> io::Result<Vec<bool>> {
     let mut polled: Vec<_> = sources
         .iter()
@@ -74,7 +75,8 @@ pub fn wait_readable(sources: &[BorrowedFd<'_>], limit: Duration) -> io::Result<
     }
 }
 
-/// Resolves when this process is told to end, by a service manager or at its terminal. For processes with tokio.
+/// Resolves when this process is told to end, by a service manager or at its terminal. For processes with
+/// tokio.
 pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
@@ -96,7 +98,8 @@ pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
 
 /// Starts a session of its own, away from the terminal and the process group of whoever started this process.
 pub fn leave_session() {
-    // Fails only for a leader of a process group, which a person started from a shell: then it has its own group.
+    // Fails only for a leader of a process group, which a person started from a shell: then it has its own
+    // group.
     let _ = nix::unistd::setsid();
 }
 

@@ -1,4 +1,5 @@
-//! From a specification to a started process: environment, working directory, program, and the header that says so.
+//! From a specification to a started process: environment, working directory, program, and the header that
+//! says so.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -221,7 +222,8 @@ fn environment(
     Ok(env)
 }
 
-/// Replaces `${NAME}` by the worker's own variable, by nothing if it has none. What is no name stays as it is.
+/// Replaces `${NAME}` by the worker's own variable, by nothing if it has none. What is no name stays as it
+/// is.
 fn expand(text: &str, own: &BTreeMap<OsString, OsString>) -> OsString {
     let mut out = OsString::new();
     let mut rest = text;
@@ -251,7 +253,8 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The file that `program` means: a path as seen from the working directory, or a name in the command's own PATH.
+/// The file that `program` means: a path as seen from the working directory, or a name in the command's own
+/// PATH.
 fn find(program: &str, path: Option<&OsStr>, workdir: &Path) -> Result<PathBuf, Error> {
     if program.contains('/') {
         return Ok(workdir.join(program));

@@ -1,7 +1,8 @@
-//! Secrets are masked before output reaches the disk: a stream filter that also catches a secret split across reads.
+//! Secrets are masked before output reaches the disk: a stream filter that also catches a secret split across
+//! reads.
 //!
-//! The result does not depend on how the output was cut into reads. Only bytes that may be the beginning of a secret are
-//! held back, so that ordinary output passes at once.
+//! The result does not depend on how the output was cut into reads. Only bytes that may be the beginning of a
+//! secret are held back, so that ordinary output passes at once.
 
 use std::collections::BTreeMap;
 
@@ -122,7 +123,8 @@ impl Masker {
         }
     }
 
-    /// Gives out what lies before `limit`; a secret may begin there, so a stretch that reaches beyond it stays open.
+    /// Gives out what lies before `limit`; a secret may begin there, so a stretch that reaches beyond it
+    /// stays open.
     fn release(&mut self, patterns: &Patterns, limit: usize, out: &mut Vec<u8>) {
         if limit == 0 {
             return;

@@ -1,8 +1,9 @@
-//! `capstan-worker supervise DIR`: the process that owns one command, from before it starts until its end is on disk.
+//! `capstan-worker supervise DIR`: the process that owns one command, from before it starts until its end is
+//! on disk.
 //!
-//! The daemon starts it and hands it a [`Job`] through its standard input, so that secrets touch neither the disk nor a
-//! command line. From then on it needs nobody: the daemon may be killed and replaced while the command runs. Plain
-//! threads-free synchronous code, because there is one for each running command.
+//! The daemon starts it and hands it a [`Job`] through its standard input, so that secrets touch neither the
+//! disk nor a command line. From then on it needs nobody: the daemon may be killed and replaced while the
+//! command runs. Plain threads-free synchronous code, because there is one for each running command.
 
 mod launch;
 mod mask;
@@ -71,8 +72,8 @@ pub enum Error {
     Setup(io::Error),
 }
 
-/// Runs the job on standard input in the command folder `path`, to its end. A command that was started before, by this
-/// process or by any other, is left alone.
+/// Runs the job on standard input in the command folder `path`, to its end. A command that was started
+/// before, by this process or by any other, is left alone.
 pub fn supervise(path: &Path, clock: &dyn Clock) -> Result<(), Error> {
     os::leave_session();
     let job = read_job(io::stdin().lock())?;
@@ -175,7 +176,8 @@ fn failed(folder: &Folder, what: &'static str) -> impl FnOnce(io::Error) -> Erro
     move |source| Error::Folder { path, what, source }
 }
 
-/// Standard output, by which a living daemon learns at once that there is news. Never waits, needs no listener.
+/// Standard output, by which a living daemon learns at once that there is news. Never waits, needs no
+/// listener.
 struct Bell(Option<File>);
 
 impl Bell {

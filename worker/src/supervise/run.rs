@@ -1,4 +1,5 @@
-//! A started command until nothing of it is left: both pipes into the spool, time-outs, stop, the end of its tree.
+//! A started command until nothing of it is left: both pipes into the spool, time-outs, stop, the end of its
+//! tree.
 //!
 //! One loop waits for output, signals and deadlines; [`Phase`] says how far the end has come.
 
@@ -27,7 +28,8 @@ const SWEEP: Duration = Duration::from_millis(50);
 /// A process in uninterruptible sleep does not even obey KILL: then the command ends without it.
 const KILL_PATIENCE: Duration = Duration::from_secs(60);
 
-/// The heart beats every second: with a shorter orphan time-out a connected worker would end its own commands.
+/// The heart beats every second: with a shorter orphan time-out a connected worker would end its own
+/// commands.
 const SHORTEST_ORPHAN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// As much is read from a pipe at a time.
@@ -123,7 +125,8 @@ impl<'a> Run<'a> {
             .take()
             .map(|pipe| (Channel::Stderr, OwnedFd::from(pipe)));
         for (channel, fd) in out.into_iter().chain(err) {
-            // A pipe that cannot be read without waiting would silence the other one: better to lose it loudly.
+            // A pipe that cannot be read without waiting would silence the other one: better to lose it
+            // loudly.
             match os::set_nonblocking(&fd) {
                 Ok(()) => self.pipes.push(Pipe {
                     channel,
@@ -229,7 +232,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Looks whether the command is to end: told by a signal, by the file `stop`, or by the master's long silence.
+    /// Looks whether the command is to end: told by a signal, by the file `stop`, or by the master's long
+    /// silence.
     fn look(&mut self) {
         let told = self.alarm.was_told_to_end();
         let due = self.last_look.is_none_or(|at| at.elapsed() >= LOOK);
@@ -307,7 +311,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Tells every living descendant to end. `Terminate` is told once to each: a second one may mean something else to it.
+    /// Tells every living descendant to end. `Terminate` is told once to each: a second one may mean
+    /// something else to it.
     fn sweep(&mut self, told: Told, pause: Duration) {
         if self.last_sweep.is_some_and(|at| at.elapsed() < pause) {
             return;
@@ -322,7 +327,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Reads until the buffer is full or the pipe has nothing more for now. Says how much, and whether more may come.
+/// Reads until the buffer is full or the pipe has nothing more for now. Says how much, and whether more may
+/// come.
 fn drain(pipe: &mut std::fs::File, buffer: &mut [u8]) -> (usize, bool) {
     let mut length = 0;
     while length < buffer.len() {
@@ -336,8 +342,8 @@ fn drain(pipe: &mut std::fs::File, buffer: &mut [u8]) -> (usize, bool) {
     (length, true)
 }
 
-/// How long the master has not been heard, by this process's monotonic clock: only changes of the file count, never
-/// the time in it, so that a clock that jumps ends nothing.
+/// How long the master has not been heard, by this process's monotonic clock: only changes of the file count,
+/// never the time in it, so that a clock that jumps ends nothing.
 struct Heartbeat {
     seen: Vec<u8>,
     at: Instant,

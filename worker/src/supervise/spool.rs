@@ -141,7 +141,8 @@ impl Spool {
                 }
             }
             Err(error) => {
-                // A torn frame would end the log for every reader; if this fails too, readers cut it off themselves.
+                // A torn frame would end the log for every reader; if this fails too, readers cut it off
+                // themselves.
                 let _ = self.file.set_len(self.length);
                 self.full = Some(self.fault(&error));
             }

@@ -1,4 +1,5 @@
-//! What a farm may rely on: a worker joins once, serves its master, and neither's death disturbs a running command.
+//! What a farm may rely on: a worker joins once, serves its master, and neither's death disturbs a running
+//! command.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,8 +15,8 @@ use capstan_worker::os::{self, Told};
 use crate::master::{Master, NAME, Store};
 use crate::support::{bytes, shell, wait_for};
 
-/// A worker's folder, and its daemon while one runs. A command that a failed test leaves behind ends with the folder's
-/// owner: every test here ends its commands.
+/// A worker's folder, and its daemon while one runs. A command that a failed test leaves behind ends with the
+/// folder's owner: every test here ends its commands.
 struct Worker {
     folder: PathBuf,
     daemon: Option<Child>,
@@ -141,7 +142,8 @@ fn shows(store: &Store, id: CommandId, text: &str) {
     });
 }
 
-/// Prints `from` to `to`, then waits until the file `go` exists, then prints the rest up to `end`; counts its runs.
+/// Prints `from` to `to`, then waits until the file `go` exists, then prints the rest up to `end`; counts its
+/// runs.
 fn in_two_halves() -> capstan_model::CommandSpec {
     shell(
         "echo run >> ../count; seq 1 150000; echo half; while ! test -e go; do sleep 0.02; done; seq 150001 300000 >&2; echo end",

@@ -134,7 +134,8 @@ pub struct Master {
 }
 
 impl Master {
-    /// Starts with what `store` holds and an authority in `data`; `address` may be one that an earlier master had.
+    /// Starts with what `store` holds and an authority in `data`; `address` may be one that an earlier master
+    /// had.
     pub async fn start(
         data: &std::path::Path,
         store: Store,

@@ -1,4 +1,5 @@
-//! What a build may rely on: the supervisor runs a command once, keeps every byte, and leaves no process behind.
+//! What a build may rely on: the supervisor runs a command once, keeps every byte, and leaves no process
+//! behind.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
@@ -312,7 +313,8 @@ fn a_log_beyond_the_quota_ends_the_command_with_that_reason() {
     assert!(ran.report.log_length <= 50_000);
 }
 
-/// Runs the job with its folder on a disk of one megabyte, in a mount namespace of its own; what is left is copied out.
+/// Runs the job with its folder on a disk of one megabyte, in a mount namespace of its own; what is left is
+/// copied out.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_ends_the_command_with_that_reason() {

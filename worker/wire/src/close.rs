@@ -44,7 +44,9 @@ impl Code {
 
     /// The code of that number.
     pub fn from_number(number: u64) -> Option<Self> {
-        Self::ALL.into_iter().find(|&code| u64::from(code as u32) == number)
+        Self::ALL
+            .into_iter()
+            .find(|&code| u64::from(code as u32) == number)
     }
 }
 

@@ -226,7 +226,11 @@ fn describe(error: ciborium::de::Error<std::io::Error>) -> String {
 }
 
 fn check_length(length: usize) -> Result<(), Error> {
-    if (1..=MAX_MESSAGE).contains(&length) { Ok(()) } else { Err(Error::Length(length)) }
+    if (1..=MAX_MESSAGE).contains(&length) {
+        Ok(())
+    } else {
+        Err(Error::Length(length))
+    }
 }
 
 #[cfg(test)]
@@ -246,15 +250,28 @@ mod tests {
         assert_eq!(decode::<FromWorker>(&bytes(&newer)).unwrap(), FromWorker::Unknown);
         assert_eq!(decode::<FromMaster>(&bytes(&newer)).unwrap(), FromMaster::Unknown);
         let longer = cbor!({"type" => "pong", "mood" => "good", "nonce" => 7}).unwrap();
-        assert_eq!(decode::<FromWorker>(&bytes(&longer)).unwrap(), FromWorker::Pong { nonce: 7 });
+        assert_eq!(
+            decode::<FromWorker>(&bytes(&longer)).unwrap(),
+            FromWorker::Pong { nonce: 7 }
+        );
     }
 
     #[test]
     fn what_is_said_is_what_is_heard() {
         let id = CommandId(Uuid::from_u128(5));
         let exit = Exit::NotStarted("no such program".to_owned());
-        let report = ExitReport { exit, duration_ms: 1, log_length: 2, stdout_bytes: 3, stderr_bytes: 4 };
-        let held = Held { id, length: 2, exit: Some(report.clone()) };
+        let report = ExitReport {
+            exit,
+            duration_ms: 1,
+            log_length: 2,
+            stdout_bytes: 3,
+            stderr_bytes: 4,
+        };
+        let held = Held {
+            id,
+            length: 2,
+            exit: Some(report.clone()),
+        };
         let hello = Hello {
             minor: 1,
             version: "0.1.0".to_owned(),
@@ -265,7 +282,11 @@ mod tests {
             epoch_seen: 3,
             commands: vec![held],
         };
-        for message in [FromWorker::Hello(hello), FromWorker::Exited { id, report }, FromWorker::Leaving] {
+        for message in [
+            FromWorker::Hello(hello),
+            FromWorker::Exited { id, report },
+            FromWorker::Leaving,
+        ] {
             let bytes = encode(&message).unwrap();
             let (prefix, body) = bytes.split_first_chunk::<4>().unwrap();
             assert_eq!(decode_length(*prefix).unwrap(), body.len());
@@ -276,18 +297,21 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_not_sent() {
         let reason = "x".repeat(MAX_MESSAGE);
-        assert!(matches!(encode(&FromMaster::Goodbye { reason, fatal: false }), Err(Error::Length(_))));
+        assert!(matches!(
+            encode(&FromMaster::Goodbye { reason, fatal: false }),
+            Err(Error::Length(_))
+        ));
     }
 
     #[test]
     fn errors_say_what_was_found() {
         let error = |bytes: &[u8]| decode::<FromMaster>(bytes).unwrap_err().to_string();
-        insta::assert_snapshot!(error(b""), @"");
-        insta::assert_snapshot!(error(b"\xff"), @"");
-        insta::assert_snapshot!(error(&[0xa1; 20]), @"");
-        insta::assert_snapshot!(error(&[0x81; 200]), @"");
-        insta::assert_snapshot!(error(&bytes(&cbor!({"type" => "ping"}).unwrap())), @"");
-        insta::assert_snapshot!(error(&bytes(&cbor!({"type" => "ping", "nonce" => "seven"}).unwrap())), @"");
+        insta::assert_snapshot!(error(b""), @"expected a control message of 1 to 1048576 bytes, found a length of 0");
+        insta::assert_snapshot!(error(b"\xff"), @"expected a control message, found invalid type: break, expected non-break");
+        insta::assert_snapshot!(error(&[0xa1; 20]), @"expected a control message, found the end within it");
+        insta::assert_snapshot!(error(&[0x81; 200]), @"expected a control message, found invalid type: sequence, expected str or bytes");
+        insta::assert_snapshot!(error(&bytes(&cbor!({"type" => "ping"}).unwrap())), @"expected a control message, found missing field `nonce`");
+        insta::assert_snapshot!(error(&bytes(&cbor!({"type" => "ping", "nonce" => "seven"}).unwrap())), @r#"expected a control message, found invalid type: string "seven", expected u64"#);
     }
 
     proptest! {

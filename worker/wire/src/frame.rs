@@ -81,19 +81,28 @@ pub fn decode(bytes: &[u8]) -> Result<Option<Frame<'_>>, Error> {
         };
     };
     let (length, expected) = (u32_at(header, 0), u32_at(header, 4));
-    let Some(payload) = rest.get(..check_length(length)?) else { return Ok(None) };
+    let Some(payload) = rest.get(..check_length(length)?) else {
+        return Ok(None);
+    };
     let found = checksum(length, &bytes[8..HEADER + payload.len()]);
     if found != expected {
         return Err(Error::Checksum { expected, found });
     }
     let channel = Channel::from_number(header[16]).ok_or(Error::Channel(header[16]))?;
     let elapsed_ms = u64::from(u32_at(header, 8)) | u64::from(u32_at(header, 12)) << 32;
-    Ok(Some(Frame { elapsed_ms, channel, payload }))
+    Ok(Some(Frame {
+        elapsed_ms,
+        channel,
+        payload,
+    }))
 }
 
 /// Walks over whole frames. Ends before the first incomplete one; an error ends it too.
 pub fn frames(bytes: &[u8]) -> Frames<'_> {
-    Frames { rest: bytes, consumed: 0 }
+    Frames {
+        rest: bytes,
+        consumed: 0,
+    }
 }
 
 /// See [`frames`].
@@ -141,7 +150,9 @@ fn checksum(length: u32, rest: &[u8]) -> u32 {
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes[at..].first_chunk::<4>().map_or(0, |b| u32::from_le_bytes(*b))
+    bytes[at..]
+        .first_chunk::<4>()
+        .map_or(0, |b| u32::from_le_bytes(*b))
 }
 
 #[cfg(test)]

@@ -72,7 +72,9 @@ pub enum Error {
         found: String,
     },
     /// Far too long.
-    #[error("expected a join string of at most {MAX_LENGTH} characters, found {0}; was it pasted with something else?")]
+    #[error(
+        "expected a join string of at most {MAX_LENGTH} characters, found {0}; was it pasted with something else?"
+    )]
     Length(usize),
     /// It was cut, or changed on the way.
     #[error("the join string is damaged ({0}); copy it again, from `{PREFIX}` to its end")]
@@ -122,7 +124,9 @@ impl FromStr for Join {
             return Err(Error::Length(text.len()));
         }
         // At most the prefix is shown: a string with a damaged prefix still holds a secret.
-        let found = || Error::Prefix { found: text.chars().take(PREFIX.len()).collect() };
+        let found = || Error::Prefix {
+            found: text.chars().take(PREFIX.len()).collect(),
+        };
         let body = decode(text.strip_prefix(PREFIX).ok_or_else(found)?).map_err(Error::Damaged)?;
         if body.addresses.is_empty() {
             return Err(Error::Empty("address"));
@@ -130,8 +134,18 @@ impl FromStr for Join {
         if body.name.is_empty() {
             return Err(Error::Empty("worker"));
         }
-        let Body { addresses, authority, secret, name } = body;
-        Ok(Self { addresses, authority: authority.into(), secret, name })
+        let Body {
+            addresses,
+            authority,
+            secret,
+            name,
+        } = body;
+        Ok(Self {
+            addresses,
+            authority: authority.into(),
+            secret,
+            name,
+        })
     }
 }
 
@@ -165,7 +179,12 @@ mod tests {
     fn an_invitation_arrives_as_it_was_sent_and_hides_its_secret_from_logs() {
         let sent = join();
         let text = sent.encode();
-        assert!(text[PREFIX.len()..].chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)), "{text}");
+        assert!(
+            text[PREFIX.len()..]
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)),
+            "{text}"
+        );
         assert_eq!(format!(" {text}\n").parse(), Ok(sent.clone()));
         assert!(format!("{sent:?}").contains("secret: Secret(…)"), "{sent:?}");
     }

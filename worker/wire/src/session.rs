@@ -41,7 +41,9 @@ pub enum Violation {
         found: &'static str,
     },
     /// A master from before a restart, or a second one on an old copy of the database.
-    #[error("expected a master of epoch {seen} or later, found epoch {found}; it was replaced, or runs on an old copy of its database")]
+    #[error(
+        "expected a master of epoch {seen} or later, found epoch {found}; it was replaced, or runs on an old copy of its database"
+    )]
     Fenced {
         /// The highest epoch that the worker has seen.
         seen: u64,
@@ -90,7 +92,9 @@ pub enum Violation {
         error: frame::Error,
     },
     /// What came again is not what came before.
-    #[error("expected the log of command {id} to be the one that was sent before, found other frames around offset {offset}")]
+    #[error(
+        "expected the log of command {id} to be the one that was sent before, found other frames around offset {offset}"
+    )]
     Other {
         /// Whose log.
         id: CommandId,
@@ -98,7 +102,9 @@ pub enum Violation {
         offset: u64,
     },
     /// A log stream ended within a frame.
-    #[error("the log of command {id}: expected the rest of a frame, found the end of the stream after {pending} bytes of it")]
+    #[error(
+        "the log of command {id}: expected the rest of a frame, found the end of the stream after {pending} bytes of it"
+    )]
     Torn {
         /// Whose log.
         id: CommandId,

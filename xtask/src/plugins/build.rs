@@ -32,7 +32,11 @@ pub(super) fn build(
         let plugin = pack::pack(&folder, &module, &workspace.output)
             .with_context(|| format!("failed to pack {}", folder.display()))?;
         if let Some(other) = packed.insert(plugin.name.clone(), plugin) {
-            bail!("expected plugins of different names, found `{}` twice in {}", other.name, workspace.folder.display());
+            bail!(
+                "expected plugins of different names, found `{}` twice in {}",
+                other.name,
+                workspace.folder.display()
+            );
         }
     }
     let packed: Vec<_> = packed.into_values().collect();
@@ -42,14 +46,30 @@ pub(super) fn build(
 
 fn compile(places: &Places, workspace: &Workspace, compiler: &Compiler, target: &Path) -> anyhow::Result<()> {
     let mut cargo = cargo(compiler);
-    cargo.current_dir(&workspace.folder).env("RUSTC", &compiler.rustc);
-    cargo.args(["build", "--workspace", "--release", "--locked", "--target", TARGET, "--target-dir"]).arg(target);
+    cargo.current_dir(&workspace.folder);
+    cargo
+        .args([
+            "build",
+            "--workspace",
+            "--release",
+            "--locked",
+            "--target",
+            TARGET,
+            "--target-dir",
+        ])
+        .arg(target);
     let mut flags = compiler.flags.clone();
     flags.push(remap(&cargo_home(), "/cargo"));
     flags.push(remap(&places.repository, "/capstan"));
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
-    let status = cargo.status().with_context(|| format!("failed to start {}", compiler.cargo.display()))?;
-    ensure!(status.success(), "failed to build the guests in {} ({status})", workspace.folder.display());
+    let status = cargo
+        .status()
+        .with_context(|| format!("failed to start {}", compiler.cargo.display()))?;
+    ensure!(
+        status.success(),
+        "failed to build the guests in {} ({status})",
+        workspace.folder.display()
+    );
     Ok(())
 }
 
@@ -58,17 +78,37 @@ fn compile(places: &Places, workspace: &Workspace, compiler: &Compiler, target: 
 pub(super) fn cargo(compiler: &Compiler) -> Command {
     let mut cargo = Command::new(&compiler.cargo);
     for (name, _) in std::env::vars_os() {
-        let Some(text) = name.to_str() else { continue };
-        let steers = ["CARGO_PROFILE_", "CARGO_BUILD_", "CARGO_TARGET_", "CARGO_UNSTABLE_", "CARGO_PKG_", "RUSTUP_"];
-        let exact = ["RUSTC", "RUSTDOC", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_INCREMENTAL"];
-        let wrapper = ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_BOOTSTRAP", "CARGO", "CARGO_MANIFEST_DIR"];
-        let keep = ["RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
-        let drop = steers.iter().any(|s| text.starts_with(s)) || exact.contains(&text) || wrapper.contains(&text);
-        if drop && !keep.contains(&text) {
+        if name.to_str().is_some_and(changes_the_build) {
             cargo.env_remove(&name);
         }
     }
+    cargo.env("RUSTC", &compiler.rustc);
+    // Dependencies may carry a rust-toolchain.toml of their own. Whoever calls a `rustc` of rustup's inside their folder
+    // would have it install and update toolchains behind the user's back.
+    cargo.env("RUSTUP_AUTO_INSTALL", "0");
+    if let Some(toolchain) = &compiler.toolchain {
+        cargo.env("RUSTUP_TOOLCHAIN", toolchain);
+    }
     cargo
+}
+
+fn changes_the_build(name: &str) -> bool {
+    let groups = [
+        "CARGO_PROFILE_",
+        "CARGO_BUILD_",
+        "CARGO_TARGET_",
+        "CARGO_UNSTABLE_",
+        "CARGO_PKG_",
+    ];
+    let exact = [
+        "CARGO",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_INCREMENTAL",
+        "CARGO_MANIFEST_DIR",
+        "RUSTC_BOOTSTRAP",
+    ];
+    let tools = ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTDOC", "RUSTFLAGS"];
+    groups.iter().any(|group| name.starts_with(group)) || exact.contains(&name) || tools.contains(&name)
 }
 
 pub(super) fn remap(from: &Path, to: &str) -> String {
@@ -77,7 +117,10 @@ pub(super) fn remap(from: &Path, to: &str) -> String {
 
 fn cargo_home() -> PathBuf {
     let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo"));
-    std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home).unwrap_or_default()
+    std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(home)
+        .unwrap_or_default()
 }
 
 /// The folders of the workspace that hold a plugin, by name.
@@ -121,4 +164,33 @@ fn sweep(output: &Path, packed: &[Packed]) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_bytes_is_taken_away_and_rustups_guards_are_not() {
+        for name in [
+            "CARGO_PROFILE_RELEASE_LTO",
+            "CARGO_TARGET_DIR",
+            "CARGO_BUILD_RUSTFLAGS",
+            "RUSTFLAGS",
+            "RUSTC_BOOTSTRAP",
+        ] {
+            assert!(changes_the_build(name), "{name}");
+        }
+        for name in [
+            "PATH",
+            "HOME",
+            "CARGO_HOME",
+            "CARGO_NET_OFFLINE",
+            "RUSTUP_HOME",
+            "RUSTUP_TOOLCHAIN",
+            "RUSTUP_AUTO_INSTALL",
+        ] {
+            assert!(!changes_the_build(name), "{name}");
+        }
+    }
 }

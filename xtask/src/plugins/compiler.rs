@@ -32,6 +32,8 @@ pub(super) struct Compiler {
     pub(super) rustc: PathBuf,
     /// Flags for code of the WASM target.
     pub(super) flags: Vec<String>,
+    /// Its name with rustup, if it is rustup's.
+    pub(super) toolchain: Option<String>,
     version: String,
     source: &'static str,
 }
@@ -62,7 +64,9 @@ pub(super) fn find(way: Way, places: &Places) -> anyhow::Result<Compiler> {
     if way != Way::Rustup {
         match with_sources(places) {
             Ok(compiler) => return Ok(compiler),
-            Err(reason) => tried.push(format!("a compiler with the standard library's sources: {reason:#}")),
+            Err(reason) => tried.push(format!(
+                "a compiler with the standard library's sources: {reason:#}"
+            )),
         }
     }
     bail!(
@@ -76,19 +80,28 @@ fn installed() -> anyhow::Result<Compiler> {
     let rustc = Rustc::ask(&default_rustc())?;
     if !rustc.has_target() {
         add_target(&rustc)?;
-        ensure!(rustc.has_target(), "rustup added the target, but {} does not have it", rustc.sysroot.display());
+        ensure!(
+            rustc.has_target(),
+            "rustup added the target, but {} does not have it",
+            rustc.sysroot.display()
+        );
     }
     rustc.compiler("installed target", vec![rustc.remap_std()])
 }
 
 fn add_target(rustc: &Rustc) -> anyhow::Result<()> {
-    let toolchain = rustc.sysroot.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let rustups = rustc.sysroot.parent().is_some_and(|folder| folder.ends_with("toolchains"));
-    ensure!(rustups, "{} has none and is not rustup's", rustc.sysroot.display());
-    println!("plugins: adding {TARGET} to {toolchain} with rustup (at most {} s)", RUSTUP_LIMIT.as_secs());
+    let not_rustups = || format!("{} does not have it and is not rustup's", rustc.sysroot.display());
+    let toolchain = &rustc.toolchain().with_context(not_rustups)?;
+    println!(
+        "plugins: adding {TARGET} to {toolchain} with rustup (at most {} s)",
+        RUSTUP_LIMIT.as_secs()
+    );
     let mut rustup = Command::new("rustup");
     rustup.args(["target", "add", "--toolchain", toolchain, TARGET]);
-    let mut child = rustup.stdin(Stdio::null()).spawn().context("failed to start rustup")?;
+    let mut child = rustup
+        .stdin(Stdio::null())
+        .spawn()
+        .context("failed to start rustup")?;
     let deadline = Instant::now() + RUSTUP_LIMIT;
     loop {
         if let Some(status) = child.try_wait()? {
@@ -124,22 +137,35 @@ fn with_sources(places: &Places) -> anyhow::Result<Compiler> {
 /// Debian's compiler first: rustup's has the target itself, where it can be had at all.
 fn sources() -> Option<Rustc> {
     let candidates = [PathBuf::from("/usr/bin/rustc"), default_rustc()];
-    candidates.iter().filter_map(|path| Rustc::ask(path).ok()).find(|rustc| rustc.library().is_some())
+    candidates
+        .iter()
+        .filter_map(|path| Rustc::ask(path).ok())
+        .find(|rustc| rustc.library().is_some())
 }
 
 fn install() -> anyhow::Result<()> {
     ensure!(Path::new("/etc/debian_version").is_file(), "this is not Debian");
-    ensure!(nix::unistd::geteuid().is_root(), "not root, so Debian's packages cannot be installed");
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "not root, so Debian's packages cannot be installed"
+    );
     let mut packages = vec!["rustc-web", "rust-web-src"];
     if linker().is_err() {
         packages.push("lld");
     }
     println!("plugins: installing {} with apt-get", packages.join(", "));
-    for words in [vec!["update"], [vec!["install", "-y", "--no-install-recommends"], packages].concat()] {
+    for words in [
+        vec!["update"],
+        [vec!["install", "-y", "--no-install-recommends"], packages].concat(),
+    ] {
         let mut apt = Command::new("apt-get");
         apt.args(&words).env("DEBIAN_FRONTEND", "noninteractive");
         let status = apt.status().context("failed to start apt-get")?;
-        ensure!(status.success(), "`apt-get {}` failed ({status})", words.join(" "));
+        ensure!(
+            status.success(),
+            "`apt-get {}` failed ({status})",
+            words.join(" ")
+        );
     }
     Ok(())
 }
@@ -147,7 +173,11 @@ fn install() -> anyhow::Result<()> {
 /// rustup's own linker, or LLVM's under the names that Debian gives it. All give the same bytes.
 fn linker() -> anyhow::Result<PathBuf> {
     if let Ok(rustc) = Rustc::ask(&default_rustc()) {
-        let lld = rustc.sysroot.join("lib/rustlib").join(&rustc.host).join("bin/rust-lld");
+        let lld = rustc
+            .sysroot
+            .join("lib/rustlib")
+            .join(&rustc.host)
+            .join("bin/rust-lld");
         if lld.is_file() {
             return Ok(lld);
         }
@@ -156,10 +186,16 @@ fn linker() -> anyhow::Result<PathBuf> {
     let mut found: Vec<PathBuf> = std::env::split_paths(&folders)
         .filter_map(|folder| std::fs::read_dir(folder).ok())
         .flat_map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())))
-        .filter(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("wasm-ld")))
+        .filter(|path| {
+            path.file_name()
+                .and_then(|n| n.to_str())
+                .is_some_and(|n| n.starts_with("wasm-ld"))
+        })
         .collect();
     found.sort();
-    found.pop().context("expected a linker for WebAssembly (rust-lld or wasm-ld), found none; install `lld`")
+    found
+        .pop()
+        .context("expected a linker for WebAssembly (rust-lld or wasm-ld), found none; install `lld`")
 }
 
 fn default_rustc() -> PathBuf {
@@ -179,17 +215,43 @@ impl Rustc {
     fn ask(path: &Path) -> anyhow::Result<Self> {
         let version = output(path, &["-vV"])?;
         let field = |name: &str| {
-            let value = version.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            let value = version
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
             value.unwrap_or_default().to_owned()
         };
         let (host, commit) = (field("host"), field("commit-hash"));
-        let sysroot = output(path, &["--print", "sysroot"])?.trim().into();
-        Ok(Self { path: path.to_owned(), version, host, commit, sysroot })
+        let sysroot = PathBuf::from(output(path, &["--print", "sysroot"])?.trim());
+        // Rather the compiler itself than rustup's stand-in, which chooses anew in each folder.
+        let own = sysroot.join("bin/rustc");
+        let path = if own.is_file() { own } else { path.to_owned() };
+        Ok(Self {
+            path,
+            version,
+            host,
+            commit,
+            sysroot,
+        })
+    }
+
+    /// Its name with rustup.
+    fn toolchain(&self) -> Option<String> {
+        let rustups = self
+            .sysroot
+            .parent()
+            .is_some_and(|folder| folder.ends_with("toolchains"));
+        self.sysroot
+            .file_name()
+            .filter(|_| rustups)
+            .and_then(|name| name.to_str())
+            .map(str::to_owned)
     }
 
     fn has_target(&self) -> bool {
         let folder = self.sysroot.join("lib/rustlib").join(TARGET).join("lib");
-        let Ok(entries) = std::fs::read_dir(folder) else { return false };
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            return false;
+        };
         let mut names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         names.any(|name| name.starts_with("libcore-") && name.ends_with(".rlib"))
     }
@@ -202,7 +264,10 @@ impl Rustc {
 
     /// Where the sources are installed, the compiler writes their place into panic messages: undo it.
     fn remap_std(&self) -> String {
-        remap(&self.sysroot.join("lib/rustlib/src/rust"), &format!("/rustc/{}", self.commit))
+        remap(
+            &self.sysroot.join("lib/rustlib/src/rust"),
+            &format!("/rustc/{}", self.commit),
+        )
     }
 
     fn compiler(&self, source: &'static str, flags: Vec<String>) -> anyhow::Result<Compiler> {
@@ -213,7 +278,15 @@ impl Rustc {
             Some(cargo) => cargo.into(),
             None => PathBuf::from("cargo"),
         };
-        Ok(Compiler { cargo, rustc: self.path.clone(), flags, version: self.version.clone(), source })
+        let (rustc, version, toolchain) = (self.path.clone(), self.version.clone(), self.toolchain());
+        Ok(Compiler {
+            cargo,
+            rustc,
+            flags,
+            toolchain,
+            version,
+            source,
+        })
     }
 }
 
@@ -221,6 +294,11 @@ fn output(program: &Path, args: &[&str]) -> anyhow::Result<String> {
     let output = Command::new(program).args(args).stdin(Stdio::null()).output();
     let output = output.with_context(|| format!("failed to start {}", program.display()))?;
     let (status, stderr) = (output.status, String::from_utf8_lossy(&output.stderr));
-    ensure!(status.success(), "`{} {}` failed ({status}): {stderr}", program.display(), args.join(" "));
+    ensure!(
+        status.success(),
+        "`{} {}` failed ({status}): {stderr}",
+        program.display(),
+        args.join(" ")
+    );
     Ok(String::from_utf8(output.stdout)?)
 }

@@ -25,14 +25,22 @@ pub(super) struct Packed {
 /// Packs the plugin of the crate in `folder` into the folder `output`, under its own name.
 pub(super) fn pack(folder: &Path, module: &Path, output: &Path) -> anyhow::Result<Packed> {
     let manifest_path = folder.join("plugin.toml");
-    let text = fs::read_to_string(&manifest_path).with_context(|| format!("read {}", manifest_path.display()))?;
+    let text =
+        fs::read_to_string(&manifest_path).with_context(|| format!("read {}", manifest_path.display()))?;
     let (manifest, section) = manifest(&text).with_context(|| format!("read {}", manifest_path.display()))?;
     let module = fs::read(module).with_context(|| format!("read {}", module.display()))?;
     let component = component(&module, &section)?;
     let path = output.join(format!("{}.wasm", manifest.plugin.name));
     let changed = write_if_changed(&path, &component)?;
     let (name, kind) = (manifest.plugin.name, manifest.plugin.kind);
-    Ok(Packed { name, kind, path, size: component.len(), digest: Digest::of(&component), changed })
+    Ok(Packed {
+        name,
+        kind,
+        path,
+        size: component.len(),
+        digest: Digest::of(&component),
+        changed,
+    })
 }
 
 /// The manifest, and its JSON as it is embedded: keys sorted, so that the bytes depend on the manifest alone.
@@ -41,11 +49,21 @@ fn manifest(text: &str) -> anyhow::Result<(Manifest, Vec<u8>)> {
     let (schema, name) = (manifest.schema, &manifest.plugin.name);
     ensure!(schema == SCHEMA, "schema: expected {SCHEMA}, found {schema}");
     let word = |w: &str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    let named = name.len() <= 64 && name.split('-').all(word) && !name.starts_with(|c: char| c.is_ascii_digit());
-    ensure!(named, "plugin.name: expected lower-case words joined by hyphens, found {name:?}");
-    ensure!(!manifest.plugin.version.is_empty(), "plugin.version: expected a version, found nothing");
+    let named =
+        name.len() <= 64 && name.split('-').all(word) && !name.starts_with(|c: char| c.is_ascii_digit());
+    ensure!(
+        named,
+        "plugin.name: expected lower-case words joined by hyphens, found {name:?}"
+    );
+    ensure!(
+        !manifest.plugin.version.is_empty(),
+        "plugin.version: expected a version, found nothing"
+    );
     let object = manifest.parameters.get("type").and_then(Value::as_str) == Some("object");
-    ensure!(object, "parameters: expected a JSON Schema with type = \"object\"");
+    ensure!(
+        object,
+        "parameters: expected a JSON Schema with type = \"object\""
+    );
     let section = serde_json::to_vec(&sorted(serde_json::to_value(&manifest)?))?;
     Ok((manifest, section))
 }
@@ -65,7 +83,10 @@ fn sorted(value: Value) -> Value {
 fn component(module: &[u8], manifest: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut encoder = wit_component::ComponentEncoder::default();
     let mut component = encoder.validate(true).module(module)?.encode()?;
-    let section = wasm_encoder::CustomSection { name: SECTION.into(), data: manifest.into() };
+    let section = wasm_encoder::CustomSection {
+        name: SECTION.into(),
+        data: manifest.into(),
+    };
     // A custom section's id.
     component.push(0);
     section.encode(&mut component);
@@ -83,7 +104,8 @@ fn write_if_changed(path: &Path, bytes: &[u8]) -> anyhow::Result<bool> {
     let mode = fs::Permissions::from_mode(0o644);
     let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(folder)?;
     file.write_all(bytes)?;
-    file.persist(path).with_context(|| format!("write {}", path.display()))?;
+    file.persist(path)
+        .with_context(|| format!("write {}", path.display()))?;
     Ok(true)
 }
 
@@ -108,7 +130,11 @@ mod tests {
         for (right, wrong, expected) in [
             ("schema = 1", "schema = 2", "schema: expected 1, found 2"),
             ("a-b", "A_b", "plugin.name: expected lower-case words"),
-            ("type = \"object\"", "type = \"array\"", "parameters: expected a JSON Schema"),
+            (
+                "type = \"object\"",
+                "type = \"array\"",
+                "parameters: expected a JSON Schema",
+            ),
             ("kind = \"step\"", "kind = \"stepp\"", "unknown variant `stepp`"),
             ("commands", "comands", "unknown field `comands`"),
         ] {

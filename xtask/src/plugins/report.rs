@@ -6,7 +6,10 @@ use super::pack::Packed;
 /// One line per plugin: kind, name, size, digest, and whether its file is new.
 pub(super) fn print(places: &Places, packed: &[Packed]) {
     for plugin in packed {
-        let path = plugin.path.strip_prefix(&places.repository).unwrap_or(&plugin.path);
+        let path = plugin
+            .path
+            .strip_prefix(&places.repository)
+            .unwrap_or(&plugin.path);
         let fresh = if plugin.changed { "written" } else { "unchanged" };
         println!(
             "  {:<13} {:<18} {:>9}  sha256 {}  {} {fresh}",

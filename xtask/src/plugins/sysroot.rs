@@ -12,7 +12,10 @@ use super::{Places, TARGET, remove};
 
 /// The sysroot for this compiler, built if it is not there.
 pub(super) fn build(places: &Places, compiler: &Compiler, rustc: &Rustc) -> anyhow::Result<PathBuf> {
-    let sysroot = places.guests.join("sysroot").join(Digest::of(rustc.version.as_bytes()).short());
+    let sysroot = places
+        .guests
+        .join("sysroot")
+        .join(Digest::of(rustc.version.as_bytes()).short());
     if sysroot.is_dir() {
         return Ok(sysroot);
     }
@@ -34,24 +37,39 @@ pub(super) fn build(places: &Places, compiler: &Compiler, rustc: &Rustc) -> anyh
 /// The sources' own workspace does not resolve where only what the compiler needs is packaged beside them, for its tests
 /// need more. So a workspace of one empty crate asks for `std` instead: tests of a dependency do not count.
 fn compile(compiler: &Compiler, rustc: &Rustc, scratch: &Path) -> anyhow::Result<()> {
-    let library = rustc.library().context("the standard library's sources are gone")?;
+    let library = rustc
+        .library()
+        .context("the standard library's sources are gone")?;
     write_workspace(&library, scratch)?;
     let mut cargo = cargo(compiler);
-    cargo.current_dir(scratch).env("RUSTC", &compiler.rustc);
+    cargo.current_dir(scratch);
     // The library uses what only nightly compilers allow; nothing else is built with this set.
     cargo.env("RUSTC_BOOTSTRAP", "1");
     let mut flags = compiler.flags.clone();
     // Without bitcode in it, guests could not be optimised together with it.
     flags.extend(["-Cembed-bitcode=yes", "-Zforce-unstable-if-unmarked"].map(str::to_owned));
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
-    cargo.args(["build", "--release", "--target", TARGET, "--target-dir"]).arg(scratch);
+    cargo
+        .args(["build", "--release", "--target", TARGET, "--target-dir"])
+        .arg(scratch);
     let vendor = library.join("vendor");
     if vendor.is_dir() {
-        cargo.args(["--offline", "--config", "source.crates-io.replace-with='vendored'", "--config"]);
+        cargo.args([
+            "--offline",
+            "--config",
+            "source.crates-io.replace-with='vendored'",
+            "--config",
+        ]);
         cargo.arg(format!("source.vendored.directory='{}'", vendor.display()));
     }
-    let status = cargo.status().with_context(|| format!("failed to start {}", compiler.cargo.display()))?;
-    ensure!(status.success(), "failed to build the standard library from {} ({status})", library.display());
+    let status = cargo
+        .status()
+        .with_context(|| format!("failed to start {}", compiler.cargo.display()))?;
+    ensure!(
+        status.success(),
+        "failed to build the standard library from {} ({status})",
+        library.display()
+    );
     Ok(())
 }
 
@@ -88,7 +106,10 @@ fn collect(built: &Path, sysroot: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(&libraries).with_context(|| format!("create {}", libraries.display()))?;
     for entry in fs::read_dir(built).with_context(|| format!("read {}", built.display()))? {
         let entry = entry?;
-        let is_library = entry.path().extension().is_some_and(|e| e == "rlib" || e == "rmeta");
+        let is_library = entry
+            .path()
+            .extension()
+            .is_some_and(|e| e == "rlib" || e == "rmeta");
         let is_ours = entry.file_name().to_string_lossy().starts_with("libguest_std");
         if is_library && !is_ours {
             fs::copy(entry.path(), libraries.join(entry.file_name()))?;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use capstan_engine::{
-    Abandoned, Caller, CommandFault, Commit, Engine, FileFault, FilesPort, GitFault, GitPort, HttpFault, HttpPort,
-    HttpRequest, HttpResponse, Options, Plugin, Ports, Reference, StepEnd, StepPort, StepRun, WaitMode,
+    Abandoned, Caller, CommandFault, Commit, Engine, FileFault, FilesPort, GitFault, GitPort, HttpFault,
+    HttpPort, HttpRequest, HttpResponse, Options, Plugin, Ports, Reference, StepEnd, StepPort, StepRun,
+    WaitMode,
 };
 use capstan_model::journal::{Created, Effect, Entry, HOST_ABI};
 use capstan_model::plugin::Rights;
@@ -20,13 +21,20 @@ use uuid::Uuid;
 
 /// One built-in plugin.
 pub fn plugin(name: &str) -> Plugin {
-    let (_, bytes) = capstan_builtin::components().iter().find(|(found, _)| *found == name).unwrap();
+    let (_, bytes) = capstan_builtin::components()
+        .iter()
+        .find(|(found, _)| *found == name)
+        .unwrap();
     engine().load(bytes).unwrap()
 }
 
 fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    let options = Options { step_instances: 4, call_instances: 4, ..Options::default() };
+    let options = Options {
+        step_instances: 4,
+        call_instances: 4,
+        ..Options::default()
+    };
     ENGINE.get_or_init(|| Engine::new(options).unwrap())
 }
 
@@ -46,18 +54,37 @@ pub struct Master {
 /// Everything, so that a refusal is one of the manifest.
 fn everything() -> Arc<Rights> {
     let all = || vec!["*".to_owned()];
-    Arc::new(Rights { commands: all(), http: all(), git: all(), secrets: all(), files: all() })
+    Arc::new(Rights {
+        commands: all(),
+        http: all(),
+        git: all(),
+        secrets: all(),
+        files: all(),
+    })
 }
 
 impl Master {
     pub fn caller(&self) -> Caller {
         let world = Arc::new(self.clone());
-        let ports = Ports { git: world.clone(), http: world.clone(), files: world };
-        Caller { grants: everything(), ports }
+        let ports = Ports {
+            git: world.clone(),
+            http: world.clone(),
+            files: world,
+        };
+        Caller {
+            grants: everything(),
+            ports,
+        }
     }
 
     /// Runs a step from its beginning to its end.
-    pub async fn step(self, name: &str, config: &Value, stamp: SourceStamp, mode: WaitMode) -> (StepEnd, Ran) {
+    pub async fn step(
+        self,
+        name: &str,
+        config: &Value,
+        stamp: SourceStamp,
+        mode: WaitMode,
+    ) -> (StepEnd, Ran) {
         let plugin = plugin(name);
         let created = Created {
             plugin: plugin.digest(),
@@ -82,8 +109,14 @@ impl Master {
             orphan_timeout_ms: 60_000,
             mode,
         };
-        let worker = Arc::new(Worker { exits: Mutex::new(self.exits), ran: Mutex::default() });
-        let end = engine().run_step(run, worker.clone(), watch::channel(None).1).await.unwrap();
+        let worker = Arc::new(Worker {
+            exits: Mutex::new(self.exits),
+            ran: Mutex::default(),
+        });
+        let end = engine()
+            .run_step(run, worker.clone(), watch::channel(None).1)
+            .await
+            .unwrap();
         let ran = worker.ran.lock().unwrap().clone();
         (end, ran)
     }
@@ -91,8 +124,14 @@ impl Master {
 
 impl GitPort for Master {
     fn fetch(&self, _: String) -> BoxFuture<'_, Result<Vec<Reference>, GitFault>> {
-        let main = Reference { name: "refs/heads/main".into(), revision: self.head.clone() };
-        let tag = Reference { name: "refs/tags/v1".into(), revision: "t".into() };
+        let main = Reference {
+            name: "refs/heads/main".into(),
+            revision: self.head.clone(),
+        };
+        let tag = Reference {
+            name: "refs/tags/v1".into(),
+            revision: "t".into(),
+        };
         async { Ok(vec![main, tag]) }.boxed()
     }
 
@@ -118,7 +157,14 @@ impl GitPort for Master {
 impl HttpPort for Master {
     fn fetch(&self, request: HttpRequest) -> BoxFuture<'_, Result<HttpResponse, HttpFault>> {
         self.sent.lock().unwrap().push(request);
-        async { Ok(HttpResponse { status: self.status, headers: Vec::new(), body: Vec::new() }) }.boxed()
+        async {
+            Ok(HttpResponse {
+                status: self.status,
+                headers: Vec::new(),
+                body: Vec::new(),
+            })
+        }
+        .boxed()
     }
 }
 
@@ -146,7 +192,11 @@ impl Worker {
     fn apply(&self, effects: Vec<Effect>) {
         for effect in effects {
             if let Effect::SetProperty(property) = effect {
-                self.ran.lock().unwrap().properties.push((property.name, property.value));
+                self.ran
+                    .lock()
+                    .unwrap()
+                    .properties
+                    .push((property.name, property.value));
             }
         }
     }
@@ -164,7 +214,13 @@ impl Worker {
             }
         };
         let stdout = stdout.as_bytes().to_vec();
-        Completion { exit, duration_ms: 1, stdout_bytes: stdout.len() as u64, stderr_bytes: 0, stdout }
+        Completion {
+            exit,
+            duration_ms: 1,
+            stdout_bytes: stdout.len() as u64,
+            stderr_bytes: 0,
+            stdout,
+        }
     }
 }
 
@@ -180,7 +236,10 @@ pub fn verb(spec: &CommandSpec) -> String {
     let line = line(spec);
     let mut words = line.split(' ');
     match words.next() {
-        Some("git") => words.find(|word| !word.starts_with('-') && !word.contains('=')).unwrap().to_owned(),
+        Some("git") => words
+            .find(|word| !word.starts_with('-') && !word.contains('='))
+            .unwrap()
+            .to_owned(),
         other => other.unwrap().to_owned(),
     }
 }
@@ -206,12 +265,7 @@ impl StepPort for Worker {
         async { Ok(()) }.boxed()
     }
 
-    fn start_command(
-        &self,
-        _: u32,
-        _: CommandId,
-        _: CommandSpec,
-    ) -> BoxFuture<'_, Result<(), CommandFault>> {
+    fn start_command(&self, _: u32, _: CommandId, _: CommandSpec) -> BoxFuture<'_, Result<(), CommandFault>> {
         async { Ok(()) }.boxed()
     }
 

@@ -47,14 +47,24 @@ async fn a_revoked_worker_is_sent_away_and_does_not_come_back() {
     let identity = member(&farm, "w1").await;
     let mut worker = Worker::connect(&farm, &identity, vec![]).await;
     let reason = || "worker `w1` was revoked".to_owned();
-    farm.port.change(|store| store.members.insert("w1".to_owned(), Err(reason())));
+    farm.port
+        .change(|store| store.members.insert("w1".to_owned(), Err(reason())));
     farm.told("ready w1").await;
     assert!(farm.handle.disconnect("w1", &reason(), true));
     let goodbye = worker.next().await.unwrap();
-    assert_eq!(goodbye, Some(FromMaster::Goodbye { reason: reason(), fatal: true }));
+    assert_eq!(
+        goodbye,
+        Some(FromMaster::Goodbye {
+            reason: reason(),
+            fatal: true
+        })
+    );
     worker.connection.close(Code::Done, "").await;
     farm.told("disconnected w1").await;
-    let error = Worker::try_connect(&farm, &identity, hello()).await.err().unwrap();
+    let error = Worker::try_connect(&farm, &identity, hello())
+        .await
+        .err()
+        .unwrap();
     insta::assert_snapshot!(error, @"the master closed the connection (not admitted): worker `w1` was revoked");
 }
 
@@ -79,7 +89,10 @@ async fn another_protocol_is_refused_in_the_handshake() {
 #[tokio::test]
 async fn newcomers_that_say_nothing_do_not_keep_others_out() {
     let farm = Farm::with(|options| (options.newcomers, options.greeting) = (2, MOMENT * 5)).await;
-    let silent = [raw(&farm, ALPN_WORKER, None).await, raw(&farm, capstan_wire::ALPN_ENROLL, None).await];
+    let silent = [
+        raw(&farm, ALPN_WORKER, None).await,
+        raw(&farm, capstan_wire::ALPN_ENROLL, None).await,
+    ];
     for connection in silent.iter().flatten() {
         closed(connection).await;
     }

@@ -78,7 +78,9 @@ impl Port for TestPort {
 
     fn redeem(&self, secret: Digest) -> BoxFuture<'_, Result<String, String>> {
         let answer = self.change(|store| match store.invitations.get_mut(&secret) {
-            Some(invitation) => std::mem::replace(invitation, Err("the invitation was already used".to_owned())),
+            Some(invitation) => {
+                std::mem::replace(invitation, Err("the invitation was already used".to_owned()))
+            }
             None => Err("no such invitation".to_owned()),
         });
         async { answer }.boxed()
@@ -96,7 +98,14 @@ impl Port for TestPort {
             Some(log) if !store.ends.contains_key(&id) => ResumeAction::From(log.len() as u64),
             _ => ResumeAction::Forget,
         };
-        let resumes = hello.commands.iter().map(|held| Resume { id: held.id, action: resume(held.id) }).collect();
+        let resumes = hello
+            .commands
+            .iter()
+            .map(|held| Resume {
+                id: held.id,
+                action: resume(held.id),
+            })
+            .collect();
         async { Ok(resumes) }.boxed()
     }
 
@@ -104,7 +113,13 @@ impl Port for TestPort {
         self.tell(format!("ready {worker} {}", held.len()));
     }
 
-    fn append(&self, _: String, id: CommandId, offset: u64, frames: Bytes) -> BoxFuture<'_, Result<u64, Refusal>> {
+    fn append(
+        &self,
+        _: String,
+        id: CommandId,
+        offset: u64,
+        frames: Bytes,
+    ) -> BoxFuture<'_, Result<u64, Refusal>> {
         async move {
             let fast = self.0.subscribe().wait_for(|store| !store.slow).await.map(drop);
             fast.map_err(|e| Refusal::Failed(e.to_string()))?;
@@ -159,15 +174,35 @@ impl Farm {
         let (authority, shutdown) = (link.authority().certificate().to_vec(), CancellationToken::new());
         let mut tasks = JoinSet::new();
         tasks.spawn(link.run(shutdown.clone()));
-        Self { port, handle, address, authority, shutdown, tasks: Mutex::new(tasks), data }
+        Self {
+            port,
+            handle,
+            address,
+            authority,
+            shutdown,
+            tasks: Mutex::new(tasks),
+            data,
+        }
     }
 
     /// A join string for `name`.
     pub fn invite(&self, name: &str) -> Join {
-        let secret = Secret::new(*Uuid::new_v4().as_bytes().repeat(2).first_chunk().expect("32 bytes"));
-        self.port.change(|store| store.invitations.insert(secret.digest(), Ok(name.to_owned())));
+        let secret = Secret::new(
+            *Uuid::new_v4()
+                .as_bytes()
+                .repeat(2)
+                .first_chunk()
+                .expect("32 bytes"),
+        );
+        self.port
+            .change(|store| store.invitations.insert(secret.digest(), Ok(name.to_owned())));
         let addresses = vec![self.address.to_string()];
-        Join { addresses, authority: self.handle.authority(), secret, name: name.to_owned() }
+        Join {
+            addresses,
+            authority: self.handle.authority(),
+            secret,
+            name: name.to_owned(),
+        }
     }
 
     /// The link ends, and is awaited.
@@ -184,7 +219,9 @@ impl Farm {
 
     /// Waits until the link says so.
     pub async fn told(&self, what: &str) {
-        self.port.wait(what, |store| store.told.iter().any(|told| told.starts_with(what))).await;
+        self.port
+            .wait(what, |store| store.told.iter().any(|told| told.starts_with(what)))
+            .await;
     }
 
     /// Waits until the link says so for the n-th time.
@@ -222,7 +259,9 @@ pub async fn bind(data: &Path, change: impl FnOnce(&mut Options)) -> (Link, Arc<
 
 /// Waits, with a bound.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
 /// Fails unless the text has the part.

@@ -41,7 +41,10 @@ async fn is_unharmed(farm: &Farm, mut witness: Worker) {
     assert!(farm.handle.kill("good", ID, "to see whether it is there"));
     assert!(soon("an order", witness.next()).await.unwrap().is_some());
     let told = farm.port.0.borrow().told.clone();
-    assert!(!told.iter().any(|told| told.starts_with("disconnected good")), "{told:#?}");
+    assert!(
+        !told.iter().any(|told| told.starts_with("disconnected good")),
+        "{told:#?}"
+    );
 }
 
 #[tokio::test]
@@ -58,7 +61,7 @@ async fn a_control_stream_of_garbage() {
     cut.truncate(20);
     insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &oversized).await, @"the master closed the connection (protocol violated): expected a control message of 1 to 1048576 bytes, found a length of 4294967295");
     insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &[0; 4]).await, @"the master closed the connection (protocol violated): expected a control message of 1 to 1048576 bytes, found a length of 0");
-    insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &nonsense).await, @r#"the master closed the connection (protocol violated): expected a control message, found Semantic(None, "invalid type: byte array, expected internally tagged enum FromWorker")"#);
+    insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &nonsense).await, @"the master closed the connection (protocol violated): expected a control message, found invalid type: byte array, expected internally tagged enum FromWorker");
     insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &no_hello).await, @"the master closed the connection (protocol violated): expected a hello, found a leaving");
     insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &twice).await, @"the master closed the connection (protocol violated): expected one hello, found a second hello");
     insta::assert_snapshot!(answer(&farm, ALPN_WORKER, &cut).await, @"the master closed the connection (protocol violated): expected the rest of a message, found the end of the stream");
@@ -81,7 +84,11 @@ async fn a_log_stream_of_garbage() {
     insta::assert_snapshot!(answer_to_log(&farm, &with(0, &good[..30])).await, @"the master closed the connection (protocol violated): the log of command 00000000-0000-0000-0000-00000000000b: expected the rest of a frame, found the end of the stream after 3 bytes of it");
     insta::assert_snapshot!(answer_to_log(&farm, &with(28, &good)).await, @"the master closed the connection (protocol violated): expected the log of command 00000000-0000-0000-0000-00000000000b to go on at or below offset 27, found offset 28");
     insta::assert_snapshot!(answer_to_log(&farm, &with(1, &good)).await, @"the master closed the connection (protocol violated): expected the log of command 00000000-0000-0000-0000-00000000000b to be the one that was sent before, found other frames around offset 27");
-    assert_eq!(farm.port.0.borrow().logs[&ID], log(1, 10), "nothing of it was stored");
+    assert_eq!(
+        farm.port.0.borrow().logs[&ID],
+        log(1, 10),
+        "nothing of it was stored"
+    );
     is_unharmed(&farm, witness).await;
 }
 
@@ -92,7 +99,7 @@ async fn an_enrol_stream_of_garbage() {
     let mut nonsense = 4u32.to_be_bytes().to_vec();
     nonsense.extend_from_slice(b"oops");
     insta::assert_snapshot!(answer(&farm, ALPN_ENROLL, &100_000u32.to_be_bytes()).await, @"the master closed the connection (protocol violated): expected a message of at most 65536 bytes, found a length of 100000");
-    insta::assert_snapshot!(answer(&farm, ALPN_ENROLL, &nonsense).await, @r#"the master closed the connection (protocol violated): expected a control message, found Semantic(None, "invalid type: string, expected map")"#);
+    insta::assert_snapshot!(answer(&farm, ALPN_ENROLL, &nonsense).await, @"the master closed the connection (protocol violated): expected a control message, found invalid type: string, expected map");
     insta::assert_snapshot!(answer(&farm, ALPN_ENROLL, &[]).await, @"the master closed the connection (protocol violated): expected a request to join, found the end of the stream");
     is_unharmed(&farm, witness).await;
 }
@@ -105,13 +112,21 @@ async fn a_log_that_nobody_waits_for_is_stopped_and_the_connection_goes_on() {
     let stranger = CommandId(Uuid::from_u128(99));
     let stream = worker.log(stranger, 0, &log(1, 10)).await;
     let code = soon("the stop of the stream", stream.stopped()).await.unwrap();
-    assert_eq!(code.map(u64::from), Some(capstan_wire::close::Code::Unwanted as u64));
+    assert_eq!(
+        code.map(u64::from),
+        Some(capstan_wire::close::Code::Unwanted as u64)
+    );
     // One that the link knows and the store does not: it ended while the bytes were on their way.
     farm.told("ready w1").await;
     farm.handle.start("w1", ID, crate::worker::spec(), [].into());
     assert!(worker.next().await.unwrap().is_some());
     let stream = worker.log(ID, 0, &log(1, 10)).await;
-    assert!(soon("the stop of the stream", stream.stopped()).await.unwrap().is_some());
+    assert!(
+        soon("the stop of the stream", stream.stopped())
+            .await
+            .unwrap()
+            .is_some()
+    );
     is_alive(&farm, worker).await;
 }
 
@@ -124,7 +139,17 @@ async fn is_alive(farm: &Farm, mut worker: Worker) {
 async fn a_worker_that_knows_a_newer_master_is_left_alone() {
     let farm = Farm::start().await;
     let identity = member(&farm, "w1").await;
-    let error = Worker::try_connect(&farm, &identity, Hello { epoch_seen: 6, ..hello() }).await.err().unwrap();
+    let error = Worker::try_connect(
+        &farm,
+        &identity,
+        Hello {
+            epoch_seen: 6,
+            ..hello()
+        },
+    )
+    .await
+    .err()
+    .unwrap();
     insta::assert_snapshot!(error, @"the master closed the connection (an old master): expected a master of epoch 6 or later, found epoch 5; it was replaced, or runs on an old copy of its database");
     assert!(!farm.handle.is_connected("w1"));
 }

@@ -16,11 +16,17 @@ async fn of_two_connections_of_one_worker_the_newer_wins() {
     farm.told("ready w1").await;
     let newer = Worker::connect(&farm, &identity, vec![]);
     let (mut newer, goodbye) = tokio::join!(newer, older.next());
-    assert!(matches!(goodbye.unwrap(), Some(FromMaster::Goodbye { fatal: true, .. })));
+    assert!(matches!(
+        goodbye.unwrap(),
+        Some(FromMaster::Goodbye { fatal: true, .. })
+    ));
     assert_says(&older.closed().await, "replaced by a newer connection");
     farm.told_times("ready w1", 2).await;
     farm.handle.kill("w1", crate::worker::ID, "to see who gets it");
-    assert!(matches!(newer.next().await.unwrap(), Some(FromMaster::Kill { .. })));
+    assert!(matches!(
+        newer.next().await.unwrap(),
+        Some(FromMaster::Kill { .. })
+    ));
     let told = farm.port.0.borrow().told.clone();
     let reason = "disconnected w1: the same worker has connected again";
     assert_eq!(told, ["hello w1", "ready w1 0", reason, "hello w1", "ready w1 0"]);
@@ -33,8 +39,13 @@ async fn a_worker_that_falls_silent_is_gone_after_the_idle_time() {
     });
     let farm = farm.await;
     let identity = member(&farm, "w1").await;
-    let silent = Options { keep_alive: Duration::from_secs(60), ..Options::default() };
-    let connection = connect(&identity, &farm.address.to_string(), &silent).await.unwrap();
+    let silent = Options {
+        keep_alive: Duration::from_secs(60),
+        ..Options::default()
+    };
+    let connection = connect(&identity, &farm.address.to_string(), &silent)
+        .await
+        .unwrap();
     let (mut to, _from) = connection.quinn().open_bi().await.unwrap();
     send(&mut to, &FromWorker::Hello(hello())).await.unwrap();
     farm.told("hello w1").await;
@@ -53,7 +64,9 @@ async fn workers_are_asked_whether_they_live() {
     while farm.handle.connected()[0].last_heard == before {
         assert!(begun.elapsed() < Duration::from_secs(20), "no answer was noticed");
         let message = soon("a ping", receive(&mut worker.from)).await.unwrap();
-        let Some(FromMaster::Ping { nonce }) = message else { panic!("{message:?}") };
+        let Some(FromMaster::Ping { nonce }) = message else {
+            panic!("{message:?}")
+        };
         worker.say(FromWorker::Pong { nonce }).await;
     }
 }
@@ -67,10 +80,16 @@ async fn a_worker_that_leaves_is_known_to_leave() {
     farm.told("ready w1").await;
     let begun = Instant::now();
     while !farm.handle.connected()[0].leaving {
-        assert!(begun.elapsed() < Duration::from_secs(20), "its leaving was not noticed");
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "its leaving was not noticed"
+        );
         tokio::task::yield_now().await;
     }
-    worker.connection.close(capstan_wire::close::Code::Ending, "restart").await;
+    worker
+        .connection
+        .close(capstan_wire::close::Code::Ending, "restart")
+        .await;
     farm.told("disconnected w1").await;
 }
 
@@ -84,9 +103,16 @@ async fn the_end_of_the_master_is_said_and_quick() {
     farm.told("ready stuck").await;
     let begun = Instant::now();
     let ((), goodbye) = tokio::join!(farm.end(), polite.next());
-    assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "it took {:?}",
+        begun.elapsed()
+    );
     let reason = "the master ends".to_owned();
-    assert_eq!(goodbye.unwrap(), Some(FromMaster::Goodbye { reason, fatal: false }));
+    assert_eq!(
+        goodbye.unwrap(),
+        Some(FromMaster::Goodbye { reason, fatal: false })
+    );
     assert_says(&stuck.closed().await, "ending");
     farm.told("disconnected stuck").await;
 }

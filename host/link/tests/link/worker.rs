@@ -19,7 +19,10 @@ pub const ID: CommandId = CommandId(Uuid::from_u128(11));
 
 /// A member of the farm, through the enrol protocol.
 pub async fn member(farm: &Farm, name: &str) -> Identity {
-    soon("an enrolment", enroll(&farm.invite(name), &Options::default())).await.unwrap().identity
+    soon("an enrolment", enroll(&farm.invite(name), &Options::default()))
+        .await
+        .unwrap()
+        .identity
 }
 
 pub struct Worker {
@@ -32,7 +35,16 @@ pub struct Worker {
 impl Worker {
     /// A welcomed worker that holds these commands.
     pub async fn connect(farm: &Farm, identity: &Identity, held: Vec<Held>) -> Self {
-        Self::try_connect(farm, identity, Hello { commands: held, ..hello() }).await.unwrap()
+        Self::try_connect(
+            farm,
+            identity,
+            Hello {
+                commands: held,
+                ..hello()
+            },
+        )
+        .await
+        .unwrap()
     }
 
     pub async fn try_connect(farm: &Farm, identity: &Identity, hello: Hello) -> Result<Self, Error> {
@@ -41,7 +53,12 @@ impl Worker {
         let (mut to, mut from) = connection.quinn().open_bi().await?;
         send(&mut to, &FromWorker::Hello(hello)).await?;
         match soon("a welcome", receive(&mut from)).await? {
-            Some(FromMaster::Welcome(welcome)) => Ok(Self { connection, to, from, welcome }),
+            Some(FromMaster::Welcome(welcome)) => Ok(Self {
+                connection,
+                to,
+                from,
+                welcome,
+            }),
             other => panic!("expected a welcome, found {other:?}"),
         }
     }
@@ -63,7 +80,9 @@ impl Worker {
     /// Opens a log stream and writes these bytes to it.
     pub async fn log(&self, id: CommandId, offset: u64, bytes: &[u8]) -> SendStream {
         let mut stream = self.connection.quinn().open_uni().await.unwrap();
-        send(&mut stream, &log_stream::Header { id, offset }).await.unwrap();
+        send(&mut stream, &log_stream::Header { id, offset })
+            .await
+            .unwrap();
         stream.write_all(bytes).await.unwrap();
         stream
     }
@@ -76,29 +95,46 @@ impl Worker {
 
 pub async fn closed(connection: &quinn::Connection) -> String {
     match soon("the end of the connection", connection.closed()).await {
-        ConnectionError::ApplicationClosed(close) => Error::from(ConnectionError::ApplicationClosed(close)).to_string(),
+        ConnectionError::ApplicationClosed(close) => {
+            Error::from(ConnectionError::ApplicationClosed(close)).to_string()
+        }
         other => other.to_string(),
     }
 }
 
 /// A connection that says nothing by itself: any protocol, with or without a certificate.
-pub async fn raw(farm: &Farm, alpn: &[u8], identity: Option<&Identity>) -> Result<quinn::Connection, ConnectionError> {
+pub async fn raw(
+    farm: &Farm,
+    alpn: &[u8],
+    identity: Option<&Identity>,
+) -> Result<quinn::Connection, ConnectionError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(farm.authority.clone())).unwrap();
     let tls = rustls::ClientConfig::builder_with_provider(provider);
-    let tls = tls.with_protocol_versions(&[&rustls::version::TLS13]).unwrap().with_root_certificates(roots);
+    let tls = tls
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots);
     let mut tls = match identity {
         None => tls.with_no_client_auth(),
         Some(identity) => {
             let key = PrivatePkcs8KeyDer::from(identity.key.to_vec());
-            tls.with_client_auth_cert(vec![CertificateDer::from(identity.certificate.clone())], key.into()).unwrap()
+            tls.with_client_auth_cert(
+                vec![CertificateDer::from(identity.certificate.clone())],
+                key.into(),
+            )
+            .unwrap()
         }
     };
     tls.alpn_protocols = vec![alpn.to_vec()];
     let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
     let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
-    soon("a handshake", endpoint.connect_with(config, farm.address, SERVER_NAME).unwrap()).await
+    soon(
+        "a handshake",
+        endpoint.connect_with(config, farm.address, SERVER_NAME).unwrap(),
+    )
+    .await
 }
 
 /// The whole of what is left on a stream, or the end of its connection.
@@ -139,7 +175,11 @@ pub fn spec() -> CommandSpec {
 }
 
 pub fn held(id: CommandId, length: u64) -> Held {
-    Held { id, length, exit: None }
+    Held {
+        id,
+        length,
+        exit: None,
+    }
 }
 
 /// A log of so many frames of so many bytes each.
@@ -153,7 +193,13 @@ pub fn log(frames: usize, size: usize) -> Vec<u8> {
 
 pub fn report(log: &[u8]) -> ExitReport {
     let log_length = log.len() as u64;
-    ExitReport { exit: Exit::Code(0), duration_ms: 1, log_length, stdout_bytes: 0, stderr_bytes: 0 }
+    ExitReport {
+        exit: Exit::Code(0),
+        duration_ms: 1,
+        log_length,
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+    }
 }
 
 /// For what must not happen: long enough to be seen if it did.

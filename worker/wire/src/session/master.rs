@@ -70,19 +70,28 @@ impl Master {
     /// The master's end of a new connection from the worker that its certificate calls `name`.
     pub fn new(installation: Uuid, epoch: u64, name: String) -> Self {
         let (exits, commands) = (HashMap::new(), HashMap::new());
-        Self { installation, epoch, name, stage: Stage::Waiting, exits, commands }
+        Self {
+            installation,
+            epoch,
+            name,
+            stage: Stage::Waiting,
+            exits,
+            commands,
+        }
     }
 
     /// The worker says something.
     pub fn received(&mut self, message: FromWorker) -> Result<Vec<Action>, Violation> {
         match (self.stage, message) {
             (Stage::Waiting, FromWorker::Hello(hello)) => self.hello(hello),
-            (Stage::Waiting, other) => {
-                Err(Violation::Unexpected { expected: "a hello", found: name(&other) })
-            }
-            (_, FromWorker::Hello(_)) => {
-                Err(Violation::Unexpected { expected: "one hello", found: "a second hello" })
-            }
+            (Stage::Waiting, other) => Err(Violation::Unexpected {
+                expected: "a hello",
+                found: name(&other),
+            }),
+            (_, FromWorker::Hello(_)) => Err(Violation::Unexpected {
+                expected: "one hello",
+                found: "a second hello",
+            }),
             (_, FromWorker::Started { id, at }) => Ok(vec![Action::Started(id, at)]),
             (_, FromWorker::Exited { id, report }) => self.exited(id, report),
             (_, FromWorker::Pong { .. }) => Ok(vec![Action::Alive]),
@@ -97,10 +106,20 @@ impl Master {
         let mut exits = std::mem::take(&mut self.exits);
         let mut settled = Vec::new();
         for resume in &commands {
-            let ResumeAction::From(offset) = resume.action else { continue };
-            self.commands.insert(resume.id, Command { received: offset, durable: offset, ..Command::default() });
+            let ResumeAction::From(offset) = resume.action else {
+                continue;
+            };
+            self.commands.insert(
+                resume.id,
+                Command {
+                    received: offset,
+                    durable: offset,
+                    ..Command::default()
+                },
+            );
             // A log that became shorter than ours is for the worker to explain, once it knows what we have.
-            let whole = |report: &ExitReport| report.log_length >= offset || matches!(report.exit, Exit::Lost(_));
+            let whole =
+                |report: &ExitReport| report.log_length >= offset || matches!(report.exit, Exit::Lost(_));
             if let Some(report) = exits.remove(&resume.id).filter(whole) {
                 settled.extend(self.exited(resume.id, report)?);
             }
@@ -117,7 +136,12 @@ impl Master {
     }
 
     /// Sends a command to the worker; it attaches if it holds the command already. Only after the welcome.
-    pub fn start(&mut self, id: CommandId, spec: Box<CommandSpec>, secrets: BTreeMap<String, String>) -> Vec<Action> {
+    pub fn start(
+        &mut self,
+        id: CommandId,
+        spec: Box<CommandSpec>,
+        secrets: BTreeMap<String, String>,
+    ) -> Vec<Action> {
         self.commands.entry(id).or_default();
         vec![Action::Send(FromMaster::Start { id, spec, secrets })]
     }
@@ -136,13 +160,19 @@ impl Master {
     /// A log stream with this header has come.
     pub fn stream_opened(&mut self, id: CommandId, offset: u64) -> Result<Stream, Violation> {
         self.ready("a log stream")?;
-        let Some(command) = self.commands.get_mut(&id) else { return Ok(Stream::Unwanted) };
+        let Some(command) = self.commands.get_mut(&id) else {
+            return Ok(Stream::Unwanted);
+        };
         if command.opened {
             return Err(Violation::SecondStream(id));
         }
         command.opened = true;
         if offset > command.received {
-            return Err(Violation::Gap { id, expected: command.received, found: offset });
+            return Err(Violation::Gap {
+                id,
+                expected: command.received,
+                found: offset,
+            });
         }
         Ok(Stream::Read)
     }
@@ -150,14 +180,24 @@ impl Master {
     /// `length` bytes of whole frames have come, beginning at `offset`. Returns how many of them, from the front, are known
     /// already; the rest is to be stored. `None`: nobody wants them any more.
     pub fn log_bytes(&mut self, id: CommandId, offset: u64, length: u64) -> Result<Option<u64>, Violation> {
-        let Some(command) = self.commands.get_mut(&id) else { return Ok(None) };
+        let Some(command) = self.commands.get_mut(&id) else {
+            return Ok(None);
+        };
         if offset > command.received {
-            return Err(Violation::Gap { id, expected: command.received, found: offset });
+            return Err(Violation::Gap {
+                id,
+                expected: command.received,
+                found: offset,
+            });
         }
         let end = offset.saturating_add(length);
         match &command.exit {
             Some(exit) if end > exit.log_length => {
-                return Err(Violation::Length { id, expected: exit.log_length, found: end });
+                return Err(Violation::Length {
+                    id,
+                    expected: exit.log_length,
+                    found: end,
+                });
             }
             _ => {}
         }
@@ -168,10 +208,16 @@ impl Master {
 
     /// The log is durable up to here.
     pub fn stored(&mut self, id: CommandId, durable: u64) -> Vec<Action> {
-        let Some(command) = self.commands.get_mut(&id) else { return vec![] };
+        let Some(command) = self.commands.get_mut(&id) else {
+            return vec![];
+        };
         command.durable = command.durable.max(durable);
         command.received = command.received.max(durable);
-        let ack = FromMaster::Ack { id, received: command.received, durable: command.durable };
+        let ack = FromMaster::Ack {
+            id,
+            received: command.received,
+            durable: command.durable,
+        };
         let mut actions = vec![Action::Send(ack)];
         actions.extend(completed(id, command));
         actions
@@ -184,7 +230,9 @@ impl Master {
 
     /// The log stream was finished by the worker, `pending` bytes into a frame.
     pub fn stream_ended(&mut self, id: CommandId, pending: usize) -> Result<(), Violation> {
-        let Some(command) = self.commands.get_mut(&id) else { return Ok(()) };
+        let Some(command) = self.commands.get_mut(&id) else {
+            return Ok(());
+        };
         if pending > 0 {
             return Err(Violation::Torn { id, pending });
         }
@@ -199,10 +247,16 @@ impl Master {
 
     fn hello(&mut self, hello: Hello) -> Result<Vec<Action>, Violation> {
         if hello.epoch_seen > self.epoch {
-            return Err(Violation::Fenced { seen: hello.epoch_seen, found: self.epoch });
+            return Err(Violation::Fenced {
+                seen: hello.epoch_seen,
+                found: self.epoch,
+            });
         }
         self.stage = Stage::Greeting;
-        let ended = hello.commands.iter().filter_map(|held| Some((held.id, held.exit.clone()?)));
+        let ended = hello
+            .commands
+            .iter()
+            .filter_map(|held| Some((held.id, held.exit.clone()?)));
         self.exits = ended.collect();
         Ok(vec![Action::Greet(hello)])
     }
@@ -210,13 +264,19 @@ impl Master {
     fn exited(&mut self, id: CommandId, mut report: ExitReport) -> Result<Vec<Action>, Violation> {
         self.ready("the end of a command")?;
         // It crossed our `Forget` on the way.
-        let Some(command) = self.commands.get_mut(&id) else { return Ok(vec![]) };
+        let Some(command) = self.commands.get_mut(&id) else {
+            return Ok(vec![]);
+        };
         if let Exit::Lost(_) = report.exit {
             // A crash of its machine can take the end of a spool that we have.
             report.log_length = report.log_length.max(command.received);
         }
         if report.log_length < command.received {
-            return Err(Violation::Length { id, expected: report.log_length, found: command.received });
+            return Err(Violation::Length {
+                id,
+                expected: report.log_length,
+                found: command.received,
+            });
         }
         command.exit.get_or_insert(report);
         check_length(id, command)?;
@@ -224,7 +284,14 @@ impl Master {
     }
 
     fn ready(&self, found: &'static str) -> Result<(), Violation> {
-        if self.is_ready() { Ok(()) } else { Err(Violation::Unexpected { expected: "a hello", found }) }
+        if self.is_ready() {
+            Ok(())
+        } else {
+            Err(Violation::Unexpected {
+                expected: "a hello",
+                found,
+            })
+        }
     }
 }
 
@@ -241,9 +308,11 @@ fn completed(id: CommandId, command: &mut Command) -> Option<Action> {
 /// A stream that the worker finished brought all of the log.
 fn check_length(id: CommandId, command: &Command) -> Result<(), Violation> {
     match &command.exit {
-        Some(exit) if command.ended && command.received != exit.log_length => {
-            Err(Violation::Length { id, expected: exit.log_length, found: command.received })
-        }
+        Some(exit) if command.ended && command.received != exit.log_length => Err(Violation::Length {
+            id,
+            expected: exit.log_length,
+            found: command.received,
+        }),
         _ => Ok(()),
     }
 }

@@ -108,8 +108,17 @@ struct Stream {
 
 impl World {
     fn new(scripts: Vec<Script>) -> Self {
-        let master_disk = MasterDisk { epoch: 1, ..MasterDisk::default() };
-        Self { scripts, worker: Worker::new(0), worker_disk: WorkerDisk::default(), master_disk, link: None }
+        let master_disk = MasterDisk {
+            epoch: 1,
+            ..MasterDisk::default()
+        };
+        Self {
+            scripts,
+            worker: Worker::new(0),
+            worker_disk: WorkerDisk::default(),
+            master_disk,
+            link: None,
+        }
     }
 
     fn happen(&mut self, event: &Event) {
@@ -146,16 +155,32 @@ impl World {
 
     /// A supervisor writes a frame, or the end after the last one.
     fn write(&mut self, n: usize) {
-        let running: Vec<_> = self.worker_disk.commands.iter().filter(|(_, c)| c.1.is_none()).map(|(id, _)| *id).collect();
-        let Some(&id) = running.get(n % running.len().max(1)) else { return };
+        let running: Vec<_> = self
+            .worker_disk
+            .commands
+            .iter()
+            .filter(|(_, c)| c.1.is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        let Some(&id) = running.get(n % running.len().max(1)) else {
+            return;
+        };
         let script = &self.scripts[id.0.as_u128() as usize - 1];
-        let Some(command) = self.worker_disk.commands.get_mut(&id) else { return };
+        let Some(command) = self.worker_disk.commands.get_mut(&id) else {
+            return;
+        };
         let actions = if command.0 < script.len() {
             command.0 += 1;
             self.worker.grew(id, length(&script[..command.0]))
         } else {
             let (exit, log_length) = (Exit::Code(0), length(script));
-            let report = ExitReport { exit, duration_ms: 1, log_length, stdout_bytes: 0, stderr_bytes: 0 };
+            let report = ExitReport {
+                exit,
+                duration_ms: 1,
+                log_length,
+                stdout_bytes: 0,
+                stderr_bytes: 0,
+            };
             command.1 = Some(report.clone());
             self.worker.exited(id, report)
         };
@@ -166,38 +191,55 @@ impl World {
     fn send(&mut self, n: usize, max: u64) {
         let Some(link) = &mut self.link else { return };
         let streams = link.streams.len().max(1);
-        let Some(stream) = link.streams.get_mut(n % streams) else { return };
-        let Some(piece) = self.worker.next_piece(stream.id, max) else { return };
+        let Some(stream) = link.streams.get_mut(n % streams) else {
+            return;
+        };
+        let Some(piece) = self.worker.next_piece(stream.id, max) else {
+            return;
+        };
         let log = self.scripts[stream.id.0.as_u128() as usize - 1].concat();
-        stream.on_the_way.extend(&log[piece.from as usize..piece.to as usize]);
+        stream
+            .on_the_way
+            .extend(&log[piece.from as usize..piece.to as usize]);
         stream.finished |= piece.last;
     }
 
     fn to_worker(&mut self) {
-        let Some(message) = self.link.as_mut().and_then(|link| link.to_worker.pop_front()) else { return };
+        let Some(message) = self.link.as_mut().and_then(|link| link.to_worker.pop_front()) else {
+            return;
+        };
         let actions = self.worker.received(message).unwrap();
         self.worker_does(actions);
     }
 
     fn to_master(&mut self) {
         let Some(link) = &mut self.link else { return };
-        let Some(message) = link.to_master.pop_front() else { return };
+        let Some(message) = link.to_master.pop_front() else {
+            return;
+        };
         let actions = link.session.received(message).unwrap();
         self.master_does(actions);
     }
 
     /// The link reads some bytes of a stream.
     fn log(&mut self, n: usize, cut: usize) {
-        let Some(link) = self.link.as_mut().filter(|link| link.session.is_ready()) else { return };
+        let Some(link) = self.link.as_mut().filter(|link| link.session.is_ready()) else {
+            return;
+        };
         let streams = link.streams.len().max(1);
-        let Some(stream) = link.streams.get_mut(n % streams) else { return };
+        let Some(stream) = link.streams.get_mut(n % streams) else {
+            return;
+        };
         if stream.append.is_some() || stream.ended {
             return;
         }
         let wanted = stream.wanted.get_or_insert_with(|| {
             link.session.stream_opened(stream.id, stream.offset).unwrap() == master::Stream::Read
         });
-        let piece: Vec<_> = stream.on_the_way.drain(..cut.min(stream.on_the_way.len())).collect();
+        let piece: Vec<_> = stream
+            .on_the_way
+            .drain(..cut.min(stream.on_the_way.len()))
+            .collect();
         if !*wanted {
             return;
         }
@@ -206,13 +248,19 @@ impl World {
         if !frames.is_empty() {
             let offset = stream.offset;
             stream.offset += frames.len() as u64;
-            match link.session.log_bytes(stream.id, offset, frames.len() as u64).unwrap() {
+            match link
+                .session
+                .log_bytes(stream.id, offset, frames.len() as u64)
+                .unwrap()
+            {
                 Some(known) => stream.append = Some((offset + known, frames.slice(known as usize..))),
                 None => stream.wanted = Some(false),
             }
         } else if stream.finished && stream.on_the_way.is_empty() {
             stream.ended = true;
-            link.session.stream_ended(stream.id, stream.assembler.pending()).unwrap();
+            link.session
+                .stream_ended(stream.id, stream.assembler.pending())
+                .unwrap();
         }
     }
 
@@ -220,8 +268,12 @@ impl World {
     fn store(&mut self, n: usize) {
         let Some(link) = &mut self.link else { return };
         let streams = link.streams.len().max(1);
-        let Some(stream) = link.streams.get_mut(n % streams) else { return };
-        let Some((offset, new)) = stream.append.take() else { return };
+        let Some(stream) = link.streams.get_mut(n % streams) else {
+            return;
+        };
+        let Some((offset, new)) = stream.append.take() else {
+            return;
+        };
         let durable = self.master_disk.append(stream.id, offset, &new);
         let actions = link.session.stored(stream.id, durable);
         self.master_does(actions);
@@ -256,7 +308,8 @@ impl World {
         self.worker = Worker::new(self.worker_disk.epoch);
         for (id, (frames, exit)) in &self.worker_disk.commands {
             let script = &self.scripts[id.0.as_u128() as usize - 1];
-            self.worker.restore(*id, Some(Timestamp(1)), length(&script[..*frames]), exit.clone());
+            self.worker
+                .restore(*id, Some(Timestamp(1)), length(&script[..*frames]), exit.clone());
         }
     }
 
@@ -286,11 +339,16 @@ impl World {
                     ended: false,
                 }),
                 worker::Action::Remove(id) => {
-                    assert!(self.master_disk.ends.contains_key(&id), "{id} was removed before its end was durable");
+                    assert!(
+                        self.master_disk.ends.contains_key(&id),
+                        "{id} was removed before its end was durable"
+                    );
                     assert!(self.worker_disk.commands.remove(&id).is_some());
                 }
                 worker::Action::LogReady(_) | worker::Action::Ready => {}
-                worker::Action::Kill { .. } | worker::Action::Close { .. } => panic!("nobody asked for {action:?}"),
+                worker::Action::Kill { .. } | worker::Action::Close { .. } => {
+                    panic!("nobody asked for {action:?}")
+                }
             }
         }
     }
@@ -305,14 +363,18 @@ impl World {
                     let resumes = held.iter().map(|id| self.master_disk.resume(*id)).collect();
                     let mut actions = link.session.welcome(resumes).unwrap();
                     let lost = (0..self.master_disk.ordered).map(id_of);
-                    let lost = lost.filter(|id| !held.contains(id) && !self.master_disk.ends.contains_key(id));
+                    let lost =
+                        lost.filter(|id| !held.contains(id) && !self.master_disk.ends.contains_key(id));
                     actions.extend(lost.flat_map(|id| link.session.start(id, spec(), BTreeMap::new())));
                     self.master_does(actions);
                 }
                 master::Action::Completed(id, report) => {
                     let script = &self.scripts[id.0.as_u128() as usize - 1];
                     assert_eq!(self.master_disk.logs[&id], script.concat(), "the log of {id}");
-                    assert!(self.master_disk.ends.insert(id, report).is_none(), "{id} ended twice");
+                    assert!(
+                        self.master_disk.ends.insert(id, report).is_none(),
+                        "{id} ended twice"
+                    );
                     let actions = link.session.forget(id);
                     self.master_does(actions);
                 }
@@ -339,7 +401,11 @@ impl World {
                 return;
             }
         }
-        panic!("after {rounds} rounds without a fault, {} of {} commands have ended", self.master_disk.ends.len(), self.scripts.len());
+        panic!(
+            "after {rounds} rounds without a fault, {} of {} commands have ended",
+            self.master_disk.ends.len(),
+            self.scripts.len()
+        );
     }
 }
 

@@ -12,27 +12,51 @@ use crate::control::{ExitReport, FromMaster, FromWorker, Held, Hello, Resume, Re
 const ID: CommandId = CommandId(Uuid::from_u128(1));
 
 fn welcome(epoch: u64, commands: Vec<Resume>) -> FromMaster {
-    FromMaster::Welcome(Welcome { minor: 0, installation: Uuid::nil(), epoch, name: "w".to_owned(), commands })
+    FromMaster::Welcome(Welcome {
+        minor: 0,
+        installation: Uuid::nil(),
+        epoch,
+        name: "w".to_owned(),
+        commands,
+    })
 }
 
 fn report(exit: Exit, log_length: u64) -> ExitReport {
-    ExitReport { exit, duration_ms: 1, log_length, stdout_bytes: 0, stderr_bytes: 0 }
+    ExitReport {
+        exit,
+        duration_ms: 1,
+        log_length,
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+    }
 }
 
 fn from(offset: u64) -> Vec<Resume> {
-    vec![Resume { id: ID, action: ResumeAction::From(offset) }]
+    vec![Resume {
+        id: ID,
+        action: ResumeAction::From(offset),
+    }]
 }
 
 /// A master that was greeted by a worker with one command, and has this much of its log.
 fn master(offset: u64, held: Held) -> (Master, Vec<master::Action>) {
     let mut master = Master::new(Uuid::nil(), 5, "w".to_owned());
-    master.received(FromWorker::Hello(Hello { commands: vec![held], ..hello() })).unwrap();
+    master
+        .received(FromWorker::Hello(Hello {
+            commands: vec![held],
+            ..hello()
+        }))
+        .unwrap();
     let actions = master.welcome(from(offset)).unwrap();
     (master, actions)
 }
 
 fn running() -> Held {
-    Held { id: ID, length: 100, exit: None }
+    Held {
+        id: ID,
+        length: 100,
+        exit: None,
+    }
 }
 
 #[test]
@@ -50,7 +74,12 @@ fn a_worker_does_not_obey_a_master_from_before() {
 #[test]
 fn a_master_from_before_does_not_use_a_worker_that_knows_better() {
     let mut master = Master::new(Uuid::nil(), 5, "w".to_owned());
-    let refused = master.received(FromWorker::Hello(Hello { epoch_seen: 6, ..hello() })).unwrap_err();
+    let refused = master
+        .received(FromWorker::Hello(Hello {
+            epoch_seen: 6,
+            ..hello()
+        }))
+        .unwrap_err();
     assert_eq!(refused, Violation::Fenced { seen: 6, found: 5 });
 }
 
@@ -58,7 +87,11 @@ fn a_master_from_before_does_not_use_a_worker_that_knows_better() {
 fn orders_before_the_welcome_are_refused() {
     let mut worker = Worker::new(0);
     worker.connected(hello());
-    let start = FromMaster::Start { id: ID, spec: spec(), secrets: BTreeMap::new() };
+    let start = FromMaster::Start {
+        id: ID,
+        spec: spec(),
+        secrets: BTreeMap::new(),
+    };
     insta::assert_snapshot!(worker.received(start).unwrap_err(), @"expected a welcome, found a start");
     let mut master = Master::new(Uuid::nil(), 5, "w".to_owned());
     insta::assert_snapshot!(master.received(FromWorker::Pong { nonce: 1 }).unwrap_err(), @"expected a hello, found a pong");
@@ -68,12 +101,23 @@ fn orders_before_the_welcome_are_refused() {
 #[test]
 fn a_gap_in_a_log_is_refused_and_known_bytes_are_ignored() {
     let (mut master, _) = master(40, running());
-    assert!(matches!(master.stream_opened(ID, 41), Err(Violation::Gap { expected: 40, found: 41, .. })));
+    assert!(matches!(
+        master.stream_opened(ID, 41),
+        Err(Violation::Gap {
+            expected: 40,
+            found: 41,
+            ..
+        })
+    ));
     assert_eq!(master.log_bytes(ID, 0, 30).unwrap(), Some(30));
     assert_eq!(master.log_bytes(ID, 30, 30).unwrap(), Some(10));
     assert_eq!(master.log_bytes(ID, 60, 30).unwrap(), Some(0));
     insta::assert_snapshot!(master.log_bytes(ID, 91, 1).unwrap_err(), @"expected the log of command 00000000-0000-0000-0000-000000000001 to go on at or below offset 90, found offset 91");
-    assert_eq!(master.log_bytes(CommandId(Uuid::nil()), 0, 1).unwrap(), None, "a log that nobody wants");
+    assert_eq!(
+        master.log_bytes(CommandId(Uuid::nil()), 0, 1).unwrap(),
+        None,
+        "a log that nobody wants"
+    );
 }
 
 #[test]
@@ -82,11 +126,18 @@ fn a_log_and_its_end_must_agree() {
     early.log_bytes(ID, 40, 60).unwrap();
     insta::assert_snapshot!(early.received(FromWorker::Exited { id: ID, report: report(Exit::Code(0), 99) }).unwrap_err(), @"expected the log of command 00000000-0000-0000-0000-000000000001 to be 99 bytes long, as its end says, found 100");
     let (mut late, _) = master(40, running());
-    late.received(FromWorker::Exited { id: ID, report: report(Exit::Code(0), 99) }).unwrap();
+    late.received(FromWorker::Exited {
+        id: ID,
+        report: report(Exit::Code(0), 99),
+    })
+    .unwrap();
     assert!(late.log_bytes(ID, 40, 60).is_err());
     late.log_bytes(ID, 40, 58).unwrap();
     assert!(late.stream_ended(ID, 0).is_err(), "one byte is missing");
-    assert!(matches!(late.stream_ended(ID, 3), Err(Violation::Torn { pending: 3, .. })));
+    assert!(matches!(
+        late.stream_ended(ID, 3),
+        Err(Violation::Torn { pending: 3, .. })
+    ));
 }
 
 #[test]
@@ -94,10 +145,32 @@ fn the_end_counts_only_when_the_log_is_durable() {
     let (mut master, _) = master(40, running());
     master.log_bytes(ID, 40, 60).unwrap();
     let end = report(Exit::Code(3), 100);
-    assert_eq!(master.received(FromWorker::Exited { id: ID, report: end.clone() }).unwrap(), []);
-    assert!(!master.stored(ID, 80).contains(&master::Action::Completed(ID, end.clone())));
-    assert!(master.stored(ID, 100).contains(&master::Action::Completed(ID, end.clone())));
-    assert_eq!(master.received(FromWorker::Exited { id: ID, report: end }).unwrap(), [], "told once");
+    assert_eq!(
+        master
+            .received(FromWorker::Exited {
+                id: ID,
+                report: end.clone()
+            })
+            .unwrap(),
+        []
+    );
+    assert!(
+        !master
+            .stored(ID, 80)
+            .contains(&master::Action::Completed(ID, end.clone()))
+    );
+    assert!(
+        master
+            .stored(ID, 100)
+            .contains(&master::Action::Completed(ID, end.clone()))
+    );
+    assert_eq!(
+        master
+            .received(FromWorker::Exited { id: ID, report: end })
+            .unwrap(),
+        [],
+        "told once"
+    );
 }
 
 #[test]
@@ -105,7 +178,10 @@ fn one_log_has_one_stream() {
     let (mut master, _) = master(0, running());
     assert_eq!(master.stream_opened(ID, 0).unwrap(), master::Stream::Read);
     assert_eq!(master.stream_opened(ID, 0), Err(Violation::SecondStream(ID)));
-    assert_eq!(master.stream_opened(CommandId(Uuid::nil()), 0).unwrap(), master::Stream::Unwanted);
+    assert_eq!(
+        master.stream_opened(CommandId(Uuid::nil()), 0).unwrap(),
+        master::Stream::Unwanted
+    );
 }
 
 #[test]
@@ -114,40 +190,70 @@ fn a_worker_notices_an_acknowledgement_of_what_it_never_sent() {
     worker.restore(ID, None, 100, None);
     worker.connected(hello());
     worker.received(welcome(1, from(40))).unwrap();
-    worker.received(FromMaster::Ack { id: ID, received: 100, durable: 90 }).unwrap();
+    worker
+        .received(FromMaster::Ack {
+            id: ID,
+            received: 100,
+            durable: 90,
+        })
+        .unwrap();
     assert_eq!(worker.durable(ID), Some(90));
-    assert!(worker.received(FromMaster::Ack { id: ID, received: 101, durable: 90 }).is_err());
+    assert!(
+        worker
+            .received(FromMaster::Ack {
+                id: ID,
+                received: 101,
+                durable: 90
+            })
+            .is_err()
+    );
 }
 
 /// The machine crashed and lost the end of a spool that the master has: the command is lost, not stuck.
 #[test]
 fn a_spool_shorter_than_the_masters_log_ends_as_lost() {
     let mut worker = Worker::new(0);
-    worker.restore(ID, None, 30, Some(report(Exit::Lost("supervisor".to_owned()), 30)));
+    worker.restore(
+        ID,
+        None,
+        30,
+        Some(report(Exit::Lost("supervisor".to_owned()), 30)),
+    );
     let actions = worker.connected(hello());
-    let [worker::Action::Send(hello)] = actions.as_slice() else { panic!("{actions:?}") };
+    let [worker::Action::Send(hello)] = actions.as_slice() else {
+        panic!("{actions:?}")
+    };
     let mut master = Master::new(Uuid::nil(), 5, "w".to_owned());
     master.received(hello.clone()).unwrap();
     let actions = master.welcome(from(40)).unwrap();
     let completed = |actions: &[master::Action]| {
-        actions.iter().any(|a| matches!(a, master::Action::Completed(_, report) if report.log_length == 40))
+        actions
+            .iter()
+            .any(|a| matches!(a, master::Action::Completed(_, report) if report.log_length == 40))
     };
     assert!(completed(&actions), "{actions:?}");
 
     let mut cut = Worker::new(0);
     cut.restore(ID, None, 30, Some(report(Exit::Code(0), 30)));
     let actions = cut.connected(self::hello());
-    let [worker::Action::Send(hello)] = actions.as_slice() else { panic!("{actions:?}") };
+    let [worker::Action::Send(hello)] = actions.as_slice() else {
+        panic!("{actions:?}")
+    };
     let mut master = Master::new(Uuid::nil(), 5, "w".to_owned());
     master.received(hello.clone()).unwrap();
     let actions = master.welcome(from(40)).unwrap();
-    let [master::Action::Send(welcome)] = actions.as_slice() else { panic!("{actions:?}") };
+    let [master::Action::Send(welcome)] = actions.as_slice() else {
+        panic!("{actions:?}")
+    };
     let actions = cut.received(welcome.clone()).unwrap();
     let exited = actions.iter().find_map(|action| match action {
         worker::Action::Send(message @ FromWorker::Exited { .. }) => Some(message.clone()),
         _ => None,
     });
-    assert!(completed(&master.received(exited.unwrap()).unwrap()), "a success without its log is none");
+    assert!(
+        completed(&master.received(exited.unwrap()).unwrap()),
+        "a success without its log is none"
+    );
 }
 
 #[test]
@@ -155,11 +261,26 @@ fn a_second_start_attaches() {
     let mut worker = Worker::new(0);
     worker.connected(hello());
     worker.received(welcome(1, vec![])).unwrap();
-    let start = || FromMaster::Start { id: ID, spec: spec(), secrets: BTreeMap::new() };
-    let starts = |actions: &[worker::Action]| actions.iter().any(|a| matches!(a, worker::Action::Start { .. }));
+    let start = || FromMaster::Start {
+        id: ID,
+        spec: spec(),
+        secrets: BTreeMap::new(),
+    };
+    let starts =
+        |actions: &[worker::Action]| actions.iter().any(|a| matches!(a, worker::Action::Start { .. }));
     assert!(starts(&worker.received(start()).unwrap()));
-    assert_eq!(worker.received(start()).unwrap(), [], "its supervisor is not up yet: the answer follows");
+    assert_eq!(
+        worker.received(start()).unwrap(),
+        [],
+        "its supervisor is not up yet: the answer follows"
+    );
     worker.started(ID, capstan_model::Timestamp(3));
     let again = worker.received(start()).unwrap();
-    assert_eq!(again, [worker::Action::Send(FromWorker::Started { id: ID, at: capstan_model::Timestamp(3) })]);
+    assert_eq!(
+        again,
+        [worker::Action::Send(FromWorker::Started {
+            id: ID,
+            at: capstan_model::Timestamp(3)
+        })]
+    );
 }

@@ -104,12 +104,29 @@ struct Stream {
 impl Worker {
     /// A machine that has seen this master epoch (0: none).
     pub fn new(epoch_seen: u64) -> Self {
-        Self { epoch_seen, ..Self::default() }
+        Self {
+            epoch_seen,
+            ..Self::default()
+        }
     }
 
     /// Adds a command that the state folder holds; only before the first connection.
-    pub fn restore(&mut self, id: CommandId, started: Option<Timestamp>, length: u64, exit: Option<ExitReport>) {
-        self.commands.insert(id, Command { started, length, exit, ..Command::default() });
+    pub fn restore(
+        &mut self,
+        id: CommandId,
+        started: Option<Timestamp>,
+        length: u64,
+        exit: Option<ExitReport>,
+    ) {
+        self.commands.insert(
+            id,
+            Command {
+                started,
+                length,
+                exit,
+                ..Command::default()
+            },
+        );
     }
 
     /// A connection is there: greets the master. `hello` carries who we are; what we hold and have seen is filled in.
@@ -122,13 +139,19 @@ impl Worker {
             exit: command.exit.clone(),
         };
         let commands = self.commands.iter().map(held).collect();
-        vec![Action::Send(FromWorker::Hello(Hello { epoch_seen: self.epoch_seen, commands, ..hello }))]
+        vec![Action::Send(FromWorker::Hello(Hello {
+            epoch_seen: self.epoch_seen,
+            commands,
+            ..hello
+        }))]
     }
 
     /// The connection is gone. Commands go on.
     pub fn disconnected(&mut self) {
         self.stage = Stage::Away;
-        self.commands.values_mut().for_each(|command| command.stream = None);
+        self.commands
+            .values_mut()
+            .for_each(|command| command.stream = None);
     }
 
     /// The master says something. After a violation the connection has to be closed and [`Worker::disconnected`] called.
@@ -139,20 +162,27 @@ impl Worker {
             (_, FromMaster::Goodbye { reason, fatal }) => Ok(vec![Action::Close { reason, fatal }]),
             (_, FromMaster::Unknown) => Ok(vec![]),
             (Stage::Ready, message) => self.ordered(message),
-            (_, other) => Err(Violation::Unexpected { expected: "a welcome", found: name(&other) }),
+            (_, other) => Err(Violation::Unexpected {
+                expected: "a welcome",
+                found: name(&other),
+            }),
         }
     }
 
     /// The command's supervisor runs.
     pub fn started(&mut self, id: CommandId, at: Timestamp) -> Vec<Action> {
-        let Some(command) = self.commands.get_mut(&id) else { return vec![] };
+        let Some(command) = self.commands.get_mut(&id) else {
+            return vec![];
+        };
         command.started = Some(at);
         self.say(FromWorker::Started { id, at })
     }
 
     /// The command's spool has so many bytes of whole frames now.
     pub fn grew(&mut self, id: CommandId, length: u64) -> Vec<Action> {
-        let Some(command) = self.commands.get_mut(&id) else { return vec![] };
+        let Some(command) = self.commands.get_mut(&id) else {
+            return vec![];
+        };
         if length <= command.length || command.exit.is_some() {
             return vec![];
         }
@@ -162,7 +192,9 @@ impl Worker {
 
     /// The command has ended and its spool is complete.
     pub fn exited(&mut self, id: CommandId, report: ExitReport) -> Vec<Action> {
-        let Some(command) = self.commands.get_mut(&id).filter(|c| c.exit.is_none()) else { return vec![] };
+        let Some(command) = self.commands.get_mut(&id).filter(|c| c.exit.is_none()) else {
+            return vec![];
+        };
         command.length = report.log_length;
         command.exit = Some(report);
         let mut actions = log_ready(id, command);
@@ -208,7 +240,10 @@ impl Worker {
 
     fn welcome(&mut self, welcome: Welcome) -> Result<Vec<Action>, Violation> {
         if welcome.epoch < self.epoch_seen {
-            return Err(Violation::Fenced { seen: self.epoch_seen, found: welcome.epoch });
+            return Err(Violation::Fenced {
+                seen: self.epoch_seen,
+                found: welcome.epoch,
+            });
         }
         let mut actions = Vec::new();
         if welcome.epoch > self.epoch_seen {
@@ -230,16 +265,35 @@ impl Worker {
         match message {
             FromMaster::Start { id, spec, secrets } => Ok(self.start(id, spec, secrets)),
             FromMaster::Kill { id, reason } => {
-                let runs = self.commands.get(&id).is_some_and(|command| command.exit.is_none());
-                Ok(if runs { vec![Action::Kill { id, reason }] } else { vec![] })
+                let runs = self
+                    .commands
+                    .get(&id)
+                    .is_some_and(|command| command.exit.is_none());
+                Ok(if runs {
+                    vec![Action::Kill { id, reason }]
+                } else {
+                    vec![]
+                })
             }
-            FromMaster::Ack { id, received, durable } => self.acknowledged(id, received, durable),
+            FromMaster::Ack {
+                id,
+                received,
+                durable,
+            } => self.acknowledged(id, received, durable),
             FromMaster::Forget { id } => Ok(self.forget(id)),
-            other => Err(Violation::Unexpected { expected: "an order or an acknowledgement", found: name(&other) }),
+            other => Err(Violation::Unexpected {
+                expected: "an order or an acknowledgement",
+                found: name(&other),
+            }),
         }
     }
 
-    fn start(&mut self, id: CommandId, spec: Box<CommandSpec>, secrets: BTreeMap<String, String>) -> Vec<Action> {
+    fn start(
+        &mut self,
+        id: CommandId,
+        spec: Box<CommandSpec>,
+        secrets: BTreeMap<String, String>,
+    ) -> Vec<Action> {
         let Some(command) = self.commands.get(&id) else {
             self.commands.insert(id, Command::default());
             let mut actions = vec![Action::Start { id, spec, secrets }];
@@ -247,7 +301,9 @@ impl Worker {
             return actions;
         };
         // Attach: it runs or has ended already.
-        let started = command.started.map(|at| Action::Send(FromWorker::Started { id, at }));
+        let started = command
+            .started
+            .map(|at| Action::Send(FromWorker::Started { id, at }));
         // A welcome that did not mention it leaves the master's length open; what it has, it ignores.
         let unopened = command.stream.is_none().then_some(command.durable);
         let mut actions: Vec<_> = started.into_iter().collect();
@@ -256,21 +312,32 @@ impl Worker {
     }
 
     fn resume(&mut self, id: CommandId, offset: u64) -> Vec<Action> {
-        let Some(command) = self.commands.get_mut(&id) else { return vec![] };
+        let Some(command) = self.commands.get_mut(&id) else {
+            return vec![];
+        };
         let mut actions = Vec::new();
         if offset > command.length {
             actions.extend(shortened(id, command, offset));
         }
         command.durable = offset;
-        command.stream = Some(Stream { offset, sent: offset, finished: false });
+        command.stream = Some(Stream {
+            offset,
+            sent: offset,
+            finished: false,
+        });
         actions.push(Action::OpenLog { id, offset });
         actions.extend(self.report_exit(id));
         actions
     }
 
     fn acknowledged(&mut self, id: CommandId, received: u64, durable: u64) -> Result<Vec<Action>, Violation> {
-        let Some(command) = self.commands.get_mut(&id) else { return Ok(vec![]) };
-        let sent = command.stream.as_ref().map_or(command.length, |stream| command.length.max(stream.offset));
+        let Some(command) = self.commands.get_mut(&id) else {
+            return Ok(vec![]);
+        };
+        let sent = command
+            .stream
+            .as_ref()
+            .map_or(command.length, |stream| command.length.max(stream.offset));
         let found = received.max(durable);
         if found > sent {
             return Err(Violation::Acknowledged { id, sent, found });
@@ -280,7 +347,11 @@ impl Worker {
     }
 
     fn forget(&mut self, id: CommandId) -> Vec<Action> {
-        self.commands.remove(&id).map(|_| Action::Remove(id)).into_iter().collect()
+        self.commands
+            .remove(&id)
+            .map(|_| Action::Remove(id))
+            .into_iter()
+            .collect()
     }
 
     fn report_exit(&self, id: CommandId) -> Vec<Action> {
@@ -291,19 +362,31 @@ impl Worker {
     }
 
     fn say(&self, message: FromWorker) -> Vec<Action> {
-        if self.is_ready() { vec![Action::Send(message)] } else { vec![] }
+        if self.is_ready() {
+            vec![Action::Send(message)]
+        } else {
+            vec![]
+        }
     }
 }
 
 fn log_ready(id: CommandId, command: &Command) -> Vec<Action> {
-    command.stream.as_ref().map(|_| Action::LogReady(id)).into_iter().collect()
+    command
+        .stream
+        .as_ref()
+        .map(|_| Action::LogReady(id))
+        .into_iter()
+        .collect()
 }
 
 /// The master has more of the log than we do: a crash of the machine took the end of the spool, and with it the command.
 fn shortened(id: CommandId, command: &mut Command, offset: u64) -> Vec<Action> {
     let reason = "the end of its log was lost on the worker".to_owned();
     let runs = command.exit.is_none();
-    let known = command.exit.take().map_or((0, 0, 0), |e| (e.duration_ms, e.stdout_bytes, e.stderr_bytes));
+    let known = command
+        .exit
+        .take()
+        .map_or((0, 0, 0), |e| (e.duration_ms, e.stdout_bytes, e.stderr_bytes));
     command.length = offset;
     command.exit = Some(ExitReport {
         exit: Exit::Lost(reason.clone()),
@@ -312,7 +395,11 @@ fn shortened(id: CommandId, command: &mut Command, offset: u64) -> Vec<Action> {
         stdout_bytes: known.1,
         stderr_bytes: known.2,
     });
-    if runs { vec![Action::Kill { id, reason }] } else { vec![] }
+    if runs {
+        vec![Action::Kill { id, reason }]
+    } else {
+        vec![]
+    }
 }
 
 fn name(message: &FromMaster) -> &'static str {
