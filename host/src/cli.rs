@@ -19,13 +19,25 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Common {
     /// The farm's folder, the one with capstan.toml
-    #[arg(long, global = true, default_value = ".", value_name = "DIR", env = "CAPSTAN_FARM")]
+    #[arg(
+        long,
+        global = true,
+        default_value = ".",
+        value_name = "DIR",
+        env = "CAPSTAN_FARM"
+    )]
     pub farm: PathBuf,
     /// The address of a running master, if it is not the farm's own
     #[arg(long, global = true, value_name = "URL", env = "CAPSTAN_URL")]
     pub url: Option<String>,
     /// The control token, if it is not the farm's own
-    #[arg(long, global = true, value_name = "TOKEN", env = "CAPSTAN_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "CAPSTAN_TOKEN",
+        hide_env_values = true
+    )]
     pub token: Option<String>,
     /// Print JSON instead of text
     #[arg(long, global = true)]
@@ -164,14 +176,25 @@ fn duration(text: &str) -> Result<Duration, String> {
         "min" | "m" => 60,
         "h" => 3600,
         "d" => 86_400,
-        _ => return Err(format!("expected seconds, or a number with s, min, h or d, found `{text}`")),
+        _ => {
+            return Err(format!(
+                "expected seconds, or a number with s, min, h or d, found `{text}`"
+            ));
+        }
     };
-    let number: u64 = number.parse().map_err(|_| format!("expected a number before the unit, found `{text}`"))?;
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| format!("`{text}` is too long"))
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("expected a number before the unit, found `{text}`"))?;
+    number
+        .checked_mul(seconds)
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("`{text}` is too long"))
 }
 
 fn property(text: &str) -> Result<(String, serde_json::Value), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("expected NAME=VALUE, found `{text}`"))?;
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("expected NAME=VALUE, found `{text}`"))?;
     let value = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::String(value.to_owned()));
     Ok((name.to_owned(), value))
 }
@@ -196,6 +219,9 @@ mod tests {
     #[test]
     fn a_property_is_json_where_it_can_be() {
         assert_eq!(property("n=3").unwrap().1, serde_json::json!(3));
-        assert_eq!(property("name=a=b").unwrap(), ("name".to_owned(), serde_json::json!("a=b")));
+        assert_eq!(
+            property("name=a=b").unwrap(),
+            ("name".to_owned(), serde_json::json!("a=b"))
+        );
     }
 }

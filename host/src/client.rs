@@ -40,7 +40,11 @@ impl Client {
             (None, _) => None,
         };
         let http = reqwest::Client::builder().no_proxy().build()?;
-        Ok(Self { base, token: token.map(|t| t.trim().to_owned()), http })
+        Ok(Self {
+            base,
+            token: token.map(|t| t.trim().to_owned()),
+            http,
+        })
     }
 
     /// The answer to a GET.
@@ -50,7 +54,8 @@ impl Client {
 
     /// The answer to a POST.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.json(self.request(reqwest::Method::POST, path).json(body)).await
+        self.json(self.request(reqwest::Method::POST, path).json(body))
+            .await
     }
 
     /// The bytes of a GET, as they come.
@@ -79,7 +84,10 @@ impl Client {
                     return Ok(());
                 }
             }
-            anyhow::ensure!(buffer.len() <= MAX_EVENT, "expected an event stream, found {MAX_EVENT} bytes without an end");
+            anyhow::ensure!(
+                buffer.len() <= MAX_EVENT,
+                "expected an event stream, found {MAX_EVENT} bytes without an end"
+            );
         }
         bail!("the master ended the connection")
     }
@@ -92,9 +100,15 @@ impl Client {
         let (builder, number) = text
             .rsplit_once('/')
             .with_context(|| format!("expected a build as ID or BUILDER/NUMBER, found `{text}`"))?;
-        let number: u64 = number.parse().with_context(|| format!("expected a number after the slash in `{text}`"))?;
-        let build = self.get(&format!("/builders/{}/builds/{number}", segment(builder))).await?;
-        build["id"].as_i64().context("expected a build with an id from the master")
+        let number: u64 = number
+            .parse()
+            .with_context(|| format!("expected a number after the slash in `{text}`"))?;
+        let build = self
+            .get(&format!("/builders/{}/builds/{number}", segment(builder)))
+            .await?;
+        build["id"]
+            .as_i64()
+            .context("expected a build with an id from the master")
     }
 
     /// A request with the token, if there is one: a master that serves beyond its own machine wants it for reading, too.
@@ -108,7 +122,11 @@ impl Client {
 
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::Response> {
         let answer = request.send().await.map_err(|e| {
-            anyhow::anyhow!("failed to reach the master at {}: {}; is `capstan run` running?", self.base, e.without_url())
+            anyhow::anyhow!(
+                "failed to reach the master at {}: {}; is `capstan run` running?",
+                self.base,
+                e.without_url()
+            )
         })?;
         if answer.status().is_success() {
             return Ok(answer);
@@ -131,13 +149,23 @@ impl Client {
 /// A name as one segment of a path.
 pub fn segment(name: &str) -> String {
     let keep = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    name.bytes().map(|b| if keep(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    name.bytes()
+        .map(|b| {
+            if keep(b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
 }
 
 fn refusal(status: reqwest::StatusCode, body: &str) -> String {
     let parsed: Value = serde_json::from_str(body).unwrap_or_default();
     let error = &parsed["error"];
-    let mut text = error["message"].as_str().map_or_else(|| format!("the master answered {status}"), str::to_owned);
+    let mut text = error["message"]
+        .as_str()
+        .map_or_else(|| format!("the master answered {status}"), str::to_owned);
     if let Some(hint) = error["hint"].as_str() {
         text.push_str(&format!("; {hint}"));
     }
@@ -154,10 +182,17 @@ fn data_folder(farm: &Path) -> anyhow::Result<std::path::PathBuf> {
 fn running(data: &Path) -> anyhow::Result<String> {
     let path = data.join("run.json");
     let text = std::fs::read(&path).with_context(|| {
-        format!("no master seems to run on this farm: {} is missing; start `capstan run`, or name one with --url", path.display())
+        format!(
+            "no master seems to run on this farm: {} is missing; start `capstan run`, or name one with --url",
+            path.display()
+        )
     })?;
-    let run: Value = serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
-    run["web"].as_str().map(str::to_owned).with_context(|| format!("{} names no address", path.display()))
+    let run: Value =
+        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
+    run["web"]
+        .as_str()
+        .map(str::to_owned)
+        .with_context(|| format!("{} names no address", path.display()))
 }
 
 fn parse_event(block: &str) -> Event {
@@ -182,7 +217,13 @@ mod tests {
     #[test]
     fn events_are_read_as_the_standard_says() {
         let event = parse_event(": ping\nid: 3\nevent: lines\ndata: {\ndata: }\n\n");
-        assert_eq!(event, Event { kind: "lines".to_owned(), data: "{\n}".to_owned() });
+        assert_eq!(
+            event,
+            Event {
+                kind: "lines".to_owned(),
+                data: "{\n}".to_owned()
+            }
+        );
     }
 
     #[test]

@@ -23,7 +23,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return output::fail(&anyhow::anyhow!("failed to start the runtime: {error}")),
     };
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
         return output::fail(&anyhow::anyhow!("failed to install the cryptographic provider"));
     }
     let result = runtime.block_on(dispatch(cli));
@@ -42,7 +45,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check => commands::check::run(&common).await,
         Command::Run => serve::run(&common).await,
         Command::Reload => commands::reload::run(&common).await,
-        Command::Worker(WorkerCommand::Invite { name, ttl }) => commands::worker::invite(&common, &name, ttl).await,
+        Command::Worker(WorkerCommand::Invite { name, ttl }) => {
+            commands::worker::invite(&common, &name, ttl).await
+        }
         Command::Worker(WorkerCommand::List) => commands::worker::list(&common).await,
         Command::Worker(WorkerCommand::Pause { name, reason }) => {
             commands::worker::act(&common, &name, "pause", serde_json::json!({ "reason": reason })).await

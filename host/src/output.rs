@@ -9,10 +9,18 @@ use tracing_subscriber::EnvFilter;
 
 /// Diagnostics go to standard error; `CAPSTAN_LOG` chooses what (`info` for a master, `warn` for a client).
 pub fn start_tracing(master: bool) {
-    let default = if master { "info,sqlx=warn,quinn=warn,rustls=warn" } else { "warn" };
+    let default = if master {
+        "info,sqlx=warn,quinn=warn,rustls=warn"
+    } else {
+        "warn"
+    };
     let filter = EnvFilter::try_from_env("CAPSTAN_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let colour = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .init();
 }
 
 /// Prints an error with its causes, and answers the exit code for it.
@@ -47,7 +55,11 @@ pub fn outcome(value: &Value) -> String {
         "cancelled" | "retry" => 35,
         _ => 36,
     };
-    if std::io::stdout().is_terminal() { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() }
+    if std::io::stdout().is_terminal() {
+        format!("\x1b[{colour}m{word}\x1b[0m")
+    } else {
+        word.to_owned()
+    }
 }
 
 /// How long ago, for people: `12 s ago`.
@@ -72,7 +84,15 @@ pub fn span(ms: u64) -> String {
 
 /// Text from outside, made harmless for a terminal: no control characters but tabs.
 pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -26,7 +26,11 @@ pub async fn run(common: &Common) -> anyhow::Result<ExitCode> {
     let operator = Operator::load(&common.farm)?;
     let data = operator.master.data.clone();
     let listen = operator.web.listen;
-    let options = Options { operator, built_in: capstan_builtin::components(), clock: Arc::new(SystemClock) };
+    let options = Options {
+        operator,
+        built_in: capstan_builtin::components(),
+        clock: Arc::new(SystemClock),
+    };
     let master = match Master::start(options).await {
         Ok(master) => master,
         Err(Error::Config(diagnostics)) => {
@@ -40,12 +44,19 @@ pub async fn run(common: &Common) -> anyhow::Result<ExitCode> {
     init::write_token(&data)?;
     let token = std::fs::read_to_string(data.join("token")).context("failed to read the control token")?;
     let web = TcpListener::bind(listen).await.with_context(|| {
-        format!("failed to open the web server's address {listen}; [web] listen in capstan.toml chooses another")
+        format!(
+            "failed to open the web server's address {listen}; [web] listen in capstan.toml chooses another"
+        )
     })?;
     let web_address = web.local_addr()?;
     master.set_web_address(web_address);
     let shutdown = CancellationToken::new();
-    let app = capstan_web::router(capstan_web::Options { handle: master.handle(), token: token.trim().to_owned(), listen: web_address, shutdown: shutdown.clone() });
+    let app = capstan_web::router(capstan_web::Options {
+        handle: master.handle(),
+        token: token.trim().to_owned(),
+        listen: web_address,
+        shutdown: shutdown.clone(),
+    });
     announce(&data, web_address, &master)?;
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(wait_for_signal(shutdown.clone()));

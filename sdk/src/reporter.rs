@@ -35,10 +35,10 @@ macro_rules! reporter {
                     report: &$crate::reporter::Report,
                 ) -> Result<(), $crate::PluginError> {
                     $crate::reporter::entry::deliver::<$plugin>(&config, report)
-        }
+                }
             }
             #[cfg(target_arch = "wasm32")]
-            $crate::bindings::reporter::export_reporter!(Component with_types_in $crate::bindings::reporter);
+    $crate::bindings::reporter::export_reporter!(Component with_types_in $crate::bindings::reporter);
         };
     };
 }

@@ -41,14 +41,26 @@ impl Api {
         let agent = |whole: Option<Duration>| -> Agent {
             // No proxy: the address is the loopback's.
             let settings = Agent::config_builder().http_status_as_error(false).proxy(None);
-            settings.timeout_connect(Some(TIMEOUT)).timeout_global(whole).build().into()
+            settings
+                .timeout_connect(Some(TIMEOUT))
+                .timeout_global(whole)
+                .build()
+                .into()
         };
-        Self { base: base.to_owned(), token, agent: agent(Some(TIMEOUT)), streams: agent(None) }
+        Self {
+            base: base.to_owned(),
+            token,
+            agent: agent(Some(TIMEOUT)),
+            streams: agent(None),
+        }
     }
 
     /// The same interface for somebody with another token, or none.
     pub fn with_token(&self, token: Option<&str>) -> Self {
-        Self { token: token.map(str::to_owned), ..self.clone() }
+        Self {
+            token: token.map(str::to_owned),
+            ..self.clone()
+        }
     }
 
     /// The answer to a GET; a refusal is an error.
@@ -73,23 +85,45 @@ impl Api {
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
-        read(request.send_json(body).with_context(|| format!("failed to post to {path}"))?)
+        read(
+            request
+                .send_json(body)
+                .with_context(|| format!("failed to post to {path}"))?,
+        )
     }
 
     /// The bytes of a GET.
     pub fn bytes(&self, path: &str) -> Result<Vec<u8>> {
-        let answer = self.agent.get(self.url(path)).call().with_context(|| format!("failed to get {path}"))?;
+        let answer = self
+            .agent
+            .get(self.url(path))
+            .call()
+            .with_context(|| format!("failed to get {path}"))?;
         if !answer.status().is_success() {
-            bail!("expected {path} to be there, the master answered {}", answer.status());
+            bail!(
+                "expected {path} to be there, the master answered {}",
+                answer.status()
+            );
         }
         Ok(answer.into_body().with_config().limit(MAX_ANSWER).read_to_vec()?)
     }
 
     /// Hands each event of a stream to `handle` until that breaks off. A stream that ends before is an error.
-    pub fn events<B>(&self, path: &str, mut handle: impl FnMut(Event) -> Result<ControlFlow<B>>) -> Result<B> {
-        let answer = self.streams.get(self.url(path)).call().with_context(|| format!("failed to get {path}"))?;
+    pub fn events<B>(
+        &self,
+        path: &str,
+        mut handle: impl FnMut(Event) -> Result<ControlFlow<B>>,
+    ) -> Result<B> {
+        let answer = self
+            .streams
+            .get(self.url(path))
+            .call()
+            .with_context(|| format!("failed to get {path}"))?;
         if !answer.status().is_success() {
-            bail!("expected a stream at {path}, the master answered {}", answer.status());
+            bail!(
+                "expected a stream at {path}, the master answered {}",
+                answer.status()
+            );
         }
         let mut lines = BufReader::new(answer.into_body().into_reader());
         let (mut event, mut data) = (Event::default(), String::new());

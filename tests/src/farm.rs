@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::Api;
 use crate::process::{self, Process};
 use crate::project::isolate;
 use crate::wait::{BOUND, wait_for};
-use crate::Api;
 
 /// The programs under test.
 #[derive(Clone, Debug)]
@@ -27,9 +27,16 @@ pub struct Programs {
 impl Programs {
     /// The programs in `folder`, which is `target/debug` after `cargo build --workspace`.
     pub fn in_folder(folder: &Path) -> Result<Self> {
-        let found = Self { capstan: folder.join("capstan"), worker: folder.join("capstan-worker") };
+        let found = Self {
+            capstan: folder.join("capstan"),
+            worker: folder.join("capstan-worker"),
+        };
         for program in [&found.capstan, &found.worker] {
-            ensure!(program.is_file(), "expected the program {}, found none; run `cargo build --workspace`", program.display());
+            ensure!(
+                program.is_file(),
+                "expected the program {}, found none; run `cargo build --workspace`",
+                program.display()
+            );
         }
         Ok(found)
     }
@@ -37,7 +44,10 @@ impl Programs {
     /// The programs of the target folder that this test was built into: `target/debug/deps/test-1234` is two below.
     pub fn of_this_build() -> Result<Self> {
         let own = std::env::current_exe().context("failed to find this program's own file")?;
-        let folder = own.ancestors().nth(2).context("expected a test in target/PROFILE/deps")?;
+        let folder = own
+            .ancestors()
+            .nth(2)
+            .context("expected a test in target/PROFILE/deps")?;
         Self::in_folder(folder)
     }
 }
@@ -69,11 +79,26 @@ impl Farm {
         };
         let folder = farm.folder();
         let made = farm.program(&farm.programs.capstan, [OsStr::new("init"), folder.as_os_str()])?;
-        ensure!(made.status.success(), "capstan init failed: {}", String::from_utf8_lossy(&made.stderr));
+        ensure!(
+            made.status.success(),
+            "capstan init failed: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         // Not port 0: after a restart workers look for the master where they knew it.
-        let (web, link) = (TcpListener::bind("127.0.0.1:0")?.local_addr()?, UdpSocket::bind("127.0.0.1:0")?.local_addr()?);
-        farm.edit("capstan.toml", "listen = \"127.0.0.1:8010\"", &format!("listen = \"{web}\""))?;
-        farm.edit("capstan.toml", "listen = \"127.0.0.1:9010\"", &format!("listen = \"{link}\""))?;
+        let (web, link) = (
+            TcpListener::bind("127.0.0.1:0")?.local_addr()?,
+            UdpSocket::bind("127.0.0.1:0")?.local_addr()?,
+        );
+        farm.edit(
+            "capstan.toml",
+            "listen = \"127.0.0.1:8010\"",
+            &format!("listen = \"{web}\""),
+        )?;
+        farm.edit(
+            "capstan.toml",
+            "listen = \"127.0.0.1:9010\"",
+            &format!("listen = \"{link}\""),
+        )?;
         Ok(farm)
     }
 
@@ -128,23 +153,42 @@ impl Farm {
     pub fn capstan(&self, arguments: &[&str]) -> Result<Output> {
         let folder = self.folder();
         let farm = [OsStr::new("--farm"), folder.as_os_str()];
-        self.program(&self.programs.capstan, farm.into_iter().chain(arguments.iter().map(OsStr::new)))
+        self.program(
+            &self.programs.capstan,
+            farm.into_iter().chain(arguments.iter().map(OsStr::new)),
+        )
     }
 
     /// Runs `capstan` on this farm, which has to succeed, and answers what it printed.
     pub fn capstan_ok(&self, arguments: &[&str]) -> Result<String> {
         let output = self.capstan(arguments)?;
         let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "capstan {} failed: {errors}", arguments.join(" "));
+        ensure!(
+            output.status.success(),
+            "capstan {} failed: {errors}",
+            arguments.join(" ")
+        );
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Runs `capstan` on this farm, which has to fail, and answers its error text.
     pub fn capstan_refused(&self, arguments: &[&str]) -> Result<String> {
         let output = self.capstan(arguments)?;
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(!output.status.success(), "expected capstan {} to fail, it printed: {text}", arguments.join(" "));
-        ensure!(output.status.code().is_some(), "expected an exit code, found {}: {text}", output.status);
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        ensure!(
+            !output.status.success(),
+            "expected capstan {} to fail, it printed: {text}",
+            arguments.join(" ")
+        );
+        ensure!(
+            output.status.code().is_some(),
+            "expected an exit code, found {}: {text}",
+            output.status
+        );
         Ok(text)
     }
 
@@ -156,9 +200,18 @@ impl Farm {
     /// Starts the master and waits until it serves.
     pub fn start_master(&mut self) -> Result<()> {
         ensure!(self.master.is_none(), "the master runs already");
-        let words: Vec<_> = self.wrapper.iter().map(OsStr::new).chain([self.programs.capstan.as_os_str()]).collect();
+        let words: Vec<_> = self
+            .wrapper
+            .iter()
+            .map(OsStr::new)
+            .chain([self.programs.capstan.as_os_str()])
+            .collect();
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).arg("--farm").arg(self.folder()).arg("run");
+        command
+            .args(&words[1..])
+            .arg("--farm")
+            .arg(self.folder())
+            .arg("run");
         self.prepare(&mut command);
         let mut master = Process::spawn(command, &self.root().join("master.log"))?;
         master.wait_until_printed("capstan is ready", BOUND)?;
@@ -185,7 +238,11 @@ impl Farm {
     pub fn add_worker(&mut self, name: &str) -> Result<()> {
         let join = self.invite(name)?;
         let joined = self.join(name, &join)?;
-        ensure!(joined.status.success(), "joining failed: {}", String::from_utf8_lossy(&joined.stderr));
+        ensure!(
+            joined.status.success(),
+            "joining failed: {}",
+            String::from_utf8_lossy(&joined.stderr)
+        );
         self.start_worker(name)
     }
 
@@ -207,7 +264,8 @@ impl Farm {
 
     /// Starts a worker that has joined and waits until it is connected.
     pub fn start_worker(&mut self, name: &str) -> Result<()> {
-        self.launch_worker(name)?.wait_until_printed("is connected to", BOUND)
+        self.launch_worker(name)?
+            .wait_until_printed("is connected to", BOUND)
     }
 
     /// Starts a worker that has joined, and does not wait.
@@ -222,29 +280,43 @@ impl Farm {
 
     /// A worker's process.
     pub fn worker(&mut self, name: &str) -> Result<&mut Process> {
-        self.workers.get_mut(name).with_context(|| format!("the worker {name} does not run"))
+        self.workers
+            .get_mut(name)
+            .with_context(|| format!("the worker {name} does not run"))
     }
 
     /// Asks a worker's daemon to end.
     pub fn stop_worker(&mut self, name: &str) -> Result<ExitStatus> {
-        self.workers.remove(name).with_context(|| format!("the worker {name} does not run"))?.terminate()
+        self.workers
+            .remove(name)
+            .with_context(|| format!("the worker {name} does not run"))?
+            .terminate()
     }
 
     /// Kills a worker's daemon without warning; what it runs goes on.
     pub fn kill_worker(&mut self, name: &str) -> Result<ExitStatus> {
-        self.workers.remove(name).with_context(|| format!("the worker {name} does not run"))?.kill()
+        self.workers
+            .remove(name)
+            .with_context(|| format!("the worker {name} does not run"))?
+            .kill()
     }
 
     /// The address of the running master's pages.
     pub fn web(&self) -> Result<String> {
         let run = self.read("data/run.json")?;
         let run: Value = serde_json::from_str(&run).context("expected data/run.json of a running master")?;
-        run["web"].as_str().map(str::to_owned).context("expected an address in data/run.json")
+        run["web"]
+            .as_str()
+            .map(str::to_owned)
+            .context("expected an address in data/run.json")
     }
 
     /// The REST interface of the running master, with the right to control.
     pub fn api(&self) -> Result<Api> {
-        Ok(Api::new(&self.web()?, Some(self.read("data/token")?.trim().to_owned())))
+        Ok(Api::new(
+            &self.web()?,
+            Some(self.read("data/token")?.trim().to_owned()),
+        ))
     }
 
     /// Waits until a build has ended, and answers it with its steps.
@@ -258,23 +330,36 @@ impl Farm {
     /// Asks for a build and waits for its end. `body` is that of `POST /builders/NAME/force`.
     pub fn force(&self, builder: &str, body: &Value) -> Result<Value> {
         let answer = self.api()?.post(&format!("/builders/{builder}/force"), body)?;
-        let request = answer["requests"][0].as_i64().context("expected a request's id")?;
-        wait_for(&format!("the end of request {request} for {builder}"), BOUND, || {
-            let builds = self.api()?.get(&format!("/builds?builder={builder}&limit=100"))?;
-            let builds = builds["builds"].as_array().context("expected builds")?;
-            let ours = |build: &&Value| {
-                build["state"] == "complete" && build["requests"].as_array().is_some_and(|all| all.contains(&request.into()))
-            };
-            let Some(build) = builds.iter().find(ours) else { return Ok(None) };
-            self.api()?.get(&format!("/builds/{}", build["id"])).map(Some)
-        })
+        let request = answer["requests"][0]
+            .as_i64()
+            .context("expected a request's id")?;
+        wait_for(
+            &format!("the end of request {request} for {builder}"),
+            BOUND,
+            || {
+                let builds = self.api()?.get(&format!("/builds?builder={builder}&limit=100"))?;
+                let builds = builds["builds"].as_array().context("expected builds")?;
+                let ours = |build: &&Value| {
+                    build["state"] == "complete"
+                        && build["requests"]
+                            .as_array()
+                            .is_some_and(|all| all.contains(&request.into()))
+                };
+                let Some(build) = builds.iter().find(ours) else {
+                    return Ok(None);
+                };
+                self.api()?.get(&format!("/builds/{}", build["id"])).map(Some)
+            },
+        )
     }
 
     /// The lines that the reporter `report-file` wrote to `reports/builds.jsonl`.
     pub fn reports(&self) -> Result<Vec<Value>> {
         let text = self.read("reports/builds.jsonl")?;
         let lines = text.lines().map(serde_json::from_str);
-        lines.collect::<Result<_, _>>().context("expected JSON in each line of the report file")
+        lines
+            .collect::<Result<_, _>>()
+            .context("expected JSON in each line of the report file")
     }
 
     /// Ends workers and master in order. What they printed stays.
@@ -290,7 +375,9 @@ impl Farm {
 
     /// What every process printed, the end of it, for somebody who looks for the reason of a failure.
     pub fn show_outputs(&self) {
-        let Ok(files) = std::fs::read_dir(self.root()) else { return };
+        let Ok(files) = std::fs::read_dir(self.root()) else {
+            return;
+        };
         let mut logs: Vec<_> = files.flatten().map(|file| file.path()).collect();
         logs.retain(|path| path.extension() == Some(OsStr::new("log")));
         logs.sort();
@@ -299,11 +386,17 @@ impl Farm {
             let text = String::from_utf8_lossy(&text);
             let lines: Vec<_> = text.lines().collect();
             eprintln!("--- the end of {}", path.display());
-            lines[lines.len().saturating_sub(80)..].iter().for_each(|line| eprintln!("{line}"));
+            lines[lines.len().saturating_sub(80)..]
+                .iter()
+                .for_each(|line| eprintln!("{line}"));
         }
     }
 
-    fn program(&self, program: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Output> {
+    fn program(
+        &self,
+        program: &Path,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Result<Output> {
         let mut command = Command::new(program);
         command.args(arguments);
         self.prepare(&mut command);
@@ -334,7 +427,10 @@ impl Drop for Farm {
 /// Whether a program failed, with the text of its error.
 pub fn refusal(output: &Output) -> Result<String> {
     if output.status.success() {
-        bail!("expected a refusal, it succeeded: {}", String::from_utf8_lossy(&output.stdout));
+        bail!(
+            "expected a refusal, it succeeded: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
     }
     Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }

@@ -21,7 +21,10 @@ pub fn printed(api: &Api, build: &Value, folder: &str) -> Result<Printed> {
             for channel in CHANNELS {
                 let name = |value: &Value| value["name"].as_str().unwrap_or("?").to_owned();
                 let bytes = api.bytes(&format!("/logs/{}/raw?channel={channel}", log["id"]))?;
-                all.insert(format!("{}/{}/{channel}", name(step), name(log)), replace(&bytes, folder.as_bytes(), b"FARM"));
+                all.insert(
+                    format!("{}/{}/{channel}", name(step), name(log)),
+                    replace(&bytes, folder.as_bytes(), b"FARM"),
+                );
             }
         }
     }
@@ -32,10 +35,22 @@ pub fn printed(api: &Api, build: &Value, folder: &str) -> Result<Printed> {
 pub fn differences(expected: &Printed, found: &Printed) -> Vec<String> {
     let names: std::collections::BTreeSet<_> = expected.keys().chain(found.keys()).collect();
     let text = |bytes: Option<&Vec<u8>>| {
-        bytes.map_or("nothing at all".to_owned(), |b| format!("{:?}", String::from_utf8_lossy(b)))
+        bytes.map_or("nothing at all".to_owned(), |b| {
+            format!("{:?}", String::from_utf8_lossy(b))
+        })
     };
-    let differ = names.into_iter().filter(|&name| expected.get(name) != found.get(name));
-    differ.map(|name| format!("{name}: expected {}, found {}", text(expected.get(name)), text(found.get(name)))).collect()
+    let differ = names
+        .into_iter()
+        .filter(|&name| expected.get(name) != found.get(name));
+    differ
+        .map(|name| {
+            format!(
+                "{name}: expected {}, found {}",
+                text(expected.get(name)),
+                text(found.get(name))
+            )
+        })
+        .collect()
 }
 
 fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {

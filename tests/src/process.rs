@@ -32,9 +32,19 @@ impl Process {
         let file = OpenOptions::new().create(true).append(true).open(output);
         let file = file.with_context(|| format!("failed to open {}", output.display()))?;
         let start = file.metadata()?.len();
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).process_group(0);
-        let child = command.spawn().with_context(|| format!("failed to start {command:?}"))?;
-        Ok(Self { child, output: output.to_owned(), start })
+        command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .process_group(0);
+        let child = command
+            .spawn()
+            .with_context(|| format!("failed to start {command:?}"))?;
+        Ok(Self {
+            child,
+            output: output.to_owned(),
+            start,
+        })
     }
 
     /// Its process id.
@@ -61,7 +71,10 @@ impl Process {
         })?;
         match ended {
             None => Ok(()),
-            Some(status) => anyhow::bail!("expected it to print `{text}`, it ended with {status}:\n{}", self.output()?),
+            Some(status) => anyhow::bail!(
+                "expected it to print `{text}`, it ended with {status}:\n{}",
+                self.output()?
+            ),
         }
     }
 
@@ -85,7 +98,9 @@ impl Process {
 
     /// Waits for its end.
     pub fn wait(&mut self, bound: Duration) -> Result<ExitStatus> {
-        wait_for(&format!("the end of process {}", self.child.id()), bound, || Ok(self.child.try_wait()?))
+        wait_for(&format!("the end of process {}", self.child.id()), bound, || {
+            Ok(self.child.try_wait()?)
+        })
     }
 }
 
@@ -99,12 +114,21 @@ impl Drop for Process {
 
 /// Runs a program to its end, within a bound, and collects what it printed.
 pub fn run(mut command: Command, bound: Duration) -> Result<Output> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().with_context(|| format!("failed to start {command:?}"))?;
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("failed to start {command:?}"))?;
     // The pipes are drained side by side, or a talkative program would block.
     let stdout = child.stdout.take().map(drain);
     let stderr = child.stderr.take().map(drain);
-    let ended = wait_for(&format!("the end of {command:?}"), bound, || Ok(child.try_wait()?));
+    let ended = wait_for(
+        &format!("the end of {command:?}"),
+        bound,
+        || Ok(child.try_wait()?),
+    );
     if ended.is_err() {
         let _ = child.kill();
         let _ = child.wait();
@@ -112,7 +136,11 @@ pub fn run(mut command: Command, bound: Duration) -> Result<Output> {
     let collect = |thread: Option<std::thread::JoinHandle<Vec<u8>>>| {
         thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
     };
-    Ok(Output { status: ended?, stdout: collect(stdout), stderr: collect(stderr) })
+    Ok(Output {
+        status: ended?,
+        stdout: collect(stdout),
+        stderr: collect(stderr),
+    })
 }
 
 fn drain(mut pipe: impl std::io::Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
@@ -126,11 +154,20 @@ fn drain(mut pipe: impl std::io::Read + Send + 'static) -> std::thread::JoinHand
 
 /// Kills every process that works in `folder` or names it on its command line; nothing where there is no `/proc`.
 pub fn end_all_under(folder: &Path) {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return };
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return;
+    };
     let name = folder.as_os_str().as_encoded_bytes();
     for entry in processes.flatten() {
-        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let works_there = std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder));
+        let Some(id) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let works_there =
+            std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder));
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let names_it = line.windows(name.len()).any(|part| part == name);
         if (works_there || names_it) && id != std::process::id().cast_signed() {

@@ -22,9 +22,16 @@ impl Project {
     pub fn create(folder: &Path, name: &str) -> Result<Self> {
         let bare = folder.join(format!("{name}.git"));
         let tree = folder.join(name);
-        let made = Self { tree, bare, commits: Cell::new(0) };
+        let made = Self {
+            tree,
+            bare,
+            commits: Cell::new(0),
+        };
         let paths = (made.bare.display().to_string(), made.tree.display().to_string());
-        made.git(folder, &["init", "--quiet", "--bare", "--initial-branch=main", &paths.0])?;
+        made.git(
+            folder,
+            &["init", "--quiet", "--bare", "--initial-branch=main", &paths.0],
+        )?;
         made.git(folder, &["init", "--quiet", "--initial-branch=main", &paths.1])?;
         made.git(&made.tree, &["remote", "add", "origin", &paths.0])?;
         Ok(made)
@@ -58,7 +65,8 @@ impl Project {
 
     /// Makes a branch of the current commit and goes to it; the next `push` pushes it.
     pub fn branch(&self, name: &str) -> Result<()> {
-        self.git(&self.tree, &["checkout", "--quiet", "-B", name]).map(drop)
+        self.git(&self.tree, &["checkout", "--quiet", "-B", name])
+            .map(drop)
     }
 
     fn git(&self, folder: &Path, arguments: &[&str]) -> Result<String> {
@@ -67,17 +75,26 @@ impl Project {
         command.current_dir(folder).args(arguments);
         isolate(&mut command);
         for (who, name) in [("AUTHOR", "Ada"), ("COMMITTER", "Ada")] {
-            command.env(format!("GIT_{who}_NAME"), name).env(format!("GIT_{who}_EMAIL"), "ada@example.org");
+            command
+                .env(format!("GIT_{who}_NAME"), name)
+                .env(format!("GIT_{who}_EMAIL"), "ada@example.org");
             command.env(format!("GIT_{who}_DATE"), &date);
         }
         let output = process::run(command, BOUND)?;
         let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "git {} failed: {errors}", arguments.join(" "));
+        ensure!(
+            output.status.success(),
+            "git {} failed: {errors}",
+            arguments.join(" ")
+        );
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 }
 
 /// Keeps a program's git from the settings of whoever runs the tests.
 pub fn isolate(command: &mut Command) {
-    command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").env_remove("GIT_DIR");
+    command
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env_remove("GIT_DIR");
 }

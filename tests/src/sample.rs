@@ -14,15 +14,31 @@ pub struct Commit {
 
 /// The history: it works, somebody breaks it, somebody mends it.
 pub const HISTORY: [Commit; 3] = [
-    Commit { message: "Roman numerals", program: PROGRAM, outcome: "success" },
-    Commit { message: "Drop the pairs, they only repeat the digits", program: BROKEN, outcome: "failure" },
-    Commit { message: "Put the pairs back, four is not IIII", program: MENDED, outcome: "success" },
+    Commit {
+        message: "Roman numerals",
+        program: PROGRAM,
+        outcome: "success",
+    },
+    Commit {
+        message: "Drop the pairs, they only repeat the digits",
+        program: BROKEN,
+        outcome: "failure",
+    },
+    Commit {
+        message: "Put the pairs back, four is not IIII",
+        program: MENDED,
+        outcome: "success",
+    },
 ];
 
 impl Commit {
     /// Every file of the project as of this commit.
     pub fn files(&self) -> [(&'static str, &'static str); 3] {
-        [("roman.sh", self.program), ("test.sh", TEST), ("cases.txt", CASES)]
+        [
+            ("roman.sh", self.program),
+            ("test.sh", TEST),
+            ("cases.txt", CASES),
+        ]
     }
 }
 
@@ -34,7 +50,10 @@ pub const STEPS: &str = r#"
 
 /// A `ci.star` that builds `repository` on `workers` with `steps` after the checkout, and reports to a file.
 pub fn configuration(repository: &str, workers: &[&str], steps: &str) -> String {
-    let define: String = workers.iter().map(|name| format!("worker({name:?}, slots = 2)\n")).collect();
+    let define: String = workers
+        .iter()
+        .map(|name| format!("worker({name:?}, slots = 2)\n"))
+        .collect();
     format!(
         r#"REPOSITORY = {repository:?}
 

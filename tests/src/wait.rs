@@ -13,7 +13,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks `condition` until it answers something. An error counts as "not yet": a master that restarts refuses
 /// connections; the last one is part of the error when the bound is reached.
-pub fn wait_for<T>(what: &str, bound: Duration, mut condition: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub fn wait_for<T>(
+    what: &str,
+    bound: Duration,
+    mut condition: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
     let start = Instant::now();
     loop {
         let last = match condition() {
@@ -22,8 +26,12 @@ pub fn wait_for<T>(what: &str, bound: Duration, mut condition: impl FnMut() -> R
             Err(error) => Some(error),
         };
         if start.elapsed() >= bound {
-            let why = last.map_or_else(String::new, |error| format!("; the last attempt failed: {error:#}"));
-            return Err(anyhow!("expected {what} within {bound:?}, it did not happen{why}"));
+            let why = last.map_or_else(String::new, |error| {
+                format!("; the last attempt failed: {error:#}")
+            });
+            return Err(anyhow!(
+                "expected {what} within {bound:?}, it did not happen{why}"
+            ));
         }
         sleep(PAUSE);
     }

@@ -16,7 +16,10 @@ fn building(farm: &mut Farm, steps: &str) -> Result<()> {
 /// Everything that a build says about its steps, results and logs.
 fn said(farm: &Farm, build: &Value) -> Result<String> {
     let logs = printed(&farm.api()?, build, &farm.root().display().to_string())?;
-    let logs: String = logs.values().map(|bytes| String::from_utf8_lossy(bytes)).collect();
+    let logs: String = logs
+        .values()
+        .map(|bytes| String::from_utf8_lossy(bytes))
+        .collect();
     Ok(format!("{build:#}\n{logs}"))
 }
 
@@ -25,16 +28,33 @@ fn a_branch_name_is_never_an_option_or_a_second_line() {
     story(|farm| {
         let project = Project::create(farm.root(), "roman")?;
         project.push(sample::HISTORY[0].message, &sample::HISTORY[0].files())?;
-        building(farm, &format!("step.git(repository = {:?})", project.repository()))?;
+        building(
+            farm,
+            &format!("step.git(repository = {:?})", project.repository()),
+        )?;
         let trap = farm.root().join("trap");
         let option = format!("--upload-pack=touch {}", trap.display());
-        for branch in [option.as_str(), "--output=trap", "-d", "main\nother", "a..b", "x;touch trap", "$(touch trap)"] {
+        for branch in [
+            option.as_str(),
+            "--output=trap",
+            "-d",
+            "main\nother",
+            "a..b",
+            "x;touch trap",
+            "$(touch trap)",
+        ] {
             let build = farm.force("hello", &json!({ "branch": branch }))?;
             let outcome = build["outcome"].as_str().unwrap_or_default().to_owned();
-            ensure!(matches!(outcome.as_str(), "failure" | "exception"), "{branch:?} gave {outcome}: {build:#}");
+            ensure!(
+                matches!(outcome.as_str(), "failure" | "exception"),
+                "{branch:?} gave {outcome}: {build:#}"
+            );
         }
         ensure!(!trap.exists(), "a branch name was executed");
-        assert_eq!(farm.force("hello", &json!({ "branch": "main" }))?["outcome"], "success");
+        assert_eq!(
+            farm.force("hello", &json!({ "branch": "main" }))?["outcome"],
+            "success"
+        );
         Ok(())
     });
 }
@@ -45,7 +65,10 @@ fn a_repository_that_vanishes_fails_its_builds_and_is_taken_up_when_it_is_back()
         let project = Project::create(farm.root(), "roman")?;
         let [first, _, last] = sample::HISTORY;
         project.push(first.message, &first.files())?;
-        farm.write("ci.star", sample::configuration(&project.repository(), &["w1"], sample::STEPS))?;
+        farm.write(
+            "ci.star",
+            sample::configuration(&project.repository(), &["w1"], sample::STEPS),
+        )?;
         farm.start_master()?;
         farm.add_worker("w1")?;
         farm.finished("roman", 1)?;
@@ -54,7 +77,10 @@ fn a_repository_that_vanishes_fails_its_builds_and_is_taken_up_when_it_is_back()
         let build = farm.force("roman", &json!({}))?;
         assert_ne!(build["outcome"], "success", "{build:#}");
         let text = said(farm, &build)?;
-        assert!(text.contains("roman.git"), "expected the repository's name in: {text}");
+        assert!(
+            text.contains("roman.git"),
+            "expected the repository's name in: {text}"
+        );
         assert_eq!(farm.api()?.get("/health")?["status"], "ok");
         std::fs::rename(&away, project.bare())?;
         let revision = project.push(last.message, &last.files())?;
@@ -68,9 +94,15 @@ fn a_repository_that_vanishes_fails_its_builds_and_is_taken_up_when_it_is_back()
 #[test]
 fn a_program_that_does_not_exist_fails_the_step_by_name() {
     story(|farm| {
-        building(farm, "step.shell(name = \"missing\", command = [\"no-such-program\"])")?;
+        building(
+            farm,
+            "step.shell(name = \"missing\", command = [\"no-such-program\"])",
+        )?;
         let build = farm.force("hello", &json!({}))?;
-        ensure!(matches!(build["outcome"].as_str(), Some("failure" | "exception")), "{build:#}");
+        ensure!(
+            matches!(build["outcome"].as_str(), Some("failure" | "exception")),
+            "{build:#}"
+        );
         let text = said(farm, &build)?;
         assert!(text.contains("no-such-program"), "{text}");
         Ok(())
@@ -81,14 +113,24 @@ fn a_program_that_does_not_exist_fails_the_step_by_name() {
 fn bytes_that_are_no_text_are_kept_as_they_came() {
     story(|farm| {
         // café in Latin-1, a carriage return, a NUL byte, and no newline at the end.
-        building(farm, r#"step.shell(name = "latin", command = ["printf", "caf\\351\\r\\000end"])"#)?;
+        building(
+            farm,
+            r#"step.shell(name = "latin", command = ["printf", "caf\\351\\r\\000end"])"#,
+        )?;
         let build = farm.force("hello", &json!({}))?;
         assert_eq!(build["outcome"], "success", "{build:#}");
         let logs = printed(&farm.api()?, &build, "")?;
-        assert_eq!(logs.get("latin/stdio/stdout").map(Vec::as_slice), Some(b"caf\xe9\r\0end".as_slice()));
+        assert_eq!(
+            logs.get("latin/stdio/stdout").map(Vec::as_slice),
+            Some(b"caf\xe9\r\0end".as_slice())
+        );
         let log = &build["steps"][0]["logs"][0]["id"];
         let lines = farm.api()?.get(&format!("/logs/{log}/lines"))?;
-        let text = lines["lines"].as_array().context("expected lines")?.iter().map(|line| line["text"].to_string());
+        let text = lines["lines"]
+            .as_array()
+            .context("expected lines")?
+            .iter()
+            .map(|line| line["text"].to_string());
         assert!(text.collect::<String>().contains("caf\u{fffd}"), "{lines:#}");
         Ok(())
     });
@@ -106,8 +148,15 @@ fn a_long_line_and_a_large_log_arrive_whole() {
         let mut expected = vec![b'x'; 3_000_000];
         expected.push(b'\n');
         (1..=200_000).for_each(|number| expected.extend(format!("{number}\n").bytes()));
-        ensure!(bytes == expected, "expected {} bytes, found {} others", expected.len(), bytes.len());
-        let last = farm.api()?.get(&format!("/logs/{log}/lines?from=200000&count=5"))?;
+        ensure!(
+            bytes == expected,
+            "expected {} bytes, found {} others",
+            expected.len(),
+            bytes.len()
+        );
+        let last = farm
+            .api()?
+            .get(&format!("/logs/{log}/lines?from=200000&count=5"))?;
         assert!(last.to_string().contains("200000"), "{last:#}");
         Ok(())
     });
@@ -116,9 +165,15 @@ fn a_long_line_and_a_large_log_arrive_whole() {
 #[test]
 fn a_command_that_runs_too_long_is_ended() {
     story(|farm| {
-        building(farm, "step.shell(name = \"slow\", command = \"sleep 600\", max_time = 1)")?;
+        building(
+            farm,
+            "step.shell(name = \"slow\", command = \"sleep 600\", max_time = 1)",
+        )?;
         let build = farm.force("hello", &json!({}))?;
-        ensure!(matches!(build["outcome"].as_str(), Some("failure" | "exception")), "{build:#}");
+        ensure!(
+            matches!(build["outcome"].as_str(), Some("failure" | "exception")),
+            "{build:#}"
+        );
         assert!(said(farm, &build)?.contains("time"), "{build:#}");
         Ok(())
     });
@@ -126,23 +181,39 @@ fn a_command_that_runs_too_long_is_ended() {
 
 #[test]
 fn a_full_disk_under_the_logs_fails_the_build_and_not_the_master() {
-    let allowed = std::process::Command::new("unshare").args(["--mount", "true"]).output();
+    let allowed = std::process::Command::new("unshare")
+        .args(["--mount", "true"])
+        .output();
     if !allowed.is_ok_and(|output| output.status.success()) {
-        println!("left out: no private mount namespace is allowed here (it needs root), so no disk can be made full");
+        println!(
+            "left out: no private mount namespace is allowed here (it needs root), so no disk can be made full"
+        );
         return;
     }
     story(|farm| {
-        farm.write("ci.star", sample::hello("step.shell(name = \"large\", command = \"seq 2000000\")"))?;
+        farm.write(
+            "ci.star",
+            sample::hello("step.shell(name = \"large\", command = \"seq 2000000\")"),
+        )?;
         let logs = farm.folder().join("data/logs");
         std::fs::create_dir_all(&logs)?;
-        let script = format!("mount -t tmpfs -o size=2m tmpfs {} && exec \"$@\"", logs.display());
+        let script = format!(
+            "mount -t tmpfs -o size=2m tmpfs {} && exec \"$@\"",
+            logs.display()
+        );
         farm.wrap_master(&["unshare", "--mount", "sh", "-c", &script, "sh"]);
         farm.start_master()?;
         farm.add_worker("w1")?;
         let build = farm.force("hello", &json!({}))?;
-        ensure!(matches!(build["outcome"].as_str(), Some("failure" | "exception")), "{build:#}");
+        ensure!(
+            matches!(build["outcome"].as_str(), Some("failure" | "exception")),
+            "{build:#}"
+        );
         let text = build.to_string().to_lowercase();
-        ensure!(text.contains("space") || text.contains("full") || text.contains("log store"), "{build:#}");
+        ensure!(
+            text.contains("space") || text.contains("full") || text.contains("log store"),
+            "{build:#}"
+        );
         assert_eq!(farm.api()?.get("/health")?["status"], "ok");
         wait_for("the worker to be connected", BOUND, || {
             Ok((farm.api()?.get("/workers/w1")?["connected"] == true).then_some(()))

@@ -51,7 +51,10 @@ fn a_wrong_type_in_the_operators_file() {
         farm.write("ci.star", sample::hello(GOOD))?;
         farm.edit("capstan.toml", "[web]\nlisten = ", "[web]\nlisten = 8010 #")
             .or_else(|_| farm.edit("capstan.toml", "[database]\nurl = ", "[database]\nurl = 7 #"))?;
-        contains(&farm.capstan_refused(&["check"])?, &["capstan.toml:", "expected", "found"])
+        contains(
+            &farm.capstan_refused(&["check"])?,
+            &["capstan.toml:", "expected", "found"],
+        )
     });
 }
 
@@ -59,28 +62,43 @@ fn a_wrong_type_in_the_operators_file() {
 fn a_folder_that_is_no_farm() {
     story(|farm| {
         std::fs::remove_file(farm.folder().join("capstan.toml"))?;
-        contains(&farm.capstan_refused(&["run"])?, &["capstan.toml", "capstan init"])
+        contains(
+            &farm.capstan_refused(&["run"])?,
+            &["capstan.toml", "capstan init"],
+        )
     });
 }
 
 #[test]
 fn an_unknown_parameter() {
-    refused(&sample::hello("step.shell(comand = \"true\")"), &["ci.star:2:", "comand", "command"]);
+    refused(
+        &sample::hello("step.shell(comand = \"true\")"),
+        &["ci.star:2:", "comand", "command"],
+    );
 }
 
 #[test]
 fn a_parameter_of_the_wrong_type() {
-    refused(&sample::hello("step.shell(command = 7)"), &["ci.star:2:", "command", "7"]);
+    refused(
+        &sample::hello("step.shell(command = 7)"),
+        &["ci.star:2:", "command", "7"],
+    );
 }
 
 #[test]
 fn a_missing_parameter() {
-    refused(&sample::hello("step.shell(name = \"nothing\")"), &["ci.star:2:", "command"]);
+    refused(
+        &sample::hello("step.shell(name = \"nothing\")"),
+        &["ci.star:2:", "command"],
+    );
 }
 
 #[test]
 fn an_unknown_plugin() {
-    refused(&sample::hello("step.shel(command = \"true\")"), &["ci.star:2:", "shel", "shell"]);
+    refused(
+        &sample::hello("step.shel(command = \"true\")"),
+        &["ci.star:2:", "shel", "shell"],
+    );
 }
 
 #[test]
@@ -98,10 +116,17 @@ fn a_name_that_is_used_twice() {
 #[test]
 fn a_configuration_that_never_ends() {
     story(|farm| {
-        farm.write("ci.star", "def spin():\n    for i in range(2000000000):\n        pass\nspin()\n")?;
+        farm.write(
+            "ci.star",
+            "def spin():\n    for i in range(2000000000):\n        pass\nspin()\n",
+        )?;
         let start = Instant::now();
         contains(&farm.capstan_refused(&["check"])?, &["ci.star:"])?;
-        ensure!(start.elapsed() < Duration::from_secs(20), "the check took {:?}", start.elapsed());
+        ensure!(
+            start.elapsed() < Duration::from_secs(20),
+            "the check took {:?}",
+            start.elapsed()
+        );
         Ok(())
     });
 }
@@ -112,7 +137,10 @@ fn a_bad_configuration_leaves_a_running_master_as_it_is() {
         farm.write("ci.star", sample::hello(GOOD))?;
         farm.start_master()?;
         farm.add_worker("w1")?;
-        farm.write("ci.star", "builder(\"hello\", steps = [step.shell(comand = \"true\")])\n")?;
+        farm.write(
+            "ci.star",
+            "builder(\"hello\", steps = [step.shell(comand = \"true\")])\n",
+        )?;
         contains(&farm.capstan_refused(&["reload"])?, &["ci.star:1:", "comand"])?;
         assert_eq!(farm.force("hello", &json!({}))?["outcome"], "success");
         farm.write("ci.star", sample::hello("step.shell(command = \"false\")"))?;

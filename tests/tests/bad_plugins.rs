@@ -21,9 +21,15 @@ fn a_bad_file_is_listed_with_its_reason_and_costs_nothing_else() {
             let listed = plugins.iter().find(|plugin| plugin.to_string().contains(file));
             let listed = listed.with_context(|| format!("expected {file} to be listed in {plugins:#?}"))?;
             let reason = listed["error"].as_str().unwrap_or_default();
-            assert!(reason.contains("component"), "expected a reason that speaks of components, found {listed:#}");
+            assert!(
+                reason.contains("component"),
+                "expected a reason that speaks of components, found {listed:#}"
+            );
         }
-        let shell = plugins.iter().find(|plugin| plugin["name"] == "shell").context("expected the shell step")?;
+        let shell = plugins
+            .iter()
+            .find(|plugin| plugin["name"] == "shell")
+            .context("expected the shell step")?;
         assert!(shell["error"].is_null(), "{shell:#}");
         assert!(farm.capstan_ok(&["plugins"])?.contains("garbage.wasm"));
         assert_eq!(farm.force("hello", &json!({}))?["outcome"], "success");
@@ -35,7 +41,10 @@ fn a_bad_file_is_listed_with_its_reason_and_costs_nothing_else() {
 fn a_right_that_was_not_granted_is_refused_by_name() {
     story(|farm| {
         farm.edit("capstan.toml", "commands = [\"*\"]", "commands = [\"make\"]")?;
-        farm.write("ci.star", sample::hello("step.shell(name = \"greet\", command = [\"echo\", \"hello\"])"))?;
+        farm.write(
+            "ci.star",
+            sample::hello("step.shell(name = \"greet\", command = [\"echo\", \"hello\"])"),
+        )?;
         farm.start_master()?;
         farm.add_worker("w1")?;
         let build = farm.force("hello", &json!({}))?;

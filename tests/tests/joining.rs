@@ -19,10 +19,16 @@ fn a_join_string_is_good_for_one_use() {
     story(|farm| {
         serving(farm)?;
         let join = farm.invite("w1")?;
-        ensure!(farm.join("w1", &join)?.status.success(), "expected the first use to succeed");
+        ensure!(
+            farm.join("w1", &join)?.status.success(),
+            "expected the first use to succeed"
+        );
         let second = refusal(&farm.join("thief", &join)?)?;
         assert!(second.contains("used"), "{second}");
-        ensure!(!farm.worker_folder("thief").join("worker.toml").exists(), "a refused worker has a membership");
+        ensure!(
+            !farm.worker_folder("thief").join("worker.toml").exists(),
+            "a refused worker has a membership"
+        );
         farm.start_worker("w1")
     });
 }
@@ -59,7 +65,10 @@ fn a_join_string_of_another_master_is_refused() {
         farm.start_master()?;
         let text = refusal(&farm.join("w1", &join)?)?;
         assert!(!text.is_empty(), "expected a reason");
-        ensure!(!farm.worker_folder("w1").join("worker.toml").exists(), "a foreign master was believed");
+        ensure!(
+            !farm.worker_folder("w1").join("worker.toml").exists(),
+            "a foreign master was believed"
+        );
         Ok(())
     });
 }
@@ -80,9 +89,13 @@ fn a_revoked_worker_does_not_come_back() {
         farm.add_worker("w1")?;
         farm.capstan_ok(&["worker", "revoke", "w1"])?;
         let status = farm.worker("w1")?.wait(BOUND)?;
-        ensure!(!status.success(), "expected the revoked worker to end with an error, found {status}");
+        ensure!(
+            !status.success(),
+            "expected the revoked worker to end with an error, found {status}"
+        );
         farm.kill_worker("w1")?;
-        farm.launch_worker("w1")?.wait_until_printed("was revoked", BOUND)?;
+        farm.launch_worker("w1")?
+            .wait_until_printed("was revoked", BOUND)?;
         assert_eq!(farm.api()?.get("/workers/w1")?["connected"], false);
         Ok(())
     });
@@ -114,8 +127,13 @@ fn control_needs_the_token_and_reading_does_not() {
             assert!(answer["error"]["message"].is_string(), "{answer}");
             assert_eq!(stranger.try_get("/builds")?.0, 200);
         }
-        assert_eq!(farm.api()?.get("/builds")?["builds"], json!([]), "a stranger started a build");
-        let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(farm.folder().join("data/token"))?);
+        assert_eq!(
+            farm.api()?.get("/builds")?["builds"],
+            json!([]),
+            "a stranger started a build"
+        );
+        let mode =
+            std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(farm.folder().join("data/token"))?);
         assert_eq!(mode & 0o777, 0o600);
         Ok(())
     });
@@ -126,7 +144,13 @@ fn a_wrong_request_is_answered_in_words() {
     story(|farm| {
         serving(farm)?;
         let api = farm.api()?;
-        for path in ["/builds/999", "/builders/none", "/logs/999", "/workers/none", "/nothing"] {
+        for path in [
+            "/builds/999",
+            "/builders/none",
+            "/logs/999",
+            "/workers/none",
+            "/nothing",
+        ] {
             let (status, answer) = api.try_get(path)?;
             assert_eq!(status, 404, "{path}: {answer}");
             assert!(answer["error"]["message"].is_string(), "{path}: {answer}");
@@ -134,7 +158,10 @@ fn a_wrong_request_is_answered_in_words() {
         let (status, answer) = api.try_post("/builders/none/force", &json!({}))?;
         assert_eq!(status, 404, "{answer}");
         let (status, answer) = api.try_post("/builders/hello/force", &json!({ "priority": "high" }))?;
-        assert!((400..500).contains(&status) && answer["error"]["message"].is_string(), "{status} {answer}");
+        assert!(
+            (400..500).contains(&status) && answer["error"]["message"].is_string(),
+            "{status} {answer}"
+        );
         Ok(())
     });
 }

@@ -29,10 +29,16 @@ fn run(farm: &mut Farm, kills: &[Vec<Duration>]) -> Result<Run> {
     let line = format!("echo ran >> {}; exec sh ./test.sh", counter.display());
     let step = format!("step.shell(name = \"test\", command = [\"sh\", \"-c\", {line:?}]),");
     let project = Project::create(farm.root(), "roman")?;
-    farm.write("ci.star", sample::configuration(&project.repository(), &["w1"], &step))?;
+    farm.write(
+        "ci.star",
+        sample::configuration(&project.repository(), &["w1"], &step),
+    )?;
     farm.start_master()?;
     farm.add_worker("w1")?;
-    let mut run = Run { builds: Vec::new(), took: Vec::new() };
+    let mut run = Run {
+        builds: Vec::new(),
+        took: Vec::new(),
+    };
     for (index, commit) in sample::HISTORY.into_iter().enumerate() {
         project.push(commit.message, &commit.files())?;
         let pushed = Instant::now();
@@ -44,8 +50,14 @@ fn run(farm: &mut Farm, kills: &[Vec<Duration>]) -> Result<Run> {
         }
         let build = farm.finished("roman", index as u64 + 1)?;
         run.took.push(pushed.elapsed());
-        let outcome = build["outcome"].as_str().context("expected an outcome")?.to_owned();
-        run.builds.push((outcome, printed(&farm.api()?, &build, &farm.root().display().to_string())?));
+        let outcome = build["outcome"]
+            .as_str()
+            .context("expected an outcome")?
+            .to_owned();
+        run.builds.push((
+            outcome,
+            printed(&farm.api()?, &build, &farm.root().display().to_string())?,
+        ));
     }
     check_once(farm)?;
     Ok(run)
@@ -53,15 +65,31 @@ fn run(farm: &mut Farm, kills: &[Vec<Duration>]) -> Result<Run> {
 
 /// Each test ran once, and each build was reported under one delivery id.
 fn check_once(farm: &Farm) -> Result<()> {
-    let runs = std::fs::read_to_string(farm.root().join("counter"))?.lines().count();
-    ensure!(runs == 3, "expected the tests to run 3 times, they ran {runs} times");
+    let runs = std::fs::read_to_string(farm.root().join("counter"))?
+        .lines()
+        .count();
+    ensure!(
+        runs == 3,
+        "expected the tests to run 3 times, they ran {runs} times"
+    );
     let builds = farm.api()?.get("/builds?builder=roman")?;
-    ensure!(builds["builds"].as_array().map(Vec::len) == Some(3), "expected 3 builds, found {builds:#}");
+    ensure!(
+        builds["builds"].as_array().map(Vec::len) == Some(3),
+        "expected 3 builds, found {builds:#}"
+    );
     wait_for("a report of each build", BOUND, || {
         let reports = farm.reports()?;
-        let field = |name: &str| reports.iter().map(|report| report[name].to_string()).collect::<BTreeSet<_>>();
+        let field = |name: &str| {
+            reports
+                .iter()
+                .map(|report| report[name].to_string())
+                .collect::<BTreeSet<_>>()
+        };
         let (ids, numbers) = (field("delivery_id"), field("number"));
-        ensure!(ids.len() <= 3, "expected one delivery id a build, found {reports:#?}");
+        ensure!(
+            ids.len() <= 3,
+            "expected one delivery id a build, found {reports:#?}"
+        );
         Ok((ids.len() == 3 && numbers.len() == 3).then_some(()))
     })
 }
@@ -72,32 +100,47 @@ fn new_farm() -> Result<Farm> {
 
 #[test]
 fn a_master_killed_at_random_instants_changes_nothing() {
-    let seed = std::env::var("CAPSTAN_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("CAPSTAN_TEST_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(rand::random::<u32>);
     println!("seed {seed}: set CAPSTAN_TEST_SEED={seed} for the same instants");
     let mut random = SmallRng::seed_from_u64(u64::from(seed));
     let mut farm = new_farm().expect("a farm");
     let undisturbed = run(&mut farm, &[]).expect("the undisturbed run");
     drop(farm);
-    let outcomes: Vec<_> = undisturbed.builds.iter().map(|(outcome, _)| outcome.as_str()).collect();
+    let outcomes: Vec<_> = undisturbed
+        .builds
+        .iter()
+        .map(|(outcome, _)| outcome.as_str())
+        .collect();
     assert_eq!(outcomes, ["success", "failure", "success"]);
     for number in 1..=FARMS {
         let each = KILLS.iter().zip(&undisturbed.took);
-        let kills: Vec<_> = each.map(|(&count, took)| instants(&mut random, count, *took)).collect();
+        let kills: Vec<_> = each
+            .map(|(&count, took)| instants(&mut random, count, *took))
+            .collect();
         println!("farm {number}: the master is killed after {kills:?}");
         let mut farm = new_farm().expect("a farm");
-        let disturbed = run(&mut farm, &kills).unwrap_or_else(|error| panic!("seed {seed}, farm {number}: {error:#}"));
+        let disturbed =
+            run(&mut farm, &kills).unwrap_or_else(|error| panic!("seed {seed}, farm {number}: {error:#}"));
         for (index, (found, expected)) in disturbed.builds.iter().zip(&undisturbed.builds).enumerate() {
             let place = format!("seed {seed}, farm {number}, build {}", index + 1);
             assert_eq!(found.0, expected.0, "{place}");
             let differ = differences(&expected.1, &found.1);
-            assert!(differ.is_empty(), "{place}: the logs differ:\n{}", differ.join("\n"));
+            assert!(
+                differ.is_empty(),
+                "{place}: the logs differ:\n{}",
+                differ.join("\n")
+            );
         }
     }
 }
 
 fn instants(random: &mut SmallRng, count: usize, within: Duration) -> Vec<Duration> {
-    let mut instants: Vec<_> = (0..count).map(|_| within.mul_f64(random.random_range(0.0..1.0))).collect();
+    let mut instants: Vec<_> = (0..count)
+        .map(|_| within.mul_f64(random.random_range(0.0..1.0)))
+        .collect();
     instants.sort();
     instants
 }
@@ -105,12 +148,19 @@ fn instants(random: &mut SmallRng, count: usize, within: Duration) -> Vec<Durati
 /// A farm whose one command runs until the test allows its end, and counts how often it was started.
 fn waiting(farm: &mut Farm) -> Result<()> {
     let root = farm.root().display().to_string();
-    let line = format!("echo ran >> {root}/counter; echo one; until [ -e {root}/go ]; do sleep 0.02; done; echo two");
-    farm.write("ci.star", sample::hello(&format!("step.shell(name = \"wait\", command = {line:?})")))?;
+    let line = format!(
+        "echo ran >> {root}/counter; echo one; until [ -e {root}/go ]; do sleep 0.02; done; echo two"
+    );
+    farm.write(
+        "ci.star",
+        sample::hello(&format!("step.shell(name = \"wait\", command = {line:?})")),
+    )?;
     farm.start_master()?;
     farm.add_worker("w1")?;
     farm.api()?.post("/builders/hello/force", &json!({}))?;
-    wait_for("the command to start", BOUND, || Ok(farm.root().join("counter").exists().then_some(())))
+    wait_for("the command to start", BOUND, || {
+        Ok(farm.root().join("counter").exists().then_some(()))
+    })
 }
 
 /// Lets the command end; it must have run once and printed everything once.
@@ -119,7 +169,10 @@ fn ends_as_if_nothing_had_happened(farm: &Farm) -> Result<Value> {
     let build = farm.finished("hello", 1)?;
     ensure!(build["outcome"] == "success", "expected success, found {build:#}");
     let text = printed(&farm.api()?, &build, &farm.root().display().to_string())?;
-    ensure!(text.get("wait/stdio/stdout").map(Vec::as_slice) == Some(b"one\ntwo\n"), "{text:?}");
+    ensure!(
+        text.get("wait/stdio/stdout").map(Vec::as_slice) == Some(b"one\ntwo\n"),
+        "{text:?}"
+    );
     let runs = std::fs::read_to_string(farm.root().join("counter"))?;
     ensure!(runs == "ran\n", "expected one run, found {runs:?}");
     Ok(build)
@@ -132,7 +185,11 @@ fn a_restarted_master_takes_its_builds_up_again() {
         let start = Instant::now();
         let status = farm.stop_master()?;
         ensure!(status.success(), "expected a clean end, found {status}");
-        ensure!(start.elapsed() < Duration::from_secs(5), "the master took {:?} to end", start.elapsed());
+        ensure!(
+            start.elapsed() < Duration::from_secs(5),
+            "the master took {:?} to end",
+            start.elapsed()
+        );
         farm.start_master()?;
         ends_as_if_nothing_had_happened(farm).map(drop)
     });
@@ -194,9 +251,13 @@ fn master_and_worker_may_die_together() {
 #[test]
 fn what_was_asked_for_waits_for_a_worker_over_a_restart() {
     story(|farm| {
-        farm.write("ci.star", sample::hello("step.shell(name = \"greet\", command = \"echo hello\")"))?;
+        farm.write(
+            "ci.star",
+            sample::hello("step.shell(name = \"greet\", command = \"echo hello\")"),
+        )?;
         farm.start_master()?;
-        farm.api()?.post("/builders/hello/force", &json!({ "reason": "no worker yet" }))?;
+        farm.api()?
+            .post("/builders/hello/force", &json!({ "reason": "no worker yet" }))?;
         farm.kill_master()?;
         farm.start_master()?;
         farm.add_worker("w1")?;
@@ -214,7 +275,10 @@ fn a_second_master_on_the_same_farm_refuses() {
         farm.start_master()?;
         let first = farm.master()?.id().to_string();
         let refused = farm.capstan_refused(&["run"])?;
-        assert!(refused.contains(&first), "expected the first master's process id {first} in: {refused}");
+        assert!(
+            refused.contains(&first),
+            "expected the first master's process id {first} in: {refused}"
+        );
         assert_eq!(farm.api()?.get("/health")?["status"], "ok");
         Ok(())
     });

@@ -42,7 +42,11 @@ const STAGES: [Stage; 8] = [
 
 /// Runs the stages and prints what each took. The first that fails ends the run.
 pub fn run(repository: &Path, args: &Args) -> Result<ExitCode> {
-    if let Some(unknown) = args.stages.iter().find(|name| STAGES.iter().all(|(known, _)| known != name)) {
+    if let Some(unknown) = args
+        .stages
+        .iter()
+        .find(|name| STAGES.iter().all(|(known, _)| known != name))
+    {
         let known: Vec<_> = STAGES.iter().map(|(name, _)| *name).collect();
         bail!("expected a stage ({}), found `{unknown}`", known.join(", "));
     }
@@ -72,18 +76,34 @@ fn summary(times: &[(&str, Duration)]) {
 }
 
 fn guests(repository: &Path) -> impl Iterator<Item = &'static str> {
-    GUESTS.into_iter().filter(|manifest| repository.join(manifest).is_file())
+    GUESTS
+        .into_iter()
+        .filter(|manifest| repository.join(manifest).is_file())
 }
 
 fn format(repository: &Path) -> Result<()> {
-    workspace::run("native workspace", cargo(repository).args(["fmt", "--all", "--check"]))?;
+    workspace::run(
+        "native workspace",
+        cargo(repository).args(["fmt", "--all", "--check"]),
+    )?;
     guests(repository).try_for_each(|manifest| {
-        workspace::run(manifest, cargo(repository).args(["fmt", "--all", "--check", "--manifest-path", manifest]))
+        workspace::run(
+            manifest,
+            cargo(repository).args(["fmt", "--all", "--check", "--manifest-path", manifest]),
+        )
     })
 }
 
 fn clippy(repository: &Path) -> Result<()> {
-    let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    let arguments = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ];
     workspace::run("native workspace", cargo(repository).args(arguments))
 }
 
@@ -91,22 +111,39 @@ fn clippy(repository: &Path) -> Result<()> {
 fn clippy_guests(repository: &Path) -> Result<()> {
     guests(repository).try_for_each(|manifest| {
         let mut command = cargo(repository);
-        command.args(["clippy", "--workspace", "--all-targets", "--locked", "--manifest-path", manifest]);
+        command.args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--manifest-path",
+            manifest,
+        ]);
         command.args(["--target-dir", "target/guests/native", "--", "-D", "warnings"]);
         workspace::run(manifest, &mut command)
     })
 }
 
 fn tests(repository: &Path) -> Result<()> {
-    good(test::run(repository, &Defaults::parse_from(["ci"]).test)?, "tests")
+    good(
+        test::run(repository, &Defaults::parse_from(["ci"]).test)?,
+        "tests",
+    )
 }
 
 fn play(repository: &Path) -> Result<()> {
-    good(demo::run(repository, &Demo::parse_from(["ci", "--once"]).demo)?, "the demo")
+    good(
+        demo::run(repository, &Demo::parse_from(["ci", "--once"]).demo)?,
+        "the demo",
+    )
 }
 
 fn good(code: ExitCode, what: &str) -> Result<()> {
-    if code == ExitCode::SUCCESS { Ok(()) } else { bail!("{what} failed") }
+    if code == ExitCode::SUCCESS {
+        Ok(())
+    } else {
+        bail!("{what} failed")
+    }
 }
 
 /// The tests as they are without arguments.
@@ -124,9 +161,16 @@ struct Demo {
 
 fn docs(repository: &Path) -> Result<()> {
     let mdbook = tool(repository, "mdbook", MDBOOK, &["--no-default-features"])?;
-    workspace::run("book", Command::new(mdbook).current_dir(repository).args(["build", "docs"]))?;
+    workspace::run(
+        "book",
+        Command::new(mdbook)
+            .current_dir(repository)
+            .args(["build", "docs"]),
+    )?;
     let mut rustdoc = cargo(repository);
-    rustdoc.args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings");
+    rustdoc
+        .args(["doc", "--workspace", "--no-deps", "--locked"])
+        .env("RUSTDOCFLAGS", "-D warnings");
     workspace::run("rustdoc", &mut rustdoc)
 }
 
@@ -134,7 +178,10 @@ fn docs(repository: &Path) -> Result<()> {
 fn deny(repository: &Path) -> Result<()> {
     let deny = tool(repository, "cargo-deny", CARGO_DENY, &[])?;
     let arguments = ["--workspace", "--locked", "check", "licenses", "bans", "sources"];
-    workspace::run("cargo-deny", Command::new(deny).current_dir(repository).args(arguments))
+    workspace::run(
+        "cargo-deny",
+        Command::new(deny).current_dir(repository).args(arguments),
+    )
 }
 
 /// A program from the package registry, built once; the version is part of its folder's name.
@@ -143,7 +190,11 @@ fn tool(repository: &Path, name: &str, version: &str, features: &[&str]) -> Resu
     let program = folder.join("bin").join(name);
     if !program.is_file() {
         let mut install = cargo(repository);
-        install.args(["install", name, "--locked", "--version", version]).args(features).arg("--root").arg(&folder);
+        install
+            .args(["install", name, "--locked", "--version", version])
+            .args(features)
+            .arg("--root")
+            .arg(&folder);
         workspace::run(name, &mut install).with_context(|| format!("failed to install {name}"))?;
     }
     Ok(program)

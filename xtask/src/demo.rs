@@ -57,17 +57,32 @@ pub fn run(repository: &Path, args: &Args) -> Result<ExitCode> {
     }
     farm.shut_down()?;
     let good = played?;
-    screen.note(if good { "all three builds ended as they should" } else { "the demo did not end as it should" });
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    screen.note(if good {
+        "all three builds ended as they should"
+    } else {
+        "the demo did not end as it should"
+    });
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn play(farm: &mut Farm, screen: &Arc<Screen>, args: &Args, stop: &AtomicBool) -> Result<bool> {
     screen.phase("farm: a master and two workers");
     let project = Project::create(farm.root(), "roman")?;
-    farm.write("ci.star", sample::configuration(&project.repository(), &["w1", "w2"], sample::STEPS))?;
+    farm.write(
+        "ci.star",
+        sample::configuration(&project.repository(), &["w1", "w2"], sample::STEPS),
+    )?;
     let started = Instant::now();
     farm.start_master()?;
-    screen.note(&format!("the master is ready at {} after {} ms", farm.web()?, started.elapsed().as_millis()));
+    screen.note(&format!(
+        "the master is ready at {} after {} ms",
+        farm.web()?,
+        started.elapsed().as_millis()
+    ));
     for name in ["w1", "w2"] {
         farm.add_worker(name)?;
         screen.note(&format!("the worker {name} has joined"));
@@ -77,10 +92,15 @@ fn play(farm: &mut Farm, screen: &Arc<Screen>, args: &Args, stop: &AtomicBool) -
     for (number, commit) in (1..).zip(sample::HISTORY) {
         screen.phase(&format!("push {number}: {}", commit.message));
         project.push(commit.message, &commit.files())?;
-        let Some(outcome) = reported(&seen, number, stop)? else { return Ok(false) };
+        let Some(outcome) = reported(&seen, number, stop)? else {
+            return Ok(false);
+        };
         good &= outcome == commit.outcome;
         if outcome != commit.outcome {
-            screen.note(&format!("expected this build to end with {}, it ended with {outcome}", commit.outcome));
+            screen.note(&format!(
+                "expected this build to end with {}, it ended with {outcome}",
+                commit.outcome
+            ));
         }
     }
     if !args.once {
@@ -97,7 +117,10 @@ fn reported(seen: &Receiver<Seen>, number: i64, stop: &AtomicBool) -> Result<Opt
             return Ok(None);
         }
         match seen.recv_timeout(Duration::from_millis(50)) {
-            Ok(Seen::Reported { number: found, outcome }) if found == number => return Ok(Some(outcome)),
+            Ok(Seen::Reported {
+                number: found,
+                outcome,
+            }) if found == number => return Ok(Some(outcome)),
             Ok(Seen::Reported { .. }) | Err(RecvTimeoutError::Timeout) => {}
             Ok(Seen::Broken(why)) => bail!("the event feed broke: {why}"),
             Err(RecvTimeoutError::Disconnected) => bail!("the event feed ended"),
@@ -109,7 +132,11 @@ fn reported(seen: &Receiver<Seen>, number: i64, stop: &AtomicBool) -> Result<Opt
 fn serve(farm: &mut Farm, screen: &Screen, stop: &AtomicBool) -> Result<()> {
     screen.phase(&format!("the farm is at {} until Ctrl-C", farm.web()?));
     let program = workspace::programs()?.join("capstan");
-    screen.note(&format!("try: {} --farm {} force roman --follow", program.display(), farm.folder().display()));
+    screen.note(&format!(
+        "try: {} --farm {} force roman --follow",
+        program.display(),
+        farm.folder().display()
+    ));
     while !stop.load(Ordering::Relaxed) {
         let ended = farm.master()?.wait(Duration::from_millis(200));
         if let Ok(status) = ended {
@@ -123,7 +150,10 @@ fn serve(farm: &mut Farm, screen: &Screen, stop: &AtomicBool) -> Result<()> {
 fn stop_builds(farm: &Farm) -> Result<()> {
     let running = farm.api()?.get("/builds?state=running")?;
     for build in running["builds"].as_array().into_iter().flatten() {
-        farm.api()?.post(&format!("/builds/{}/stop", build["id"]), &serde_json::json!({ "reason": "the demo ends" }))?;
+        farm.api()?.post(
+            &format!("/builds/{}/stop", build["id"]),
+            &serde_json::json!({ "reason": "the demo ends" }),
+        )?;
     }
     Ok(())
 }

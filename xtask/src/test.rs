@@ -37,7 +37,11 @@ pub fn run(repository: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         run_suite(name, &mut command, &mut tally)?;
     }
     println!("\n{tally}");
-    Ok(if tally.succeeded() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if tally.succeeded() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// The workspaces: the native one, the guests', the SDK's; those of guests run natively here.
@@ -51,7 +55,14 @@ fn suites(repository: &Path, args: &Args) -> Vec<(&'static str, Command)> {
     for (name, manifest) in [("plugins", "plugins/Cargo.toml"), ("sdk", "sdk/Cargo.toml")] {
         if repository.join(manifest).is_file() {
             let mut guests = cargo(repository);
-            guests.args(["test", "--workspace", "--locked", "--no-fail-fast", "--manifest-path", manifest]);
+            guests.args([
+                "test",
+                "--workspace",
+                "--locked",
+                "--no-fail-fast",
+                "--manifest-path",
+                manifest,
+            ]);
             guests.args(["--target-dir", "target/guests/native"]);
             suites.push((name, guests));
         }
@@ -79,7 +90,11 @@ fn left_out(args: &Args) -> Vec<String> {
 }
 
 fn run_suite(name: &str, command: &mut Command, tally: &mut Tally) -> anyhow::Result<()> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("failed to start cargo")?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("failed to start cargo")?;
     let output = child.stdout.take().context("a pipe was asked for")?;
     let mut screen = std::io::stdout().lock();
     // By line and as bytes: a test may print anything.

@@ -1,6 +1,8 @@
 //! The built-in plugins in the real engine: what their own native tests cannot see is whether they work as components,
 //! with the rights that they ask for and no more.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
+
 mod master;
 
 use capstan_engine::{CallError, Caller, Phase, Plugin, Report, SchedulerEvent, WaitMode};

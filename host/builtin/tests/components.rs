@@ -1,5 +1,7 @@
 //! What every built-in plugin must be, seen from outside: one that asks for more than its kind has would not load.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
+
 use capstan_model::plugin::{Kind, Manifest, PACKAGE, SECTION};
 use serde_json::Value;
 use wasmparser::{Parser, Payload};

@@ -173,10 +173,12 @@ fn read(bytes: &[u8]) -> Result<Shell, LoadError> {
                     shell.exports.push(export.map_err(broken)?.name.name.to_owned());
                 }
             }
-            Payload::CustomSection(section) if depth == 0 && section.name() == plugin::SECTION => {
-                if shell.manifest.replace(section.data().to_vec()).is_some() {
-                    return Err(LoadError::Manifest("expected one, found two".to_owned()));
-                }
+            Payload::CustomSection(section)
+                if depth == 0
+                    && section.name() == plugin::SECTION
+                    && shell.manifest.replace(section.data().to_vec()).is_some() =>
+            {
+                return Err(LoadError::Manifest("expected one, found two".to_owned()));
             }
             _ => {}
         }

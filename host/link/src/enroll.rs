@@ -55,13 +55,11 @@ async fn read(from: &mut RecvStream) -> Result<Request, End> {
 /// First whatever can be wrong with the request, so that a bad one does not use the invitation up.
 async fn admit(request: &Request, shared: &Shared) -> Result<Response, String> {
     let csr = Authority::check_csr(&request.csr).map_err(|error| error.to_string())?;
-    let name = shared.port.redeem(request.secret.digest()).await?;
+    let secret = request.secret.digest();
+    let name = shared.port.invited(secret).await?;
     let signed = shared.authority.sign_csr(&csr, &name, shared.options.clock.now());
     let certificate = signed.map_err(|error| error.to_string())?;
-    shared
-        .port
-        .enrolled(name.clone(), Digest::of(&certificate))
-        .await?;
+    shared.port.redeem(secret, Digest::of(&certificate)).await?;
     Ok(Response::Accepted {
         name,
         certificate,

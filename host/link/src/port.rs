@@ -25,11 +25,12 @@ pub trait Port: Send + Sync + 'static {
     /// Whether this certificate of ours is (still) welcome; the reason, if not.
     fn admit(&self, name: String, certificate: Digest) -> BoxFuture<'_, Result<(), String>>;
 
-    /// Uses up the invitation with this secret. Returns the name that was invited, or why it is void.
-    fn redeem(&self, secret: Digest) -> BoxFuture<'_, Result<String, String>>;
+    /// Whom the invitation with this secret is for, or why it is void. It stays good: a certificate is made first.
+    fn invited(&self, secret: Digest) -> BoxFuture<'_, Result<String, String>>;
 
-    /// The worker has been given this certificate; from now on it is the one that is welcome.
-    fn enrolled(&self, name: String, certificate: Digest) -> BoxFuture<'_, Result<(), String>>;
+    /// Uses up the invitation: from now on this certificate is welcome. Of two that come with the same secret, one is
+    /// refused here.
+    fn redeem(&self, secret: Digest, certificate: Digest) -> BoxFuture<'_, Result<(), String>>;
 
     /// A worker greets: what becomes of each command that it holds.
     fn hello(&self, worker: String, hello: Hello) -> BoxFuture<'_, Result<Vec<Resume>, String>>;

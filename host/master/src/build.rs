@@ -31,7 +31,11 @@ pub(crate) struct StepOptions {
 }
 
 impl StepOptions {
-    pub fn of(step: &capstan_model::plan::Step, builder_dir: String, env: BTreeMap<String, EnvValue>) -> Self {
+    pub fn of(
+        step: &capstan_model::plan::Step,
+        builder_dir: String,
+        env: BTreeMap<String, EnvValue>,
+    ) -> Self {
         Self {
             halt_on_failure: step.halt_on_failure,
             flunk_on_failure: step.flunk_on_failure,
@@ -59,7 +63,10 @@ struct Standing {
 }
 
 impl Standing {
-    const BEGINNING: Self = Self { outcome: Outcome::Success, halted: false };
+    const BEGINNING: Self = Self {
+        outcome: Outcome::Success,
+        halted: false,
+    };
 
     /// Buildbot's rules: a failure counts as the step's options say; exception, retry and cancelled always count, and
     /// end the build.
@@ -71,7 +78,10 @@ impl Standing {
             Outcome::Failure => (Outcome::Success, options.halt_on_failure),
             Outcome::Exception | Outcome::Retry | Outcome::Cancelled => (result, true),
         };
-        Self { outcome: self.outcome.worst(counts_as), halted: self.halted || halts }
+        Self {
+            outcome: self.outcome.worst(counts_as),
+            halted: self.halted || halts,
+        }
     }
 }
 
@@ -97,7 +107,13 @@ async fn carry_out(farm: &Arc<Farm>, id: BuildId) -> Result<(), Error> {
     let mut failed = Vec::new();
     let mut done = std::collections::BTreeSet::new();
     // The list is read anew after each step: a step may have inserted others.
-    while let Some(next) = farm.store.steps(id).await?.into_iter().find(|step| !done.contains(&step.id)) {
+    while let Some(next) = farm
+        .store
+        .steps(id)
+        .await?
+        .into_iter()
+        .find(|step| !done.contains(&step.id))
+    {
         done.insert(next.id);
         let options = StepOptions::from_value(&next.options)?;
         let result = advance(farm, &build, &next, &options, standing).await?;
@@ -110,7 +126,13 @@ async fn carry_out(farm: &Arc<Farm>, id: BuildId) -> Result<(), Error> {
     if stopped.is_some() {
         standing.outcome = standing.outcome.worst(Outcome::Cancelled);
     }
-    finish(farm, &build, standing.outcome, &summary(standing.outcome, &failed, stopped.as_deref())).await
+    finish(
+        farm,
+        &build,
+        standing.outcome,
+        &summary(standing.outcome, &failed, stopped.as_deref()),
+    )
+    .await
 }
 
 /// Runs, takes up, skips, or just reads one step, and answers its result.
@@ -132,17 +154,28 @@ async fn advance(
     step::run(farm, build, next, options).await
 }
 
-async fn finish(farm: &Arc<Farm>, build: &capstan_store::Build, outcome: Outcome, summary: &str) -> Result<(), Error> {
+async fn finish(
+    farm: &Arc<Farm>,
+    build: &capstan_store::Build,
+    outcome: Outcome,
+    summary: &str,
+) -> Result<(), Error> {
     let plan = farm.plan();
     let finish = BuildFinish {
         outcome,
         summary: summary.to_owned(),
         reports: report::due(&plan, &build.builder, Phase::Finished),
-        subscribers: plan.schedulers.iter().map(|scheduler| scheduler.name.clone()).collect(),
+        subscribers: plan
+            .schedulers
+            .iter()
+            .map(|scheduler| scheduler.name.clone())
+            .collect(),
         // The requests of a build that is to be tried again wait for the next one.
         retry: outcome == Outcome::Retry,
     };
-    farm.store.finish_build(build.id, finish, farm.clock.now()).await?;
+    farm.store
+        .finish_build(build.id, finish, farm.clock.now())
+        .await?;
     tracing::info!(build = %build.id, builder = build.builder, number = build.number, %outcome, "a build ended");
     Ok(())
 }
@@ -150,7 +183,14 @@ async fn finish(farm: &Arc<Farm>, build: &capstan_store::Build, outcome: Outcome
 fn summary(outcome: Outcome, failed: &[String], stopped: Option<&str>) -> String {
     match (stopped, failed) {
         (Some(reason), _) => format!("stopped: {reason}"),
-        (None, []) => format!("build {}", if outcome == Outcome::Success { "successful" } else { outcome.as_str() }),
+        (None, []) => format!(
+            "build {}",
+            if outcome == Outcome::Success {
+                "successful"
+            } else {
+                outcome.as_str()
+            }
+        ),
         (None, names) => format!("{outcome}: {}", names.join(", ")),
     }
 }

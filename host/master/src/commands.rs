@@ -3,7 +3,7 @@
 //! Steps call [`Commands::start`] and [`Commands::wait`]; the link's events come in through `workers`. What is here is in
 //! memory: after a restart it is built again from the store as steps ask for their commands once more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use capstan_link::Handle as Link;
@@ -25,6 +25,8 @@ pub(crate) struct Flight {
 #[derive(Default)]
 pub(crate) struct Commands {
     flights: Mutex<HashMap<CommandId, Arc<Flight>>>,
+    /// What each worker held when it last connected.
+    held: Mutex<HashMap<String, HashSet<CommandId>>>,
     writers: tokio::sync::Mutex<HashMap<CommandId, Arc<tokio::sync::Mutex<Writer>>>>,
 }
 
@@ -43,12 +45,20 @@ impl Commands {
 
     /// Registers a command that an earlier master sent.
     pub fn adopt(&self, id: CommandId, flight: Flight) {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_insert_with(|| Arc::new(flight));
+        self.flights
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(id)
+            .or_insert_with(|| Arc::new(flight));
     }
 
     /// The command, if a step waits for it.
     pub fn get(&self, id: CommandId) -> Option<Arc<Flight>> {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.flights
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .cloned()
     }
 
     /// Stops a command. One that its worker never got is not started any more.
@@ -72,15 +82,34 @@ impl Commands {
         }
     }
 
-    /// The commands of a worker that does not hold them and that are to be stopped: nobody will start them.
-    pub fn stillborn(&self, worker: &str, held: &[CommandId]) -> Vec<(CommandId, String)> {
-        let missing = self.unfinished(worker).into_iter().filter(|(id, _)| !held.contains(id));
-        missing.filter_map(|(id, flight)| Some((id, flight.kill.get()?.clone()))).collect()
+    /// Notes what a worker holds as it connects.
+    pub fn greeted(&self, worker: &str, held: &[CommandId]) {
+        let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(worker.to_owned(), held.iter().copied().collect());
+    }
+
+    /// Whether the worker, when it last connected, did not hold the command.
+    pub fn is_missing(&self, worker: &str, id: CommandId) -> bool {
+        let all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(worker).is_some_and(|held| !held.contains(&id))
+    }
+
+    /// The commands in flight of a worker that does not hold them, and why each is to be stopped, if it is.
+    pub fn missing(&self, worker: &str, held: &[CommandId]) -> Vec<(CommandId, Option<String>)> {
+        let missing = self
+            .unfinished(worker)
+            .into_iter()
+            .filter(|(id, _)| !held.contains(id));
+        missing
+            .map(|(id, flight)| (id, flight.kill.get().cloned()))
+            .collect()
     }
 
     fn unfinished(&self, worker: &str) -> Vec<(CommandId, Arc<Flight>)> {
         let flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = flights.iter().filter(|(_, f)| f.worker == worker && f.end.borrow().is_none());
+        let wanted = flights
+            .iter()
+            .filter(|(_, f)| f.worker == worker && f.end.borrow().is_none());
         wanted.map(|(id, flight)| (*id, flight.clone())).collect()
     }
 
@@ -93,7 +122,10 @@ impl Commands {
 
     /// Forgets a command whose end its step has recorded.
     pub fn remove(&self, id: CommandId) {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.flights
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
     }
 
     /// The writer of a command's log: one per command, so that appends of two connections cannot interleave.

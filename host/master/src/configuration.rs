@@ -28,9 +28,16 @@ pub async fn configure(
     engine: &Engine,
     built_in: &[(&str, &[u8])],
 ) -> Result<Configured, Error> {
-    let registry = Registry::load(engine, built_in, &operator.master.plugins, operator.grants.clone())?;
-    let infos: Vec<_> =
-        registry.active().map(|(plugin, _)| PluginInfo::new(plugin.manifest().clone(), plugin.digest())).collect();
+    let registry = Registry::load(
+        engine,
+        built_in,
+        &operator.master.plugins,
+        operator.grants.clone(),
+    )?;
+    let infos: Vec<_> = registry
+        .active()
+        .map(|(plugin, _)| PluginInfo::new(plugin.manifest().clone(), plugin.digest()))
+        .collect();
     let farm = operator.farm();
     let runtime = tokio::runtime::Handle::current();
     // Evaluation is synchronous and may take a while; a plugin's own check is a call into the engine.
@@ -38,19 +45,32 @@ pub async fn configure(
         let check = |kind: Kind, wanted: &PluginUse| runtime.block_on(check(&registry, kind, wanted));
         let evaluated = capstan_config::evaluate(&farm, &infos, &check).map_err(Error::Config)?;
         let Evaluated { plan, remarks } = evaluated;
-        Ok(Configured { plan, remarks, registry })
+        Ok(Configured {
+            plan,
+            remarks,
+            registry,
+        })
     })
     .await
     .map_err(|e| Error::failed("evaluate the configuration", e))?
 }
 
 async fn check(registry: &Registry, kind: Kind, wanted: &PluginUse) -> Result<(), Vec<Problem>> {
-    let problem = |message: String| vec![Problem { path: String::new(), message }];
+    let problem = |message: String| {
+        vec![Problem {
+            path: String::new(),
+            message,
+        }]
+    };
     let (plugin, _) = registry.find(kind, wanted).map_err(|e| problem(e.to_string()))?;
     plugin.check(&wanted.config).await.map_err(|error| match error {
-        CallError::InvalidConfig(problems) => {
-            problems.into_iter().map(|p| Problem { path: p.path, message: p.message }).collect()
-        }
+        CallError::InvalidConfig(problems) => problems
+            .into_iter()
+            .map(|p| Problem {
+                path: p.path,
+                message: p.message,
+            })
+            .collect(),
         other => problem(other.to_string()),
     })
 }
@@ -66,7 +86,12 @@ pub(crate) async fn apply(farm: &Farm, configured: Configured) -> Result<(), Err
     let Configured { plan, registry, .. } = configured;
     let now = farm.clock.now();
     for (plugin, bytes) in registry.active() {
-        if plan.bundle.plugins.iter().any(|pin| pin.digest == plugin.digest()) {
+        if plan
+            .bundle
+            .plugins
+            .iter()
+            .any(|pin| pin.digest == plugin.digest())
+        {
             farm.store.put_blob(bytes.to_vec()).await?;
         }
     }
@@ -75,9 +100,13 @@ pub(crate) async fn apply(farm: &Farm, configured: Configured) -> Result<(), Err
         farm.store.upsert_worker(&worker.name, now).await?;
     }
     for scheduler in &plan.schedulers {
-        farm.store.enqueue_event(&scheduler.name, SchedulerEvent::Started, now).await?;
+        farm.store
+            .enqueue_event(&scheduler.name, SchedulerEvent::Started, now)
+            .await?;
     }
-    farm.store.record_event("config.loaded", serde_json::json!({ "plan": plan.digest() }), now).await?;
+    farm.store
+        .record_event("config.loaded", serde_json::json!({ "plan": plan.digest() }), now)
+        .await?;
     farm.plugins.store(Arc::new(registry));
     farm.plan.send_replace(Arc::new(plan));
     farm.workers_changed.notify_one();

@@ -61,8 +61,14 @@ async fn dispatch(farm: &Arc<Farm>, builds: &mut JoinSet<()>) -> Result<(), Erro
     let mut places = workers::places(farm, &plan).await?;
     let waiting: Vec<_> = pending.iter().map(to_waiting).collect();
     for pairing in pairing::pair(&plan, &waiting, &mut places) {
-        let Some(builder) = plan.builder(&pairing.builder) else { continue };
-        if let Some(created) = farm.store.create_build(new_build(&plan, builder, &pairing, &pending), farm.clock.now()).await? {
+        let Some(builder) = plan.builder(&pairing.builder) else {
+            continue;
+        };
+        if let Some(created) = farm
+            .store
+            .create_build(new_build(&plan, builder, &pairing, &pending), farm.clock.now())
+            .await?
+        {
             tracing::info!(build = %created.id, builder = builder.name, number = created.number, worker = pairing.worker, "started a build");
             builds.spawn(build::run(farm.clone(), created.id));
         }
@@ -71,16 +77,27 @@ async fn dispatch(farm: &Arc<Farm>, builds: &mut JoinSet<()>) -> Result<(), Erro
 }
 
 fn to_waiting(request: &PendingRequest) -> Waiting {
-    Waiting { id: request.id, builder: request.builder.clone(), sources: request.sources.clone() }
+    Waiting {
+        id: request.id,
+        builder: request.builder.clone(),
+        sources: request.sources.clone(),
+    }
 }
 
 fn new_build(plan: &Plan, builder: &Builder, pairing: &Pairing, pending: &[PendingRequest]) -> NewBuild {
     // The newest request is what is built; the properties of the others do not matter to it.
-    let newest = pending.iter().filter(|request| pairing.requests.contains(&request.id)).max_by_key(|r| r.id);
+    let newest = pending
+        .iter()
+        .filter(|request| pairing.requests.contains(&request.id))
+        .max_by_key(|r| r.id);
     let mut properties: capstan_model::Properties = builder
         .properties
         .iter()
-        .map(|(name, value)| capstan_model::Property { name: name.clone(), value: value.clone(), source: "builder".to_owned() })
+        .map(|(name, value)| capstan_model::Property {
+            name: name.clone(),
+            value: value.clone(),
+            source: "builder".to_owned(),
+        })
         .collect();
     let sources = newest.map_or_else(Vec::new, |request| request.sources.clone());
     source_properties(&mut properties, &sources);
@@ -104,7 +121,11 @@ fn new_build(plan: &Plan, builder: &Builder, pairing: &Pairing, pending: &[Pendi
 fn source_properties(properties: &mut capstan_model::Properties, sources: &[SourceStamp]) {
     let [source] = sources else { return };
     let mut set = |name: &str, value: Option<&str>| {
-        properties.set(name, value.map_or(serde_json::Value::Null, Into::into), "source stamp");
+        properties.set(
+            name,
+            value.map_or(serde_json::Value::Null, Into::into),
+            "source stamp",
+        );
     };
     set("branch", source.branch.as_deref());
     set("revision", source.revision.as_deref());

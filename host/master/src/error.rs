@@ -42,12 +42,17 @@ pub enum Error {
 }
 
 fn hint(nearest: &Option<String>) -> String {
-    nearest.as_ref().map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+    nearest
+        .as_ref()
+        .map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
 impl Error {
     /// A fault of the machine or of the set-up.
     pub(crate) fn failed(what: impl Into<String>, reason: impl ToString) -> Self {
-        Self::Failed { what: what.into(), reason: reason.to_string() }
+        Self::Failed {
+            what: what.into(),
+            reason: reason.to_string(),
+        }
     }
 }

@@ -64,7 +64,11 @@ impl Farm {
     pub fn about(&self) -> About {
         About {
             title: self.operator.master.title.clone(),
-            url: self.url.get().cloned().unwrap_or_else(|| self.operator.master.url.clone()),
+            url: self
+                .url
+                .get()
+                .cloned()
+                .unwrap_or_else(|| self.operator.master.url.clone()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             epoch: self.epoch,
             started: self.started,
@@ -74,7 +78,13 @@ impl Farm {
     /// The plugin that a definition was checked against, and what it may reach.
     pub fn plugin(&self, kind: Kind, wanted: &PluginUse) -> Result<(Plugin, Caller), Error> {
         let (plugin, grants) = self.plugins.load().find(kind, wanted)?;
-        Ok((plugin, Caller { grants, ports: self.ports.clone() }))
+        Ok((
+            plugin,
+            Caller {
+                grants,
+                ports: self.ports.clone(),
+            },
+        ))
     }
 
     /// The plugin with that digest, from memory or from the store: builds keep what they were made from.
@@ -82,22 +92,39 @@ impl Farm {
         if let Some(plugin) = self.plugins.load().by_digest(digest) {
             return Ok(plugin);
         }
-        let missing = || Error::failed("find a plugin", format!("version {} is neither loaded nor stored", digest.short()));
+        let missing = || {
+            Error::failed(
+                "find a plugin",
+                format!("version {} is neither loaded nor stored", digest.short()),
+            )
+        };
         let bytes = self.store.blob(digest).await?.ok_or_else(missing)?;
-        self.engine.load(&bytes).map_err(|e| Error::failed("load a plugin", e))
+        self.engine
+            .load(&bytes)
+            .map_err(|e| Error::failed("load a plugin", e))
     }
 
     /// The link; set before any task runs.
     pub fn link(&self) -> Result<&Link, Error> {
-        self.link.get().ok_or_else(|| Error::failed("reach workers", "the link is not open yet"))
+        self.link
+            .get()
+            .ok_or_else(|| Error::failed("reach workers", "the link is not open yet"))
     }
 
     pub async fn force(&self, builder: &str, force: Force) -> Result<Forced, Error> {
         let plan = self.plan();
         if plan.builder(builder).is_none() {
-            return Err(not_found("builder", builder, plan.builders.iter().map(|b| b.name.as_str())));
+            return Err(not_found(
+                "builder",
+                builder,
+                plan.builders.iter().map(|b| b.name.as_str()),
+            ));
         }
-        let property = |(name, value)| Property { name, value, source: "force".to_owned() };
+        let property = |(name, value)| Property {
+            name,
+            value,
+            source: "force".to_owned(),
+        };
         let source = SourceStamp {
             codebase: force.codebase,
             repository: force.repository,
@@ -115,7 +142,10 @@ impl Farm {
             changes: Vec::new(),
         };
         let made = self.store.submit(buildset, self.clock.now()).await?;
-        Ok(Forced { buildset: made.buildset, requests: made.requests })
+        Ok(Forced {
+            buildset: made.buildset,
+            requests: made.requests,
+        })
     }
 
     pub async fn stop_build(&self, build: BuildId, reason: &str) -> Result<(), Error> {
@@ -131,10 +161,16 @@ impl Farm {
     }
 
     pub async fn cancel_request(&self, request: RequestId, reason: &str) -> Result<(), Error> {
-        if self.store.cancel_request(request, reason, self.clock.now()).await? {
+        if self
+            .store
+            .cancel_request(request, reason, self.clock.now())
+            .await?
+        {
             return Ok(());
         }
-        Err(Error::Conflict(format!("request {request} is not waiting: it does not exist, has a build, or has ended")))
+        Err(Error::Conflict(format!(
+            "request {request} is not waiting: it does not exist, has a build, or has ended"
+        )))
     }
 
     pub async fn reload(&self) -> Result<Reloaded, Error> {
@@ -150,12 +186,18 @@ impl Farm {
     pub async fn invite(&self, worker: &str, ttl_ms: u64) -> Result<Invitation, Error> {
         let plan = self.plan();
         if !plan.workers.iter().any(|known| known.name == worker) {
-            return Err(not_found("worker", worker, plan.workers.iter().map(|w| w.name.as_str())));
+            return Err(not_found(
+                "worker",
+                worker,
+                plan.workers.iter().map(|w| w.name.as_str()),
+            ));
         }
         let secret = join::Secret::new(rand::random());
         let now = self.clock.now();
         let expires = now.plus_ms(i64::try_from(ttl_ms).unwrap_or(i64::MAX));
-        self.store.create_invite(worker, secret.digest(), expires, now).await?;
+        self.store
+            .create_invite(worker, secret.digest(), expires, now)
+            .await?;
         let link = self.link()?;
         let port = self.door()?.port();
         // Port 0 stands for whichever was free.
@@ -164,8 +206,16 @@ impl Farm {
             None => address.clone(),
         };
         let addresses = self.operator.link.advertise.iter().map(real).collect();
-        let join = Join { addresses, authority: link.authority(), secret, name: worker.to_owned() };
-        Ok(Invitation { join: join.encode(), expires })
+        let join = Join {
+            addresses,
+            authority: link.authority(),
+            secret,
+            name: worker.to_owned(),
+        };
+        Ok(Invitation {
+            join: join.encode(),
+            expires,
+        })
     }
 
     pub async fn pause_worker(&self, worker: &str, reason: Option<&str>) -> Result<(), Error> {
@@ -187,11 +237,18 @@ impl Farm {
         if rows.iter().any(|row| row.name == worker) {
             return Ok(());
         }
-        Err(not_found("worker", worker, rows.iter().map(|row| row.name.as_str())))
+        Err(not_found(
+            "worker",
+            worker,
+            rows.iter().map(|row| row.name.as_str()),
+        ))
     }
 
     fn door(&self) -> Result<SocketAddr, Error> {
-        self.link_address.get().copied().ok_or_else(|| Error::failed("reach workers", "the link is not open yet"))
+        self.link_address
+            .get()
+            .copied()
+            .ok_or_else(|| Error::failed("reach workers", "the link is not open yet"))
     }
 
     pub async fn workers(&self) -> Result<Vec<WorkerStatus>, Error> {
@@ -200,8 +257,20 @@ impl Farm {
 }
 
 /// There is no such thing; the nearest name is offered.
-pub(crate) fn not_found<'a>(what: &'static str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Error {
-    let nearest = known.into_iter().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
-    let nearest = nearest.filter(|known| strsim::jaro(known, name) > 0.7).map(str::to_owned);
-    Error::NotFound { what, name: name.to_owned(), nearest }
+pub(crate) fn not_found<'a>(
+    what: &'static str,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Error {
+    let nearest = known
+        .into_iter()
+        .max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
+    let nearest = nearest
+        .filter(|known| strsim::jaro(known, name) > 0.7)
+        .map(str::to_owned);
+    Error::NotFound {
+        what,
+        name: name.to_owned(),
+        nearest,
+    }
 }

@@ -13,8 +13,13 @@ pub struct Folder(pub PathBuf);
 impl Folder {
     async fn append(&self, path: &str, line: &str) -> Result<(), FileFault> {
         let relative = Path::new(path);
-        if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
-            return Err(FileFault(format!("expected a path inside the farm's folder, found {path:?}")));
+        if !relative
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
+        {
+            return Err(FileFault(format!(
+                "expected a path inside the farm's folder, found {path:?}"
+            )));
         }
         let full = self.0.join(relative);
         let fault = |e: std::io::Error| FileFault(format!("failed to append to {path}: {e}"));
@@ -22,9 +27,16 @@ impl Folder {
             tokio::fs::create_dir_all(parent).await.map_err(fault)?;
             self.refuse_escape(parent, path)?;
         }
-        let mut file = tokio::fs::OpenOptions::new().create(true).append(true).open(&full).await.map_err(fault)?;
+        let mut file = tokio::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&full)
+            .await
+            .map_err(fault)?;
         // One write, so that lines of two reporters never mix.
-        file.write_all(format!("{line}\n").as_bytes()).await.map_err(fault)?;
+        file.write_all(format!("{line}\n").as_bytes())
+            .await
+            .map_err(fault)?;
         file.sync_data().await.map_err(fault)
     }
 
@@ -35,7 +47,9 @@ impl Folder {
         if parent.canonicalize().map_err(fault)?.starts_with(root) {
             return Ok(());
         }
-        Err(FileFault(format!("expected a path inside the farm's folder, found that {path:?} leads out of it")))
+        Err(FileFault(format!(
+            "expected a path inside the farm's folder, found that {path:?} leads out of it"
+        )))
     }
 }
 
@@ -55,7 +69,10 @@ mod tests {
         let files = Folder(folder.path().to_owned());
         files.append("reports/a.jsonl", "1").await.unwrap();
         files.append("reports/a.jsonl", "2").await.unwrap();
-        assert_eq!(std::fs::read_to_string(folder.path().join("reports/a.jsonl")).unwrap(), "1\n2\n");
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join("reports/a.jsonl")).unwrap(),
+            "1\n2\n"
+        );
         assert!(files.append("../x", "1").await.is_err());
         assert!(files.append("/tmp/x", "1").await.is_err());
         std::os::unix::fs::symlink("/tmp", folder.path().join("out")).unwrap();

@@ -23,8 +23,8 @@ mod schedulers;
 mod sealing;
 mod service;
 mod sources;
-mod stops;
 mod step;
+mod stops;
 mod workers;
 
 pub use configuration::{Configured, configure};

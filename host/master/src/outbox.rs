@@ -48,7 +48,9 @@ async fn deliver_due(farm: &Arc<Farm>) -> Result<Duration, Error> {
     let due = farm.store.due_reports(farm.clock.now(), BATCH).await?;
     if due.is_empty() {
         let next = farm.store.next_report_at().await?;
-        return Ok(next.map_or(IDLE, |at| Duration::from_millis(at.since(farm.clock.now()) + 1).min(IDLE)));
+        return Ok(next.map_or(IDLE, |at| {
+            Duration::from_millis(at.since(farm.clock.now()) + 1).min(IDLE)
+        }));
     }
     let mut by_reporter: HashMap<String, Vec<Row>> = HashMap::new();
     for row in due {
@@ -74,14 +76,30 @@ async fn deliver(farm: &Arc<Farm>, row: &Row) -> Result<(), Error> {
     match attempt(farm, row).await {
         Ok(()) => farm.store.report_delivered(row.id, farm.clock.now()).await?,
         Err(Failure::Again(reason)) => {
-            let pause = FIRST_PAUSE_MS.saturating_mul(1 << row.attempts.min(20)).min(LONGEST_PAUSE_MS);
+            let pause = FIRST_PAUSE_MS
+                .saturating_mul(1 << row.attempts.min(20))
+                .min(LONGEST_PAUSE_MS);
             let now = farm.clock.now();
-            tracing::warn!(reporter = row.reporter, delivery = row.delivery_id, reason, "a report has to wait");
-            farm.store.report_retry(row.id, now.plus_ms(pause), &reason, now).await?;
+            tracing::warn!(
+                reporter = row.reporter,
+                delivery = row.delivery_id,
+                reason,
+                "a report has to wait"
+            );
+            farm.store
+                .report_retry(row.id, now.plus_ms(pause), &reason, now)
+                .await?;
         }
         Err(Failure::Parked(reason)) => {
-            tracing::error!(reporter = row.reporter, delivery = row.delivery_id, reason, "a report was parked");
-            farm.store.report_parked(row.id, &reason, farm.clock.now()).await?;
+            tracing::error!(
+                reporter = row.reporter,
+                delivery = row.delivery_id,
+                reason,
+                "a report was parked"
+            );
+            farm.store
+                .report_parked(row.id, &reason, farm.clock.now())
+                .await?;
         }
     }
     Ok(())
@@ -95,11 +113,15 @@ enum Failure {
 async fn attempt(farm: &Arc<Farm>, row: &Row) -> Result<(), Failure> {
     let plan = farm.plan();
     let Some(reporter) = plan.reporters.iter().find(|r| r.name == row.reporter) else {
-        return Err(Failure::Parked("the configuration has no reporter of this name any more".to_owned()));
+        return Err(Failure::Parked(
+            "the configuration has no reporter of this name any more".to_owned(),
+        ));
     };
     let loaded = farm.plugin(Kind::Reporter, &reporter.plugin);
     let (plugin, caller) = loaded.map_err(|e| Failure::Again(e.to_string()))?;
-    let report = report::build(farm, row).await.map_err(|e| Failure::Again(e.to_string()))?;
+    let report = report::build(farm, row)
+        .await
+        .map_err(|e| Failure::Again(e.to_string()))?;
     let delivered = plugin.deliver(&caller, &reporter.plugin.config, &report).await;
     delivered.map_err(|error| match error {
         CallError::Transient(reason) => Failure::Again(reason),
@@ -108,4 +130,3 @@ async fn attempt(farm: &Arc<Farm>, row: &Row) -> Result<(), Failure> {
         other => Failure::Parked(other.to_string()),
     })
 }
-

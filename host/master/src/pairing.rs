@@ -63,13 +63,23 @@ pub(crate) fn pair(plan: &Plan, waiting: &[Waiting], places: &mut Places) -> Vec
         if served.contains(&request.id) {
             continue;
         }
-        let Ok((builder, worker)) = place_for(plan, &request.builder, places) else { continue };
-        let requests = if builder.collapse { compatible(waiting, request) } else { vec![request.id] };
+        let Ok((builder, worker)) = place_for(plan, &request.builder, places) else {
+            continue;
+        };
+        let requests = if builder.collapse {
+            compatible(waiting, request)
+        } else {
+            vec![request.id]
+        };
         served.extend(&requests);
         if let Some(place) = places.get_mut(&worker) {
             place.running.push(builder.name.clone());
         }
-        pairings.push(Pairing { builder: builder.name.clone(), worker, requests });
+        pairings.push(Pairing {
+            builder: builder.name.clone(),
+            worker,
+            requests,
+        });
     }
     pairings
 }
@@ -81,17 +91,26 @@ pub(crate) fn place_for<'a>(
     places: &Places,
 ) -> Result<(&'a Builder, String), Why> {
     let builder = plan.builder(builder).ok_or(Why::UnknownBuilder)?;
-    let fitting: Vec<_> = places.iter().filter(|(name, place)| may_run(builder, name, place)).collect();
+    let fitting: Vec<_> = places
+        .iter()
+        .filter(|(name, place)| may_run(builder, name, place))
+        .collect();
     if fitting.is_empty() {
         return Err(Why::NoWorker);
     }
     // A builder has one directory on each worker, so two of its builds never share a worker.
-    let free = |place: &Place| place.running.len() < place.slots as usize && !place.running.contains(&builder.name);
+    let free =
+        |place: &Place| place.running.len() < place.slots as usize && !place.running.contains(&builder.name);
     let load = |place: &Place| place.running.len() * 1000 / place.slots.max(1) as usize;
-    let best = fitting.iter().filter(|(_, place)| free(place)).min_by_key(|(name, place)| (load(place), *name));
+    let best = fitting
+        .iter()
+        .filter(|(_, place)| free(place))
+        .min_by_key(|(name, place)| (load(place), *name));
     match best {
         Some((name, _)) => Ok((builder, (*name).clone())),
-        None => Err(Why::Busy(fitting.iter().map(|(name, _)| (*name).clone()).collect())),
+        None => Err(Why::Busy(
+            fitting.iter().map(|(name, _)| (*name).clone()).collect(),
+        )),
     }
 }
 
@@ -139,26 +158,53 @@ mod tests {
 
     fn plan(builders: Vec<Builder>) -> Plan {
         let (workers, sources, schedulers, reporters) = (vec![], vec![], vec![], vec![]);
-        Plan { bundle: Bundle::default(), workers, builders, sources, schedulers, reporters }
+        Plan {
+            bundle: Bundle::default(),
+            workers,
+            builders,
+            sources,
+            schedulers,
+            reporters,
+        }
     }
 
     fn place(labels: &[&str], slots: u32) -> Place {
-        Place { labels: labels.iter().map(|&s| s.to_owned()).collect(), slots, running: vec![] }
+        Place {
+            labels: labels.iter().map(|&s| s.to_owned()).collect(),
+            slots,
+            running: vec![],
+        }
     }
 
     fn waiting(id: i64, builder: &str, branch: &str, revision: &str) -> Waiting {
         let some = |text: &str| Some(text.to_owned());
-        let stamp = SourceStamp { branch: some(branch), revision: some(revision), ..SourceStamp::default() };
-        Waiting { id: RequestId(id), builder: builder.to_owned(), sources: vec![stamp] }
+        let stamp = SourceStamp {
+            branch: some(branch),
+            revision: some(revision),
+            ..SourceStamp::default()
+        };
+        Waiting {
+            id: RequestId(id),
+            builder: builder.to_owned(),
+            sources: vec![stamp],
+        }
     }
 
     #[test]
     fn requests_of_one_branch_become_one_build_of_the_newest() {
         let plan = plan(vec![builder("b", &[], &[])]);
         let mut places = BTreeMap::from([("w".to_owned(), place(&[], 4))]);
-        let queue = [waiting(1, "b", "main", "aa"), waiting(2, "b", "main", "bb"), waiting(3, "b", "dev", "cc")];
+        let queue = [
+            waiting(1, "b", "main", "aa"),
+            waiting(2, "b", "main", "bb"),
+            waiting(3, "b", "dev", "cc"),
+        ];
         let pairings = pair(&plan, &queue, &mut places);
-        assert_eq!(pairings.len(), 1, "a builder runs one build at a time on a worker");
+        assert_eq!(
+            pairings.len(),
+            1,
+            "a builder runs one build at a time on a worker"
+        );
         assert_eq!(pairings[0].requests, [RequestId(1), RequestId(2)]);
     }
 
@@ -172,19 +218,41 @@ mod tests {
         ]);
         let queue = [waiting(1, "b", "main", "aa"), waiting(2, "b", "dev", "aa")];
         let pairings = pair(&plan, &queue, &mut places);
-        assert_eq!(pairings.iter().map(|p| p.worker.as_str()).collect::<Vec<_>>(), ["w2"]);
-        assert_eq!(place_for(&plan, "b", &places).unwrap_err(), Why::Busy(vec!["w2".to_owned()]));
-        assert_eq!(place_for(&plan, "gone", &places).unwrap_err(), Why::UnknownBuilder);
-        assert_eq!(place_for(&plan, "b", &BTreeMap::new()).unwrap_err(), Why::NoWorker);
+        assert_eq!(
+            pairings.iter().map(|p| p.worker.as_str()).collect::<Vec<_>>(),
+            ["w2"]
+        );
+        assert_eq!(
+            place_for(&plan, "b", &places).unwrap_err(),
+            Why::Busy(vec!["w2".to_owned()])
+        );
+        assert_eq!(
+            place_for(&plan, "gone", &places).unwrap_err(),
+            Why::UnknownBuilder
+        );
+        assert_eq!(
+            place_for(&plan, "b", &BTreeMap::new()).unwrap_err(),
+            Why::NoWorker
+        );
     }
 
     #[test]
     fn the_least_busy_worker_is_taken_first() {
-        let plan = plan(vec![builder("a", &[], &[]), builder("b", &[], &[]), builder("c", &[], &[])]);
-        let mut places =
-            BTreeMap::from([("w1".to_owned(), place(&[], 1)), ("w2".to_owned(), place(&[], 4))]);
-        let queue: Vec<_> = ["a", "b", "c"].iter().zip(1..).map(|(b, i)| waiting(i, b, "main", "aa")).collect();
-        let workers: Vec<_> = pair(&plan, &queue, &mut places).into_iter().map(|p| p.worker).collect();
+        let plan = plan(vec![
+            builder("a", &[], &[]),
+            builder("b", &[], &[]),
+            builder("c", &[], &[]),
+        ]);
+        let mut places = BTreeMap::from([("w1".to_owned(), place(&[], 1)), ("w2".to_owned(), place(&[], 4))]);
+        let queue: Vec<_> = ["a", "b", "c"]
+            .iter()
+            .zip(1..)
+            .map(|(b, i)| waiting(i, b, "main", "aa"))
+            .collect();
+        let workers: Vec<_> = pair(&plan, &queue, &mut places)
+            .into_iter()
+            .map(|p| p.worker)
+            .collect();
         assert_eq!(workers, ["w1", "w2", "w2"]);
     }
 }

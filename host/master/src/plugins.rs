@@ -71,13 +71,23 @@ impl Registry {
         folder: &Path,
         grants: BTreeMap<String, Rights>,
     ) -> Result<Self, Error> {
-        let grants = grants.into_iter().map(|(name, rights)| (name, Arc::new(rights))).collect();
-        let mut registry = Self { grants, ..Self::default() };
+        let grants = grants
+            .into_iter()
+            .map(|(name, rights)| (name, Arc::new(rights)))
+            .collect();
+        let mut registry = Self {
+            grants,
+            ..Self::default()
+        };
         for (name, bytes) in built_in {
             registry.add(engine, format!("{BUILT_IN}: {name}"), Ok(bytes.to_vec()));
         }
         for path in wasm_files(folder)? {
-            let origin = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let origin = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             registry.add(engine, origin, read(&path));
         }
         Ok(registry)
@@ -93,7 +103,10 @@ impl Registry {
             let key = (about.kind, about.name.clone());
             let before = self.active.get(&key).map(|&index| &self.files[index].origin);
             if let Some(other) = before.filter(|other| !other.starts_with(BUILT_IN)) {
-                return Err(format!("expected one {} `{}`, found another in {other}; remove one", key.0, key.1));
+                return Err(format!(
+                    "expected one {} `{}`, found another in {other}; remove one",
+                    key.0, key.1
+                ));
             }
             self.active.insert(key, self.files.len());
             Ok((plugin, bytes))
@@ -106,20 +119,29 @@ impl Registry {
 
     /// Each plugin that configurations get, with its bytes.
     pub fn active(&self) -> impl Iterator<Item = (&Plugin, &[u8])> {
-        let files = self.active.values().filter_map(|&index| self.files[index].loaded.as_ref().ok());
+        let files = self
+            .active
+            .values()
+            .filter_map(|&index| self.files[index].loaded.as_ref().ok());
         files.map(|(plugin, bytes)| (plugin, bytes.as_slice()))
     }
 
     /// The plugin that a definition was checked against, and what it was granted.
     pub fn find(&self, kind: Kind, wanted: &PluginUse) -> Result<(Plugin, Arc<Rights>), Error> {
-        let found = self.active.get(&(kind, wanted.plugin.clone())).map(|&index| &self.files[index]);
+        let found = self
+            .active
+            .get(&(kind, wanted.plugin.clone()))
+            .map(|&index| &self.files[index]);
         match found.map(|file| &file.loaded) {
             Some(Ok((plugin, _))) if plugin.digest() == wanted.digest => {
                 Ok((plugin.clone(), self.granted(&wanted.plugin)))
             }
             _ => Err(Error::failed(
                 format!("use the {kind} `{}`", wanted.plugin),
-                format!("version {} is not loaded any more; reload the configuration", wanted.digest.short()),
+                format!(
+                    "version {} is not loaded any more; reload the configuration",
+                    wanted.digest.short()
+                ),
             )),
         }
     }
@@ -127,7 +149,10 @@ impl Registry {
     /// The loaded plugin with that digest.
     pub fn by_digest(&self, digest: Digest) -> Option<Plugin> {
         let loaded = self.files.iter().filter_map(|file| file.loaded.as_ref().ok());
-        loaded.map(|(plugin, _)| plugin).find(|plugin| plugin.digest() == digest).cloned()
+        loaded
+            .map(|(plugin, _)| plugin)
+            .find(|plugin| plugin.digest() == digest)
+            .cloned()
     }
 
     /// What the operator granted to the plugin of that name.
@@ -139,7 +164,9 @@ impl Registry {
     pub fn status(&self) -> Vec<PluginStatus> {
         let is_active = |index: usize| self.active.values().any(|&active| active == index);
         let files = self.files.iter().enumerate();
-        files.map(|(index, file)| self.status_of(file, is_active(index))).collect()
+        files
+            .map(|(index, file)| self.status_of(file, is_active(index)))
+            .collect()
     }
 
     fn status_of(&self, file: &File, active: bool) -> PluginStatus {
@@ -204,7 +231,9 @@ fn wasm_files(folder: &Path) -> Result<Vec<std::path::PathBuf>, Error> {
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
     if size > MAX_FILE {
-        return Err(format!("expected a file of at most {MAX_FILE} bytes, found {size}"));
+        return Err(format!(
+            "expected a file of at most {MAX_FILE} bytes, found {size}"
+        ));
     }
     std::fs::read(path).map_err(|e| format!("failed to read it: {e}"))
 }

@@ -13,21 +13,42 @@ pub(crate) fn due(plan: &Plan, builder: &str, phase: Phase) -> Vec<NewReport> {
         let covered = reporter.builders.is_empty() || reporter.builders.iter().any(|name| name == builder);
         covered && reporter.phases.contains(&phase)
     });
-    wanted.map(|reporter| NewReport { reporter: reporter.name.clone(), phase: phase.as_str().to_owned() }).collect()
+    wanted
+        .map(|reporter| NewReport {
+            reporter: reporter.name.clone(),
+            phase: phase.as_str().to_owned(),
+        })
+        .collect()
 }
 
 /// The whole report, as a reporter gets it. The outbox keeps build and phase; the rest is read when it is delivered: a
 /// build that has ended does not change, and of one that began only what was known then is told.
 pub(crate) async fn build(farm: &Farm, row: &Row) -> Result<Report, Error> {
     let id = row.build;
-    let build = farm.store.build(id).await?.ok_or_else(|| Error::failed("find a report's build", id))?;
+    let build = farm
+        .store
+        .build(id)
+        .await?
+        .ok_or_else(|| Error::failed("find a report's build", id))?;
     let finished = row.phase == Phase::Finished.as_str();
     let previous = farm.store.previous_outcome(&build.builder, build.number).await?;
-    let steps = if finished { farm.store.steps(id).await? } else { Vec::new() };
-    let steps = steps.into_iter().map(|s| StepResult { name: s.name, outcome: s.outcome, summary: s.summary });
+    let steps = if finished {
+        farm.store.steps(id).await?
+    } else {
+        Vec::new()
+    };
+    let steps = steps.into_iter().map(|s| StepResult {
+        name: s.name,
+        outcome: s.outcome,
+        summary: s.summary,
+    });
     Ok(Report {
         delivery_id: row.delivery_id.clone(),
-        phase: if finished { ReportPhase::Finished } else { ReportPhase::Started },
+        phase: if finished {
+            ReportPhase::Finished
+        } else {
+            ReportPhase::Started
+        },
         url: format!("{}/builds/{id}", farm.about().url),
         number: build.number,
         builder: build.builder,
@@ -35,7 +56,11 @@ pub(crate) async fn build(farm: &Farm, row: &Row) -> Result<Report, Error> {
         reason: build.reason,
         outcome: build.outcome.filter(|_| finished),
         previous_outcome: previous,
-        summary: if finished { build.summary } else { "build started".to_owned() },
+        summary: if finished {
+            build.summary
+        } else {
+            "build started".to_owned()
+        },
         sources: build.sources,
         properties: build.properties,
         steps: steps.collect(),

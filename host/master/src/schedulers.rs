@@ -46,7 +46,12 @@ async fn serve(farm: Arc<Farm>, scheduler: Scheduler) {
             }
             Ok(Next::Again(reason)) => {
                 attempts += 1;
-                tracing::warn!(scheduler = scheduler.name, reason, attempts, "a scheduler's call failed");
+                tracing::warn!(
+                    scheduler = scheduler.name,
+                    reason,
+                    attempts,
+                    "a scheduler's call failed"
+                );
                 tokio::time::sleep(Duration::from_secs(1 << attempts.min(6))).await;
                 continue;
             }
@@ -74,16 +79,26 @@ async fn handle_next(farm: &Farm, scheduler: &Scheduler, attempts: u32) -> Resul
     let (consumed, event) = match farm.store.next_event(&scheduler.name).await? {
         Some((id, event)) => (Consumed::Event(id), to_engine(event)),
         None => match farm.store.next_timer(&scheduler.name).await? {
-            Some((name, at)) if at <= now => {
-                (Consumed::Timer { name: name.clone(), at }, SchedulerEvent::Timer(name))
-            }
+            Some((name, at)) if at <= now => (
+                Consumed::Timer {
+                    name: name.clone(),
+                    at,
+                },
+                SchedulerEvent::Timer(name),
+            ),
             Some((_, at)) => return Ok(Next::Wait(Duration::from_millis(at.since(now) + 1).min(IDLE))),
             None => return Ok(Next::Wait(IDLE)),
         },
     };
-    let state = farm.store.scheduler_state(&scheduler.name).await?.unwrap_or_default();
+    let state = farm
+        .store
+        .scheduler_state(&scheduler.name)
+        .await?
+        .unwrap_or_default();
     let (plugin, caller) = farm.plugin(Kind::Scheduler, &scheduler.plugin)?;
-    let answer = plugin.handle(&caller, &scheduler.plugin.config, &state, now, event).await;
+    let answer = plugin
+        .handle(&caller, &scheduler.plugin.config, &state, now, event)
+        .await;
     let answer = answer.map_err(|e| match e {
         CallError::Transient(reason) => (true, reason),
         other => (attempts + 1 < ATTEMPTS, other.to_string()),
@@ -96,7 +111,11 @@ async fn handle_next(farm: &Farm, scheduler: &Scheduler, attempts: u32) -> Resul
         }
     };
     let decision = to_store(scheduler, decision);
-    match farm.store.commit_decision(&scheduler.name, consumed.clone(), decision, now).await {
+    match farm
+        .store
+        .commit_decision(&scheduler.name, consumed.clone(), decision, now)
+        .await
+    {
         Ok(_) => Ok(Next::Handled),
         // The event or timer is gone: somebody else handled it, and nothing was written.
         Err(capstan_store::Error::Conflict { .. }) => Ok(Next::Handled),
@@ -109,9 +128,16 @@ async fn handle_next(farm: &Farm, scheduler: &Scheduler, attempts: u32) -> Resul
 }
 
 /// Consumes an event without a decision; the scheduler's page says why.
-async fn give_up(farm: &Farm, scheduler: &Scheduler, consumed: Consumed, reason: &str) -> Result<Next, Error> {
+async fn give_up(
+    farm: &Farm,
+    scheduler: &Scheduler,
+    consumed: Consumed,
+    reason: &str,
+) -> Result<Next, Error> {
     tracing::error!(scheduler = scheduler.name, reason, "an event was given up");
-    farm.store.scheduler_failed(&scheduler.name, consumed, reason, farm.clock.now()).await?;
+    farm.store
+        .scheduler_failed(&scheduler.name, consumed, reason, farm.clock.now())
+        .await?;
     Ok(Next::Handled)
 }
 
@@ -130,10 +156,16 @@ fn to_engine(event: capstan_store::SchedulerEvent) -> SchedulerEvent {
 
 /// A scheduler may ask for its own builders only.
 fn checked(scheduler: &Scheduler, decision: Decision) -> Result<Decision, String> {
-    for name in decision.submit.iter().flat_map(|buildset| buildset.builders.iter().flatten()) {
+    for name in decision
+        .submit
+        .iter()
+        .flat_map(|buildset| buildset.builders.iter().flatten())
+    {
         if !scheduler.builders.contains(name) {
             let own = scheduler.builders.join(", ");
-            return Err(format!("expected one of the scheduler's builders ({own}), found `{name}`"));
+            return Err(format!(
+                "expected one of the scheduler's builders ({own}), found `{name}`"
+            ));
         }
     }
     Ok(decision)
@@ -152,7 +184,14 @@ fn to_store(scheduler: &Scheduler, decision: Decision) -> capstan_store::Decisio
     capstan_store::Decision {
         state: decision.state,
         buildsets: submit.collect(),
-        set_timers: decision.set_timers.into_iter().map(|t| Timer { name: t.name, at: t.at }).collect(),
+        set_timers: decision
+            .set_timers
+            .into_iter()
+            .map(|t| Timer {
+                name: t.name,
+                at: t.at,
+            })
+            .collect(),
         clear_timers: decision.clear_timers,
     }
 }

@@ -17,7 +17,9 @@ const BATCH: u32 = 32;
 /// Compresses and indexes a complete log, and notes it.
 pub(crate) async fn seal(farm: &Farm, log: LogId) -> Result<(), Error> {
     let totals = farm.logs.seal(log).await?;
-    farm.store.seal_log(log, totals.length, totals.lines, farm.clock.now()).await?;
+    farm.store
+        .seal_log(log, totals.length, totals.lines, farm.clock.now())
+        .await?;
     Ok(())
 }
 
@@ -37,7 +39,11 @@ pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
 async fn seal_rest(farm: &Farm) -> Result<(), Error> {
     for log in farm.store.unsealed_logs(BATCH).await? {
         // A log of a step that still runs is left to the step: another command may write to it.
-        let done = farm.store.step(log.step).await?.is_some_and(|step| step.outcome.is_some());
+        let done = farm
+            .store
+            .step(log.step)
+            .await?
+            .is_some_and(|step| step.outcome.is_some());
         if done {
             seal(farm, log.id).await?;
         }

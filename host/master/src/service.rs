@@ -46,7 +46,11 @@ impl Master {
     /// Opens everything. A second master on the same data folder, a bad configuration, or an address in use is an error,
     /// and nothing has happened then.
     pub async fn start(options: Options) -> Result<Self, Error> {
-        let Options { operator, built_in, clock } = options;
+        let Options {
+            operator,
+            built_in,
+            clock,
+        } = options;
         let data = operator.master.data.clone();
         let lock = lock(&data)?;
         let engine = engine(&data)?;
@@ -56,10 +60,15 @@ impl Master {
         let installation = store.installation();
         let epoch = store.begin_epoch(now).await?;
         let logs = Logs::open(data.join("logs"), capstan_logs::Options::default())?;
-        let secrets = Secrets::new(&operator.secrets.folder, operator.secrets.environment_prefix.as_deref().unwrap_or_default());
+        let secrets = Secrets::new(
+            &operator.secrets.folder,
+            operator.secrets.environment_prefix.as_deref().unwrap_or_default(),
+        );
         let ports = Ports {
             git: Arc::new(git::Mirrors::new(data.join("mirrors"))),
-            http: Arc::new(http::Client::new(secrets.clone()).map_err(|e| Error::failed("make an HTTP client", e))?),
+            http: Arc::new(
+                http::Client::new(secrets.clone()).map_err(|e| Error::failed("make an HTTP client", e))?,
+            ),
             files: Arc::new(files::Folder(operator.folder.clone())),
         };
         let remarks = configured.remarks.clone();
@@ -88,7 +97,12 @@ impl Master {
         });
         configuration::apply(&farm, configured).await?;
         let link = open_link(&farm).await?;
-        Ok(Self { farm, link, remarks, _lock: lock })
+        Ok(Self {
+            farm,
+            link,
+            remarks,
+            _lock: lock,
+        })
     }
 
     /// What others may ask of it.
@@ -110,14 +124,23 @@ impl Master {
     /// open.
     pub fn set_web_address(&self, address: SocketAddr) {
         let configured = &self.farm.operator.master.url;
-        let url = if configured.ends_with(":0") { format!("http://{address}") } else { configured.clone() };
+        let url = if configured.ends_with(":0") {
+            format!("http://{address}")
+        } else {
+            configured.clone()
+        };
         // Set once, by the program that serves the pages.
         let _already = self.farm.url.set(url);
     }
 
     /// Works until `shutdown`. Builds that run then go on at their workers, and the next master takes them up.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let Self { farm, link, remarks: _, _lock } = self;
+        let Self {
+            farm,
+            link,
+            remarks: _,
+            _lock,
+        } = self;
         let mut tasks = JoinSet::new();
         tasks.spawn(sources::run(farm.clone(), shutdown.clone()));
         tasks.spawn(schedulers::run(farm.clone(), shutdown.clone()));
@@ -143,11 +166,18 @@ fn lock(data: &Path) -> Result<std::fs::File, Error> {
     let path = data.join("master.lock");
     let failed = |e: std::io::Error| Error::failed(format!("open {}", path.display()), e);
     std::fs::create_dir_all(data).map_err(failed)?;
-    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).read(true).open(&path).map_err(failed)?;
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .read(true)
+        .open(&path)
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {
             file.set_len(0).map_err(failed)?;
-            std::io::Write::write_all(&mut &file, std::process::id().to_string().as_bytes()).map_err(failed)?;
+            std::io::Write::write_all(&mut &file, std::process::id().to_string().as_bytes())
+                .map_err(failed)?;
             Ok(file)
         }
         Err(_) => {
@@ -162,7 +192,10 @@ fn lock(data: &Path) -> Result<std::fs::File, Error> {
 }
 
 fn engine(data: &Path) -> Result<Engine, Error> {
-    let options = capstan_engine::Options { cache_dir: Some(data.join("cache")), ..capstan_engine::Options::default() };
+    let options = capstan_engine::Options {
+        cache_dir: Some(data.join("cache")),
+        ..capstan_engine::Options::default()
+    };
     Engine::new(options).map_err(|e| Error::failed("start the plugin engine", e))
 }
 
@@ -171,7 +204,10 @@ fn store_options(operator: &Operator) -> capstan_store::Options {
         Synchronous::Full => capstan_store::Synchronous::Full,
         Synchronous::Normal => capstan_store::Synchronous::Normal,
     };
-    capstan_store::Options { synchronous, ..capstan_store::Options::new(operator.database.backend.url()) }
+    capstan_store::Options {
+        synchronous,
+        ..capstan_store::Options::new(operator.database.backend.url())
+    }
 }
 
 async fn open_link(farm: &Arc<Farm>) -> Result<Link, Error> {
@@ -182,9 +218,14 @@ async fn open_link(farm: &Arc<Farm>) -> Result<Link, Error> {
         epoch: farm.epoch,
         ..capstan_link::Options::default()
     };
-    let door = Arc::new(Door::new(Arc::downgrade(farm)));
-    let link = Link::bind(options, door).await.map_err(|e| Error::failed("open the door for workers", e))?;
+    let door = Arc::new(Door(Arc::downgrade(farm)));
+    let link = Link::bind(options, door)
+        .await
+        .map_err(|e| Error::failed("open the door for workers", e))?;
     // Set once, before any task runs.
-    let _already = (farm.link.set(link.handle()), farm.link_address.set(link.local_addr()));
+    let _already = (
+        farm.link.set(link.handle()),
+        farm.link_address.set(link.local_addr()),
+    );
     Ok(link)
 }

@@ -45,10 +45,16 @@ async fn poll_forever(farm: Arc<Farm>, plan: Arc<Plan>, source: Source) {
             }
             Err(reason) => {
                 tracing::warn!(source = source.name, reason, "failed to poll a change source");
-                if let Err(error) = farm.store.source_failed(&source.name, &reason, farm.clock.now()).await {
+                if let Err(error) = farm
+                    .store
+                    .source_failed(&source.name, &reason, farm.clock.now())
+                    .await
+                {
                     tracing::error!(%error, "failed to note a change source's failure");
                 }
-                let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_FAILING);
+                let pause = FIRST_PAUSE
+                    .saturating_mul(1 << failures.min(10))
+                    .min(LONGEST_FAILING);
                 failures += 1;
                 pause
             }
@@ -58,14 +64,25 @@ async fn poll_forever(farm: Arc<Farm>, plan: Arc<Plan>, source: Source) {
 }
 
 async fn poll(farm: &Farm, plan: &Plan, source: &Source) -> Result<Duration, String> {
-    let (plugin, caller) = farm.plugin(Kind::ChangeSource, &source.plugin).map_err(|e| e.to_string())?;
+    let (plugin, caller) = farm
+        .plugin(Kind::ChangeSource, &source.plugin)
+        .map_err(|e| e.to_string())?;
     let store = &farm.store;
-    let cursor = store.source_cursor(&source.name).await.map_err(|e| e.to_string())?.unwrap_or_default();
-    let poll = plugin.poll(&caller, &source.plugin.config, &cursor).await.map_err(|e| e.to_string())?;
+    let cursor = store
+        .source_cursor(&source.name)
+        .await
+        .map_err(|e| e.to_string())?
+        .unwrap_or_default();
+    let poll = plugin
+        .poll(&caller, &source.plugin.config, &cursor)
+        .await
+        .map_err(|e| e.to_string())?;
     let subscribers: Vec<_> = plan.schedulers.iter().map(|s| s.name.clone()).collect();
     if poll.cursor != cursor || !poll.changes.is_empty() {
         let now = farm.clock.now();
-        let accepted = store.accept_changes(&source.name, &poll.cursor, poll.changes, &subscribers, now).await;
+        let accepted = store
+            .accept_changes(&source.name, &poll.cursor, poll.changes, &subscribers, now)
+            .await;
         let accepted = accepted.map_err(|e| e.to_string())?;
         tracing::info!(source = source.name, changes = accepted.len(), "accepted changes");
     }

@@ -8,17 +8,17 @@ use capstan_config::StepMode;
 use capstan_engine::{Abandoned, CommandFault, StepEnd, StepError, StepPort, StepRun, WaitMode};
 use capstan_model::journal::{Created, Effect, Entry, HOST_ABI, Kind};
 use capstan_model::{
-    Channel, CommandId, CommandSpec, Completion, EnvValue, Exit, LogId, Outcome, Properties, StepId, Timestamp,
+    Channel, CommandId, CommandSpec, Completion, EnvValue, Exit, LogId, Outcome, Properties, StepId,
+    Timestamp,
 };
 use capstan_store::{Build, NewCommand, Step};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::Error;
 use crate::build::StepOptions;
 use crate::commands::Flight;
 use crate::farm::Farm;
-use crate::sealing;
+use crate::{Error, sealing, workers};
 
 /// How long a command runs on while its worker hears nothing from any master.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -39,7 +39,12 @@ pub(crate) async fn run(
     let journal = farm.store.journal(step.id).await?;
     let end = match farm.pinned(step.digest).await {
         Ok(plugin) => {
-            let properties = farm.store.build(build.id).await?.map(|b| b.properties).unwrap_or_default();
+            let properties = farm
+                .store
+                .build(build.id)
+                .await?
+                .map(|b| b.properties)
+                .unwrap_or_default();
             let created = created(build, step, &plugin, properties);
             let grants = farm.plugins.load().granted(&step.plugin);
             let host = Arc::new(Host::new(farm.clone(), build, step, &journal));
@@ -55,7 +60,10 @@ pub(crate) async fn run(
                 orphan_timeout_ms: ORPHAN_TIMEOUT.as_millis() as u64,
                 mode: wait_mode(farm.operator.limits.step_mode),
             };
-            let end = farm.engine.run_step(run, host.clone(), farm.stops.signal(build.id)).await;
+            let end = farm
+                .engine
+                .run_step(run, host.clone(), farm.stops.signal(build.id))
+                .await;
             if end.is_ok() {
                 host.settle().await?;
             }
@@ -96,7 +104,11 @@ fn created(build: &Build, step: &Step, plugin: &capstan_engine::Plugin, properti
 
 /// An end that the step's plugin had no part in.
 fn exception(reason: String) -> StepEnd {
-    StepEnd { outcome: Outcome::Exception, summary: Some(reason), failure: None }
+    StepEnd {
+        outcome: Outcome::Exception,
+        summary: Some(reason),
+        failure: None,
+    }
 }
 
 /// Seals the step's logs and records its end.
@@ -109,14 +121,18 @@ async fn conclude(farm: &Farm, step: StepId, end: &StepEnd) -> Result<(), Error>
         if let Err(error) = sealing::seal(farm, log.id).await {
             tracing::warn!(log = %log.id, %error, "a log stays unsealed for now");
             let totals = farm.logs.totals(log.id).await?;
-            farm.store.complete_log(log.id, totals.length, totals.lines, farm.clock.now()).await?;
+            farm.store
+                .complete_log(log.id, totals.length, totals.lines, farm.clock.now())
+                .await?;
         }
     }
     let summary = match (&end.failure, &end.summary) {
         (Some(failure), _) => failure.to_string(),
         (None, summary) => summary.clone().unwrap_or_default(),
     };
-    farm.store.finish_step(step, end.outcome, &summary, None, farm.clock.now()).await?;
+    farm.store
+        .finish_step(step, end.outcome, &summary, None, farm.clock.now())
+        .await?;
     Ok(())
 }
 
@@ -134,36 +150,73 @@ struct Host {
 impl Host {
     fn new(farm: Arc<Farm>, build: &Build, step: &Step, journal: &[Entry]) -> Self {
         let began = journal.first().map_or_else(|| farm.clock.now(), |row| row.at);
-        Self { farm, step: step.id, worker: build.worker.clone(), began, logs: tokio::sync::Mutex::default() }
+        Self {
+            farm,
+            step: step.id,
+            worker: build.worker.clone(),
+            began,
+            logs: tokio::sync::Mutex::default(),
+        }
     }
 
-    async fn append(&self, rows: Vec<Entry>, effects: Vec<Effect>, command: Option<NewCommand>) -> Result<(), Abandoned> {
+    async fn append(
+        &self,
+        rows: Vec<Entry>,
+        effects: Vec<Effect>,
+        command: Option<NewCommand>,
+    ) -> Result<(), Abandoned> {
         let now = self.farm.clock.now();
         let store = &self.farm.store;
         let mut rows = rows;
         if rows.first().is_some_and(|row| row.kind == Kind::Created) {
-            store.begin_step(self.step, rows.remove(0), now).await.map_err(abandoned)?;
+            store
+                .begin_step(self.step, rows.remove(0), now)
+                .await
+                .map_err(abandoned)?;
         }
         if !rows.is_empty() {
-            store.append_journal(self.step, rows, effects, command, now).await.map_err(abandoned)?;
+            store
+                .append_journal(self.step, rows, effects, command, now)
+                .await
+                .map_err(abandoned)?;
         }
         Ok(())
     }
 
     /// Sends a command to its worker, unless it has ended already, which a replayed step learns here.
     async fn start(&self, id: CommandId) -> Result<(), CommandFault> {
+        if self.farm.commands.get(id).is_some() {
+            return Ok(());
+        }
         let missing = || Abandoned(format!("command {id} has no row"));
-        let command = self.farm.store.command(id).await.map_err(abandoned)?.ok_or_else(missing)?;
+        let command = self
+            .farm
+            .store
+            .command(id)
+            .await
+            .map_err(abandoned)?
+            .ok_or_else(missing)?;
         if command.completion.is_some() {
             return Ok(());
         }
+        if self.farm.commands.is_missing(&self.worker, id)
+            && workers::had_begun(&self.farm, id).await.map_err(abandoned)?
+        {
+            return self.end_here(id, Exit::Lost(workers::FORGOTTEN.to_owned())).await;
+        }
         let secrets = match self.secrets(&command.spec) {
             Ok(secrets) => secrets,
-            Err(reason) => return self.not_started(id, reason).await,
+            Err(reason) => return self.end_here(id, Exit::NotStarted(reason)).await,
         };
         let link = self.farm.link().map_err(abandoned)?;
         let end = tokio::sync::watch::Sender::new(None);
-        let flight = Flight { worker: command.worker, spec: command.spec, secrets, end, kill: OnceLock::new() };
+        let flight = Flight {
+            worker: command.worker,
+            spec: command.spec,
+            secrets,
+            end,
+            kill: OnceLock::new(),
+        };
         self.farm.commands.start(id, flight, link);
         Ok(())
     }
@@ -176,15 +229,21 @@ impl Host {
         named
             .map(|name| {
                 let secret = self.farm.secrets.get(name).map_err(|e| e.to_string())?;
-                let text = secret.expose_text().ok_or_else(|| format!("secret `{name}` is not UTF-8 text"))?;
+                let text = secret
+                    .expose_text()
+                    .ok_or_else(|| format!("secret `{name}` is not UTF-8 text"))?;
                 Ok((name.clone(), text.to_owned()))
             })
             .collect()
     }
 
-    async fn not_started(&self, id: CommandId, reason: String) -> Result<(), CommandFault> {
-        let completion = without_output(Exit::NotStarted(reason));
-        self.farm.store.finish_command(id, completion, self.farm.clock.now()).await.map_err(abandoned)?;
+    /// Ends a command that its worker does not run.
+    async fn end_here(&self, id: CommandId, exit: Exit) -> Result<(), CommandFault> {
+        self.farm
+            .store
+            .finish_command(id, without_output(exit), self.farm.clock.now())
+            .await
+            .map_err(abandoned)?;
         Ok(())
     }
 
@@ -199,16 +258,25 @@ impl Host {
                 // After a restart a step may wait for a command that it started before.
                 self.start(id).await?;
             }
-            let Some(flight) = self.farm.commands.get(id) else { continue };
+            let Some(flight) = self.farm.commands.get(id) else {
+                continue;
+            };
             let mut end = flight.end.subscribe();
             let gone = tokio::select! {
                 ended = end.wait_for(Option::is_some) => ended.is_err(),
                 () = self.worker_gone() => true,
             };
             if gone {
-                let reason = format!("worker `{}` has been away for longer than the grace period", self.worker);
+                let reason = format!(
+                    "worker `{}` has been away for longer than the grace period",
+                    self.worker
+                );
                 let lost = without_output(Exit::Lost(reason));
-                self.farm.store.finish_command(id, lost, self.farm.clock.now()).await.map_err(abandoned)?;
+                self.farm
+                    .store
+                    .finish_command(id, lost, self.farm.clock.now())
+                    .await
+                    .map_err(abandoned)?;
             }
         }
     }
@@ -220,7 +288,11 @@ impl Host {
         while away < grace {
             tokio::time::sleep(GRACE_CHECK).await;
             let connected = self.farm.link().is_ok_and(|link| link.is_connected(&self.worker));
-            away = if connected { Duration::ZERO } else { away + GRACE_CHECK };
+            away = if connected {
+                Duration::ZERO
+            } else {
+                away + GRACE_CHECK
+            };
         }
     }
 
@@ -236,14 +308,25 @@ impl Host {
 
     /// Puts a command that an earlier master started among those in flight, to be stopped.
     async fn register(&self, id: CommandId, reason: &str) -> Result<(), Abandoned> {
-        let Some(command) = self.farm.store.command(id).await.map_err(abandoned)? else { return Ok(()) };
+        let Some(command) = self.farm.store.command(id).await.map_err(abandoned)? else {
+            return Ok(());
+        };
         if command.completion.is_some() {
             return Ok(());
         }
         let end = tokio::sync::watch::Sender::new(None);
         let kill = OnceLock::from(reason.to_owned());
         let (worker, spec) = (command.worker, command.spec);
-        self.farm.commands.adopt(id, Flight { worker, spec, secrets: BTreeMap::new(), end, kill });
+        self.farm.commands.adopt(
+            id,
+            Flight {
+                worker,
+                spec,
+                secrets: BTreeMap::new(),
+                end,
+                kill,
+            },
+        );
         Ok(())
     }
 
@@ -256,10 +339,18 @@ impl Host {
             }
             let patience = Duration::from_millis(command.spec.term_grace_ms) + SETTLE;
             let connected = self.farm.link()?.is_connected(&self.worker);
-            let ended = connected && tokio::time::timeout(patience, self.wait(command.id)).await.is_ok();
+            let ended = connected
+                && tokio::time::timeout(patience, self.wait(command.id))
+                    .await
+                    .is_ok();
             if !ended {
-                let lost = without_output(Exit::Lost("its step ended while it could not be reached".to_owned()));
-                self.farm.store.finish_command(command.id, lost, self.farm.clock.now()).await?;
+                let lost = without_output(Exit::Lost(
+                    "its step ended while it could not be reached".to_owned(),
+                ));
+                self.farm
+                    .store
+                    .finish_command(command.id, lost, self.farm.clock.now())
+                    .await?;
                 self.farm.link()?.forget(&self.worker, command.id);
             }
             self.farm.commands.remove(command.id);
@@ -271,20 +362,34 @@ impl Host {
     async fn write(&self, name: String, offset: u64, text: &str) -> Result<(), Error> {
         let mut logs = self.logs.lock().await;
         if !logs.contains_key(&name) {
-            let id = self.farm.store.open_log(self.step, &name, self.farm.clock.now()).await?;
+            let id = self
+                .farm
+                .store
+                .open_log(self.step, &name, self.farm.clock.now())
+                .await?;
             let writer = self.farm.logs.writer(id).await?;
             logs.insert(name.clone(), (id, writer));
         }
-        let Some((_, writer)) = logs.get_mut(&name) else { return Ok(()) };
+        let Some((_, writer)) = logs.get_mut(&name) else {
+            return Ok(());
+        };
         let elapsed = self.farm.clock.now().since(self.began);
-        writer.append_text(offset, Channel::Stdout, elapsed, text.as_bytes()).await?;
+        writer
+            .append_text(offset, Channel::Stdout, elapsed, text.as_bytes())
+            .await?;
         Ok(())
     }
 }
 
 /// An end that the master gives a command by itself.
 pub(crate) fn without_output(exit: Exit) -> Completion {
-    Completion { exit, duration_ms: 0, stdout_bytes: 0, stderr_bytes: 0, stdout: Vec::new() }
+    Completion {
+        exit,
+        duration_ms: 0,
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+        stdout: Vec::new(),
+    }
 }
 
 /// A command that nobody knows the end of is the worker's loss; everything else is an end.
@@ -312,11 +417,22 @@ impl StepPort for Host {
         spec: CommandSpec,
     ) -> BoxFuture<'_, Result<(), Abandoned>> {
         let seq = rows.last().map_or(0, |row| row.seq);
-        let command = NewCommand { id, seq, log: spec.log.clone(), worker: self.worker.clone(), spec };
+        let command = NewCommand {
+            id,
+            seq,
+            log: spec.log.clone(),
+            worker: self.worker.clone(),
+            spec,
+        };
         self.append(rows, effects, Some(command)).boxed()
     }
 
-    fn start_command(&self, _: u32, id: CommandId, _: CommandSpec) -> BoxFuture<'_, Result<(), CommandFault>> {
+    fn start_command(
+        &self,
+        _: u32,
+        id: CommandId,
+        _: CommandSpec,
+    ) -> BoxFuture<'_, Result<(), CommandFault>> {
         self.start(id).boxed()
     }
 

@@ -13,7 +13,9 @@ pub(crate) struct Stops(Mutex<HashMap<BuildId, watch::Sender<Option<String>>>>);
 impl Stops {
     /// A build begins, or is taken up.
     pub fn register(&self, build: BuildId) {
-        self.lock().entry(build).or_insert_with(|| watch::Sender::new(None));
+        self.lock()
+            .entry(build)
+            .or_insert_with(|| watch::Sender::new(None));
     }
 
     /// A build has ended.
@@ -24,7 +26,9 @@ impl Stops {
     /// Asks a build to stop; the first reason stays. Answers whether the build runs here.
     pub fn stop(&self, build: BuildId, reason: &str) -> bool {
         let signals = self.lock();
-        let Some(signal) = signals.get(&build) else { return false };
+        let Some(signal) = signals.get(&build) else {
+            return false;
+        };
         signal.send_if_modified(|current| match current {
             Some(_) => false,
             None => {

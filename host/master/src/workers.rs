@@ -1,7 +1,7 @@
 //! The master's side of the worker link: who may come in, what becomes of what they send, and how they stand.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use capstan_link::{Port, Refusal};
@@ -20,18 +20,11 @@ use crate::pairing::{Place, Places};
 use crate::step;
 
 /// What the link calls. It does not keep the farm alive: the farm owns the link.
-pub(crate) struct Door {
-    farm: Weak<Farm>,
-    joining: Mutex<HashMap<String, Digest>>,
-}
+pub(crate) struct Door(pub Weak<Farm>);
 
 impl Door {
-    pub fn new(farm: Weak<Farm>) -> Self {
-        Self { farm, joining: Mutex::default() }
-    }
-
     fn farm(&self) -> Result<Arc<Farm>, String> {
-        self.farm.upgrade().ok_or_else(|| "the master is ending".to_owned())
+        self.0.upgrade().ok_or_else(|| "the master is ending".to_owned())
     }
 }
 
@@ -40,22 +33,24 @@ impl Port for Door {
         async move { admit(&*self.farm()?, &name, certificate).await }.boxed()
     }
 
-    fn redeem(&self, secret: Digest) -> BoxFuture<'_, Result<String, String>> {
+    fn invited(&self, secret: Digest) -> BoxFuture<'_, Result<String, String>> {
         async move {
             let farm = self.farm()?;
-            let name = farm.store.check_invite(secret, farm.clock.now()).await.map_err(|e| e.to_string())?;
-            self.joining.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), secret);
-            Ok(name)
+            farm.store
+                .check_invite(secret, farm.clock.now())
+                .await
+                .map_err(|e| e.to_string())
         }
         .boxed()
     }
 
-    fn enrolled(&self, name: String, certificate: Digest) -> BoxFuture<'_, Result<(), String>> {
+    fn redeem(&self, secret: Digest, certificate: Digest) -> BoxFuture<'_, Result<(), String>> {
         async move {
             let farm = self.farm()?;
-            let secret = self.joining.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
-            let secret = secret.ok_or("the invitation was used")?;
-            let certificate = NewCertificate { fingerprint: certificate, serial: None };
+            let certificate = NewCertificate {
+                fingerprint: certificate,
+                serial: None,
+            };
             let used = farm.store.use_invite(secret, certificate, farm.clock.now()).await;
             used.map(|_| ()).map_err(|e| e.to_string())
         }
@@ -63,7 +58,12 @@ impl Port for Door {
     }
 
     fn hello(&self, worker: String, hello: Hello) -> BoxFuture<'_, Result<Vec<Resume>, String>> {
-        async move { welcome(&*self.farm()?, &worker, hello).await.map_err(|e| e.to_string()) }.boxed()
+        async move {
+            welcome(&*self.farm()?, &worker, hello)
+                .await
+                .map_err(|e| e.to_string())
+        }
+        .boxed()
     }
 
     fn ready(&self, worker: String, held: Vec<CommandId>) {
@@ -75,12 +75,33 @@ impl Port for Door {
         }
     }
 
-    fn append(&self, worker: String, id: CommandId, offset: u64, frames: Bytes) -> BoxFuture<'_, Result<u64, Refusal>> {
-        async move { append(&*self.farm().map_err(Refusal::Failed)?, &worker, id, offset, frames).await }.boxed()
+    fn append(
+        &self,
+        worker: String,
+        id: CommandId,
+        offset: u64,
+        frames: Bytes,
+    ) -> BoxFuture<'_, Result<u64, Refusal>> {
+        async move {
+            append(
+                &*self.farm().map_err(Refusal::Failed)?,
+                &worker,
+                id,
+                offset,
+                frames,
+            )
+            .await
+        }
+        .boxed()
     }
 
     fn exited(&self, worker: String, id: CommandId, report: ExitReport) -> BoxFuture<'_, Result<(), String>> {
-        async move { exited(&*self.farm()?, &worker, id, report).await.map_err(|e| e.to_string()) }.boxed()
+        async move {
+            exited(&*self.farm()?, &worker, id, report)
+                .await
+                .map_err(|e| e.to_string())
+        }
+        .boxed()
     }
 
     fn disconnected(&self, worker: String, reason: String) -> BoxFuture<'_, ()> {
@@ -98,16 +119,28 @@ impl Port for Door {
 
 /// A certificate of ours is not enough: it must be the worker's present one, and not revoked.
 async fn admit(farm: &Farm, name: &str, certificate: Digest) -> Result<(), String> {
-    let known = farm.store.certificate(certificate).await.map_err(|e| e.to_string())?;
+    let known = farm
+        .store
+        .certificate(certificate)
+        .await
+        .map_err(|e| e.to_string())?;
     match known.filter(|known| known.worker == name) {
-        None => return Err(format!("worker `{name}` has no such certificate here; a new invitation lets it join")),
+        None => {
+            return Err(format!(
+                "worker `{name}` has no such certificate here; a new invitation lets it join"
+            ));
+        }
         Some(known) if known.revoked.is_some() => {
-            return Err(format!("worker `{name}` was revoked; a new invitation lets it join again"));
+            return Err(format!(
+                "worker `{name}` was revoked; a new invitation lets it join again"
+            ));
         }
         Some(_) => {}
     }
     if !farm.plan().workers.iter().any(|worker| worker.name == name) {
-        return Err(format!("the configuration has no worker `{name}`; define it with worker(\"{name}\") and reload"));
+        return Err(format!(
+            "the configuration has no worker `{name}`; define it with worker(\"{name}\") and reload"
+        ));
     }
     Ok(())
 }
@@ -115,9 +148,18 @@ async fn admit(farm: &Farm, name: &str, certificate: Digest) -> Result<(), Strin
 /// Notes what a worker says of itself, and tells it where each log that it holds goes on.
 async fn welcome(farm: &Farm, worker: &str, hello: Hello) -> Result<Vec<Resume>, Error> {
     let held: Vec<_> = hello.commands.iter().map(|held| held.id).collect();
-    for (id, reason) in farm.commands.stillborn(worker, &held) {
-        let end = step::without_output(Exit::Killed(reason));
-        let end = farm.store.finish_command(id, end, farm.clock.now()).await?;
+    farm.commands.greeted(worker, &held);
+    for (id, kill) in farm.commands.missing(worker, &held) {
+        let end = match kill {
+            Some(reason) => Exit::Killed(reason),
+            None if had_begun(farm, id).await? => Exit::Lost(FORGOTTEN.to_owned()),
+            // It never arrived; `ready` sends it again.
+            None => continue,
+        };
+        let end = farm
+            .store
+            .finish_command(id, step::without_output(end), farm.clock.now())
+            .await?;
         farm.commands.finish(id, end);
     }
     let mut resumes = Vec::new();
@@ -131,12 +173,29 @@ async fn welcome(farm: &Farm, worker: &str, hello: Hello) -> Result<Vec<Resume>,
         resumes.push(Resume { id: held.id, action });
     }
     let info = serde_json::json!({ "slots": hello.slots, "labels": hello.labels, "facts": hello.facts, "version": hello.version });
-    farm.store.worker_connected(worker, info, farm.clock.now()).await?;
+    farm.store
+        .worker_connected(worker, info, farm.clock.now())
+        .await?;
     Ok(resumes)
 }
 
+/// Why a command of a worker that has lost its memory ends.
+pub(crate) const FORGOTTEN: &str = "its worker has forgotten it: the worker's folder was emptied or replaced";
+
+/// Whether a command has begun, as far as its log tells: the first thing in it is the command line itself. One that has
+/// begun is never sent again to a worker that does not know it, for that would run it twice.
+pub(crate) async fn had_begun(farm: &Farm, id: CommandId) -> Result<bool, Error> {
+    let Some(command) = farm.store.command(id).await? else {
+        return Ok(false);
+    };
+    Ok(farm.logs.totals(command.log).await?.length > 0)
+}
+
 async fn log_length(farm: &Farm, id: CommandId, log: LogId) -> Result<u64, Error> {
-    let writer = farm.commands.writer(id, async || farm.logs.writer(log).await).await?;
+    let writer = farm
+        .commands
+        .writer(id, async || farm.logs.writer(log).await)
+        .await?;
     let length = writer.lock().await.length();
     Ok(length)
 }
@@ -145,7 +204,13 @@ async fn log_length(farm: &Farm, id: CommandId, log: LogId) -> Result<u64, Error
 const MAX_CAPTURE: u32 = 64 * 1024;
 
 /// Stores log bytes of a command that runs on this very worker.
-async fn append(farm: &Farm, worker: &str, id: CommandId, offset: u64, frames: Bytes) -> Result<u64, Refusal> {
+async fn append(
+    farm: &Farm,
+    worker: &str,
+    id: CommandId,
+    offset: u64,
+    frames: Bytes,
+) -> Result<u64, Refusal> {
     let failed = |e: &dyn std::fmt::Display| Refusal::Failed(e.to_string());
     let writer = match farm.commands.open_writer(id).await {
         Some(writer) => writer,
@@ -153,14 +218,19 @@ async fn append(farm: &Farm, worker: &str, id: CommandId, offset: u64, frames: B
             let command = farm.store.command(id).await.map_err(|e| failed(&e))?;
             let command = command.filter(|c| c.worker == worker && c.completion.is_none());
             let log = command.ok_or(Refusal::Unknown)?.log;
-            farm.commands.writer(id, async || farm.logs.writer(log).await).await.map_err(|e| failed(&e))?
+            farm.commands
+                .writer(id, async || farm.logs.writer(log).await)
+                .await
+                .map_err(|e| failed(&e))?
         }
     };
     let mut writer = writer.lock().await;
     match writer.append(offset, frames).await {
         Ok(durable) => Ok(durable),
         Err(error @ capstan_logs::Error::Full { .. }) => {
-            give_up(farm, worker, id, &error.to_string()).await.map_err(|e| failed(&e))?;
+            give_up(farm, worker, id, &error.to_string())
+                .await
+                .map_err(|e| failed(&e))?;
             Err(Refusal::Unknown)
         }
         // The step has ended without waiting for this command any longer.
@@ -171,9 +241,17 @@ async fn append(farm: &Farm, worker: &str, id: CommandId, offset: u64, frames: B
 
 /// A command's end, once every byte of its log is durable: recorded, then told to its step, then forgotten by the worker.
 async fn exited(farm: &Farm, worker: &str, id: CommandId, report: ExitReport) -> Result<(), Error> {
-    if let Some(command) = farm.store.command(id).await?.filter(|c| c.worker == worker && c.completion.is_none()) {
+    if let Some(command) = farm
+        .store
+        .command(id)
+        .await?
+        .filter(|c| c.worker == worker && c.completion.is_none())
+    {
         let wanted = command.spec.capture_stdout.min(MAX_CAPTURE) as usize;
-        let stdout = farm.logs.head_of_channel(command.log, Channel::Stdout, wanted).await?;
+        let stdout = farm
+            .logs
+            .head_of_channel(command.log, Channel::Stdout, wanted)
+            .await?;
         let completion = Completion {
             exit: report.exit,
             duration_ms: report.duration_ms,
@@ -181,7 +259,10 @@ async fn exited(farm: &Farm, worker: &str, id: CommandId, report: ExitReport) ->
             stderr_bytes: report.stderr_bytes,
             stdout,
         };
-        let completion = farm.store.finish_command(id, completion, farm.clock.now()).await?;
+        let completion = farm
+            .store
+            .finish_command(id, completion, farm.clock.now())
+            .await?;
         complete_log(farm, command.log).await?;
         farm.commands.finish(id, completion);
     }
@@ -193,7 +274,9 @@ async fn exited(farm: &Farm, worker: &str, id: CommandId, report: ExitReport) ->
 /// Notes how long a log became; sealing it is left to the end of its step.
 async fn complete_log(farm: &Farm, log: LogId) -> Result<(), Error> {
     let totals = farm.logs.totals(log).await?;
-    farm.store.complete_log(log, totals.length, totals.lines, farm.clock.now()).await?;
+    farm.store
+        .complete_log(log, totals.length, totals.lines, farm.clock.now())
+        .await?;
     Ok(())
 }
 
@@ -201,7 +284,10 @@ async fn complete_log(farm: &Farm, log: LogId) -> Result<(), Error> {
 async fn give_up(farm: &Farm, worker: &str, id: CommandId, reason: &str) -> Result<(), Error> {
     tracing::error!(command = %id, worker, reason, "a command's log cannot be stored");
     let completion = step::without_output(Exit::Killed(format!("its log cannot be stored: {reason}")));
-    let completion = farm.store.finish_command(id, completion, farm.clock.now()).await?;
+    let completion = farm
+        .store
+        .finish_command(id, completion, farm.clock.now())
+        .await?;
     farm.commands.finish(id, completion);
     let link = farm.link()?;
     link.kill(worker, id, reason);
@@ -215,27 +301,54 @@ pub(crate) async fn places(farm: &Farm, plan: &Plan) -> Result<Places, Error> {
     let rows = farm.store.workers().await?;
     let builds = farm.store.unfinished_builds().await?;
     for worker in &plan.workers {
-        let Some(row) = rows.iter().find(|row| row.name == worker.name) else { continue };
+        let Some(row) = rows.iter().find(|row| row.name == worker.name) else {
+            continue;
+        };
         if row.revoked.is_some() || row.paused.is_some() || !farm.link()?.is_connected(&worker.name) {
             continue;
         }
-        let running = builds.iter().filter(|b| b.worker == worker.name).map(|b| b.builder.clone()).collect();
-        places.insert(worker.name.clone(), Place { labels: labels(worker, &row.info), slots: slots(worker, &row.info), running });
+        let running = builds
+            .iter()
+            .filter(|b| b.worker == worker.name)
+            .map(|b| b.builder.clone())
+            .collect();
+        places.insert(
+            worker.name.clone(),
+            Place {
+                labels: labels(worker, &row.info),
+                slots: slots(worker, &row.info),
+                running,
+            },
+        );
     }
     Ok(places)
 }
 
 fn slots(worker: &plan::Worker, info: &Value) -> u32 {
-    let offered = info["slots"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
+    let offered = info["slots"]
+        .as_u64()
+        .and_then(|n| u32::try_from(n).ok())
+        .unwrap_or(1);
     worker.slots.unwrap_or(offered)
 }
 
 fn labels(worker: &plan::Worker, info: &Value) -> BTreeSet<String> {
-    let reported = info["labels"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+    let reported = info["labels"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned);
     // A worker's facts are labels too: `os=linux`, `arch=x86_64`.
     let facts = info["facts"].as_object().into_iter().flatten();
     let facts = facts.filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?)));
-    worker.labels.iter().cloned().chain(reported).chain(facts).collect()
+    worker
+        .labels
+        .iter()
+        .cloned()
+        .chain(reported)
+        .chain(facts)
+        .collect()
 }
 
 /// Every worker that is configured or has joined, by name.
@@ -243,11 +356,21 @@ pub(crate) async fn status(farm: &Farm) -> Result<Vec<WorkerStatus>, Error> {
     let plan = farm.plan();
     let rows = farm.store.workers().await?;
     let builds = farm.store.unfinished_builds().await?;
-    let names: BTreeSet<_> =
-        plan.workers.iter().map(|w| &w.name).chain(rows.iter().map(|row| &row.name)).cloned().collect();
+    let names: BTreeSet<_> = plan
+        .workers
+        .iter()
+        .map(|w| &w.name)
+        .chain(rows.iter().map(|row| &row.name))
+        .cloned()
+        .collect();
     let status = names.into_iter().map(|name| {
         let row = rows.iter().find(|row| row.name == name);
-        let fallback = plan::Worker { name: name.clone(), slots: None, labels: vec![], location: Location::default() };
+        let fallback = plan::Worker {
+            name: name.clone(),
+            slots: None,
+            labels: vec![],
+            location: Location::default(),
+        };
         let configured = plan.workers.iter().find(|w| w.name == name);
         let worker = configured.unwrap_or(&fallback);
         let info = row.map_or(&Value::Null, |row| &row.info);
@@ -260,7 +383,9 @@ pub(crate) async fn status(farm: &Farm) -> Result<Vec<WorkerStatus>, Error> {
             paused: row.and_then(|row| row.paused.clone()),
             slots: slots(worker, info),
             labels: labels(worker, info).into_iter().collect(),
-            facts: facts.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect(),
+            facts: facts
+                .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
+                .collect(),
             builds: builds.iter().filter(|b| b.worker == name).map(|b| b.id).collect(),
             name,
         }

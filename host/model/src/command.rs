@@ -19,7 +19,10 @@ pub struct CommandId(pub Uuid);
 impl CommandId {
     /// The name-based UUID of (installation, step, journal position): the same on every replay.
     pub fn derive(installation: Uuid, step: StepId, seq: u32) -> Self {
-        Self(Uuid::new_v5(&installation, format!("step {step} seq {seq}").as_bytes()))
+        Self(Uuid::new_v5(
+            &installation,
+            format!("step {step} seq {seq}").as_bytes(),
+        ))
     }
 }
 
@@ -160,7 +163,9 @@ pub enum Channel {
 impl Channel {
     /// The channel of that number in the log format.
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::Stdout, Self::Stderr, Self::Header].into_iter().find(|&c| c as u8 == number)
+        [Self::Stdout, Self::Stderr, Self::Header]
+            .into_iter()
+            .find(|&c| c as u8 == number)
     }
 }
 

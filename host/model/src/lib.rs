@@ -16,7 +16,7 @@ mod property;
 pub use change::{Change, NewChange, SourceStamp};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use command::{
-    Channel, CommandId, CommandSpec, Completion, EnvValue, Exit, Program, TimeOut, DEFAULT_LOG,
+    Channel, CommandId, CommandSpec, Completion, DEFAULT_LOG, EnvValue, Exit, Program, TimeOut,
 };
 pub use digest::{Digest, InvalidDigest};
 pub use id::{

@@ -24,9 +24,7 @@ pub enum Outcome {
 
 /// Text that names no result.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "expected success, warnings, failure, skipped, exception, retry or cancelled, found {0:?}"
-)]
+#[error("expected success, warnings, failure, skipped, exception, retry or cancelled, found {0:?}")]
 pub struct UnknownOutcome(String);
 
 impl Outcome {
@@ -62,7 +60,11 @@ impl Outcome {
     /// The worse of two results: skipped, success, warnings, failure, exception, retry, cancelled
     /// (Buildbot's `worst_status`).
     pub fn worst(self, other: Self) -> Self {
-        if other.badness() > self.badness() { other } else { self }
+        if other.badness() > self.badness() {
+            other
+        } else {
+            self
+        }
     }
 
     /// Whether a build may go on after a step that ended so.

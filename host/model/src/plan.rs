@@ -63,7 +63,11 @@ pub struct PluginPin {
 impl Bundle {
     /// The digest of the entry's name, each path with its content's digest, and each plugin's digest.
     pub fn digest(&self) -> Digest {
-        let files: Vec<_> = self.files.iter().map(|(path, bytes)| (path, Digest::of(bytes))).collect();
+        let files: Vec<_> = self
+            .files
+            .iter()
+            .map(|(path, bytes)| (path, Digest::of(bytes)))
+            .collect();
         let list = serde_json::to_vec(&(&self.entry, files, &self.plugins)).unwrap_or_default();
         Digest::of(&list)
     }
@@ -142,7 +146,12 @@ impl Builder {
     /// and a digest's start where that changed something, so that two builders never share one by accident.
     pub fn directory(&self) -> String {
         let keep = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        let safe: String = self.name.chars().take(60).map(|c| if keep(c) { c } else { '_' }).collect();
+        let safe: String = self
+            .name
+            .chars()
+            .take(60)
+            .map(|c| if keep(c) { c } else { '_' })
+            .collect();
         if safe == self.name && !safe.starts_with('.') {
             safe
         } else {
@@ -252,7 +261,10 @@ mod tests {
         assert_eq!(builder("linux-x86_64").directory(), "linux-x86_64");
         for name in ["..", ".", "a/b", "a b", "/etc", ".git"] {
             let dir = builder(name).directory();
-            assert!(!dir.contains('/') && !dir.starts_with('.') && !dir.is_empty(), "{name} gave {dir}");
+            assert!(
+                !dir.contains('/') && !dir.starts_with('.') && !dir.is_empty(),
+                "{name} gave {dir}"
+            );
         }
         assert_ne!(builder("a b").directory(), builder("a_b").directory());
         assert_ne!(builder("a b").directory(), builder("a/b").directory());

@@ -231,7 +231,12 @@ pub fn check_right(
     right: Right,
     value: &str,
 ) -> Result<(), Refusal> {
-    let refuse = |side| Refusal { plugin: plugin.to_owned(), right, value: value.to_owned(), side };
+    let refuse = |side| Refusal {
+        plugin: plugin.to_owned(),
+        right,
+        value: value.to_owned(),
+        side,
+    };
     if !asked.covers(right, value) {
         return Err(refuse(Side::Manifest));
     }
@@ -269,7 +274,10 @@ mod tests {
     use super::*;
 
     fn rights(http: &[&str]) -> Rights {
-        Rights { http: http.iter().map(|&s| s.to_owned()).collect(), ..Rights::default() }
+        Rights {
+            http: http.iter().map(|&s| s.to_owned()).collect(),
+            ..Rights::default()
+        }
     }
 
     #[test]
@@ -285,11 +293,17 @@ mod tests {
     #[test]
     fn a_refusal_names_the_side_that_refused() {
         let (all, none) = (rights(&["*"]), Rights::default());
-        let side = |asked, granted| check_right("p", asked, granted, Right::Http, "https://x/").unwrap_err().side;
+        let side = |asked, granted| {
+            check_right("p", asked, granted, Right::Http, "https://x/")
+                .unwrap_err()
+                .side
+        };
         assert_eq!(side(&none, &all), Side::Manifest);
         assert_eq!(side(&all, &none), Side::Operator);
         assert!(check_right("p", &all, &all, Right::Http, "https://x/").is_ok());
-        let text = check_right("p", &all, &none, Right::Http, "https://x/").unwrap_err().to_string();
+        let text = check_right("p", &all, &none, Right::Http, "https://x/")
+            .unwrap_err()
+            .to_string();
         assert!(text.contains("[grants.p]"), "{text}");
     }
 }

@@ -22,7 +22,11 @@ pub struct Properties(Vec<Property>);
 impl Properties {
     /// Sets one property.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<Value>, source: impl Into<String>) {
-        self.insert(Property { name: name.into(), value: value.into(), source: source.into() });
+        self.insert(Property {
+            name: name.into(),
+            value: value.into(),
+            source: source.into(),
+        });
     }
 
     /// Sets one property.

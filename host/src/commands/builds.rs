@@ -11,7 +11,9 @@ use crate::output::{ago, outcome, plain, print, print_json, span};
 /// Lists builds, newest first.
 pub async fn list(common: &Common, builder: Option<String>, limit: u32) -> anyhow::Result<ExitCode> {
     let filter = builder.map_or_else(String::new, |name| format!("&builder={}", segment(&name)));
-    let answer = Client::new(common)?.get(&format!("/builds?limit={limit}{filter}")).await?;
+    let answer = Client::new(common)?
+        .get(&format!("/builds?limit={limit}{filter}"))
+        .await?;
     if common.json {
         print_json(&answer);
         return Ok(ExitCode::SUCCESS);
@@ -34,7 +36,12 @@ pub async fn show(common: &Common, build: &str) -> anyhow::Result<ExitCode> {
     print(&line(&build));
     for source in build["sources"].as_array().into_iter().flatten() {
         let part = |name: &str| plain(source[name].as_str().unwrap_or("-"));
-        print(&format!("  source   {} {} {}", part("repository"), part("branch"), part("revision")));
+        print(&format!(
+            "  source   {} {} {}",
+            part("repository"),
+            part("branch"),
+            part("revision")
+        ));
     }
     for step in build["steps"].as_array().into_iter().flatten() {
         print(&step_line(step));
@@ -46,20 +53,29 @@ pub async fn show(common: &Common, build: &str) -> anyhow::Result<ExitCode> {
 pub async fn stop(common: &Common, build: &str, reason: String) -> anyhow::Result<ExitCode> {
     let client = Client::new(common)?;
     let id = client.build_id(build).await?;
-    client.post(&format!("/builds/{id}/stop"), &json!({ "reason": reason })).await?;
+    client
+        .post(&format!("/builds/{id}/stop"), &json!({ "reason": reason }))
+        .await?;
     print(&format!("build {id} is being stopped"));
     Ok(ExitCode::SUCCESS)
 }
 
 /// A build in one line.
 pub fn line(build: &Value) -> String {
-    let name = format!("{}/{}", plain(build["builder"].as_str().unwrap_or("?")), build["number"]);
+    let name = format!(
+        "{}/{}",
+        plain(build["builder"].as_str().unwrap_or("?")),
+        build["number"]
+    );
     let worker = plain(build["worker"].as_str().unwrap_or("-"));
     let summary = plain(build["summary"].as_str().unwrap_or_default());
     let reason = plain(build["reason"].as_str().unwrap_or_default());
     let id = build["id"].to_string();
     let result = outcome(&build["outcome"]);
-    format!("{id:>5}  {name:<24} {result:<10} {:<14} on {worker:<10} {summary} ({reason})", ago(&build["started"]))
+    format!(
+        "{id:>5}  {name:<24} {result:<10} {:<14} on {worker:<10} {summary} ({reason})",
+        ago(&build["started"])
+    )
 }
 
 /// A step in one line.
@@ -74,5 +90,8 @@ pub fn step_line(step: &Value) -> String {
         _ => "-".to_owned(),
     };
     let summary = plain(step["summary"].as_str().unwrap_or_default());
-    format!("  {:>3} {name:<20} {state:<10} {took:<12} {summary}", step["position"].to_string())
+    format!(
+        "  {:>3} {name:<20} {state:<10} {took:<12} {summary}",
+        step["position"].to_string()
+    )
 }

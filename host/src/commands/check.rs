@@ -14,7 +14,10 @@ use crate::output::{print, print_error, print_json};
 pub async fn run(common: &Common) -> anyhow::Result<ExitCode> {
     let operator = Operator::load(&common.farm)?;
     let cache = operator.master.data.join("cache");
-    let options = Options { cache_dir: Some(cache), ..Options::default() };
+    let options = Options {
+        cache_dir: Some(cache),
+        ..Options::default()
+    };
     let engine = Engine::new(options).context("failed to start the plugin engine")?;
     match capstan_master::configure(&operator, &engine, capstan_builtin::components()).await {
         Ok(configured) => {
@@ -28,7 +31,10 @@ pub async fn run(common: &Common) -> anyhow::Result<ExitCode> {
         }
         Err(Error::Config(diagnostics)) => {
             print_diagnostics(&diagnostics);
-            print_error(&format!("capstan: the configuration has {} fault(s)", diagnostics.len()));
+            print_error(&format!(
+                "capstan: the configuration has {} fault(s)",
+                diagnostics.len()
+            ));
             Ok(ExitCode::FAILURE)
         }
         Err(other) => Err(other.into()),

@@ -23,14 +23,22 @@ pub async fn run(common: &Common, arguments: ForceArguments) -> anyhow::Result<E
     });
     // Where the feed stands before the request: nothing that follows can be missed.
     let after = client.get("/health").await?["event"].as_i64().unwrap_or(0);
-    let answer = client.post(&format!("/builders/{}/force", segment(&arguments.builder)), &body).await?;
-    let request = answer["requests"][0].as_i64().context("expected a request's id from the master")?;
+    let answer = client
+        .post(&format!("/builders/{}/force", segment(&arguments.builder)), &body)
+        .await?;
+    let request = answer["requests"][0]
+        .as_i64()
+        .context("expected a request's id from the master")?;
     if common.json {
         print_json(&answer);
     } else {
         print(&format!("request {request} for {}", arguments.builder));
     }
-    if arguments.follow { follow(&client, request, after).await } else { Ok(ExitCode::SUCCESS) }
+    if arguments.follow {
+        follow(&client, request, after).await
+    } else {
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// Shows the build of a request: each step's lines as they come, and its end.
@@ -42,7 +50,9 @@ async fn follow(client: &Client, request: i64, after: i64) -> anyhow::Result<Exi
             let row: Value = serde_json::from_str(&event.data).unwrap_or_default();
             if event.kind == "build.started" && build.is_none() {
                 let started = client.get(&format!("/builds/{}", row["build"])).await?;
-                let ours = started["requests"].as_array().is_some_and(|ids| ids.contains(&json!(request)));
+                let ours = started["requests"]
+                    .as_array()
+                    .is_some_and(|ids| ids.contains(&json!(request)));
                 if ours {
                     build = started["id"].as_i64();
                     print(&builds::line(&started));
@@ -54,7 +64,10 @@ async fn follow(client: &Client, request: i64, after: i64) -> anyhow::Result<Exi
             if event.kind == "log.opened" {
                 waiting.push(row["payload"]["log"].as_i64());
             }
-            if matches!(event.kind.as_str(), "log.opened" | "step.finished" | "build.finished") {
+            if matches!(
+                event.kind.as_str(),
+                "log.opened" | "step.finished" | "build.finished"
+            ) {
                 for id in waiting.drain(..).flatten() {
                     log::follow(client, id).await?;
                 }
@@ -70,5 +83,9 @@ async fn follow(client: &Client, request: i64, after: i64) -> anyhow::Result<Exi
         print(&builds::step_line(step));
     }
     let good = matches!(ended["outcome"].as_str(), Some("success" | "warnings"));
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

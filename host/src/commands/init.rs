@@ -18,8 +18,16 @@ pub fn run(folder: &Path) -> anyhow::Result<ExitCode> {
         bail!("{} is a farm already: it has a capstan.toml", folder.display());
     }
     private_folder(folder, 0o755)?;
-    write_new(&folder.join("capstan.toml"), capstan_config::Operator::template().as_bytes(), 0o644)?;
-    write_new(&folder.join("ci.star"), capstan_config::starter_star().as_bytes(), 0o644)?;
+    write_new(
+        &folder.join("capstan.toml"),
+        capstan_config::Operator::template().as_bytes(),
+        0o644,
+    )?;
+    write_new(
+        &folder.join("ci.star"),
+        capstan_config::starter_star().as_bytes(),
+        0o644,
+    )?;
     private_folder(&folder.join("plugins"), 0o755)?;
     private_folder(&folder.join("secrets"), 0o700)?;
     private_folder(&folder.join("data"), 0o700)?;
@@ -56,5 +64,7 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
         .mode(mode)
         .open(path)
         .with_context(|| format!("failed to make {}", path.display()))?;
-    file.write_all(content).and_then(|()| file.sync_all()).with_context(|| format!("failed to write {}", path.display()))
+    file.write_all(content)
+        .and_then(|()| file.sync_all())
+        .with_context(|| format!("failed to write {}", path.display()))
 }

@@ -50,7 +50,9 @@ pub async fn follow(client: &Client, log: i64) -> anyhow::Result<()> {
 async fn whole(client: &Client, log: i64) -> anyhow::Result<()> {
     let mut from = 0;
     loop {
-        let page = client.get(&format!("/logs/{log}/lines?from={from}&count={PAGE}")).await?;
+        let page = client
+            .get(&format!("/logs/{log}/lines?from={from}&count={PAGE}"))
+            .await?;
         let lines = page["lines"].as_array().map_or(0, Vec::len);
         if lines == 0 {
             return Ok(());
@@ -69,10 +71,14 @@ fn print_lines(page: &Value) {
 
 fn find(build: &Value, step: &str, log: Option<&str>) -> anyhow::Result<i64> {
     let steps: Vec<_> = build["steps"].as_array().into_iter().flatten().collect();
-    let matches = |s: &&&Value| s["name"].as_str() == Some(step) || s["position"].to_string() == step;
+    let matches =
+        |s: &&&Value| s["name"].as_str() == Some(step) || s["position"].as_u64() == step.parse().ok();
     let Some(found) = steps.iter().find(matches) else {
         let names: Vec<_> = steps.iter().filter_map(|s| s["name"].as_str()).collect();
-        bail!("expected a step of the build ({}), found `{step}`", names.join(", "));
+        bail!(
+            "expected a step of the build ({}), found `{step}`",
+            names.join(", ")
+        );
     };
     let logs: Vec<_> = found["logs"].as_array().into_iter().flatten().collect();
     let wanted = |l: &&&Value| log.is_none() || l["name"].as_str() == log;
@@ -80,5 +86,7 @@ fn find(build: &Value, step: &str, log: Option<&str>) -> anyhow::Result<i64> {
         let names: Vec<_> = logs.iter().filter_map(|l| l["name"].as_str()).collect();
         bail!("the step has no such log (it has: {})", names.join(", "));
     };
-    found["id"].as_i64().context("expected a log with an id from the master")
+    found["id"]
+        .as_i64()
+        .context("expected a log with an id from the master")
 }

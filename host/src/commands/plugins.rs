@@ -29,5 +29,11 @@ fn line(plugin: &Value) -> String {
         (None, Some(false)) => "overridden".to_owned(),
         _ => text("description"),
     };
-    format!("{:<14} {:<14} {:<8} {digest:<12} {:<24} {state}", text("kind"), text("name"), text("version"), text("origin"))
+    format!(
+        "{:<14} {:<14} {:<8} {digest:<12} {:<24} {state}",
+        text("kind"),
+        text("name"),
+        text("version"),
+        text("origin")
+    )
 }

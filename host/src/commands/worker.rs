@@ -12,12 +12,16 @@ use crate::output::{ago, plain, print, print_error, print_json};
 /// Prints a join string, alone on standard output so that a script can take it.
 pub async fn invite(common: &Common, name: &str, ttl: Duration) -> anyhow::Result<ExitCode> {
     let path = format!("/workers/{}/invite", segment(name));
-    let answer = Client::new(common)?.post(&path, &json!({ "ttl_seconds": ttl.as_secs() })).await?;
+    let answer = Client::new(common)?
+        .post(&path, &json!({ "ttl_seconds": ttl.as_secs() }))
+        .await?;
     if common.json {
         print_json(&answer);
     } else {
         print(answer["join"].as_str().unwrap_or_default());
-        print_error("good for one use; on the worker's machine: capstan-worker join STRING, then capstan-worker run");
+        print_error(
+            "good for one use; on the worker's machine: capstan-worker join STRING, then capstan-worker run",
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -37,7 +41,9 @@ pub async fn list(common: &Common) -> anyhow::Result<ExitCode> {
 
 /// Pauses, unpauses or revokes a worker.
 pub async fn act(common: &Common, name: &str, action: &str, body: Value) -> anyhow::Result<ExitCode> {
-    Client::new(common)?.post(&format!("/workers/{}/{action}", segment(name)), &body).await?;
+    Client::new(common)?
+        .post(&format!("/workers/{}/{action}", segment(name)), &body)
+        .await?;
     print(&format!("{name}: {action}d"));
     Ok(ExitCode::SUCCESS)
 }
@@ -49,7 +55,12 @@ fn line(worker: &Value) -> String {
         (_, Some(false)) => "has not joined".to_owned(),
         _ => format!("silent, {}", ago(&worker["since"])),
     };
-    let paused = worker["paused"].as_str().map_or_else(String::new, |why| format!("  paused: {}", plain(why)));
+    let paused = worker["paused"]
+        .as_str()
+        .map_or_else(String::new, |why| format!("  paused: {}", plain(why)));
     let builds = worker["builds"].as_array().map_or(0, Vec::len);
-    format!("{name:<16} {state:<28} {builds}/{} builds{paused}", worker["slots"])
+    format!(
+        "{name:<16} {state:<28} {builds}/{} builds{paused}",
+        worker["slots"]
+    )
 }

@@ -211,7 +211,10 @@ fn more_branches_than_there_is_room_for_lose_no_build() {
     let name = |n: i32| format!("{n}{}", "x".repeat(10_000));
     let mut builds: Vec<_> = (0..50).flat_map(|n| master.push(&name(n))).collect();
     assert!(builds.len() > 5 && builds.len() < 15, "{}", builds.len());
-    assert!(builds[0].starts_with("0x") && builds[1].starts_with("1x"), "the longest waiting first");
+    assert!(
+        builds[0].starts_with("0x") && builds[1].starts_with("1x"),
+        "the longest waiting first"
+    );
     assert!(master.state.len() < 500_000, "{}", master.state.len());
     builds.extend(master.pass(3600 * SECOND));
     assert_eq!(builds.len(), 50);

@@ -68,7 +68,10 @@ impl GitPoller {
     }
 
     fn check_size(&self, heads: &BTreeMap<String, String>) -> Result<(), PluginError> {
-        let bytes: usize = heads.iter().map(|(branch, head)| branch.len() + head.len() + 6).sum();
+        let bytes: usize = heads
+            .iter()
+            .map(|(branch, head)| branch.len() + head.len() + 6)
+            .sum();
         if bytes <= MOST_BYTES {
             return Ok(());
         }

@@ -162,7 +162,9 @@ fn a_large_push_is_cut_to_the_newest_and_many_branches_take_several_looks() {
 
 #[test]
 fn too_many_branches_are_refused_with_a_way_out() {
-    let lines: Vec<_> = (0..100).map(|n| format!("{n}{}: a", "x".repeat(10_000))).collect();
+    let lines: Vec<_> = (0..100)
+        .map(|n| format!("{n}{}: a", "x".repeat(10_000)))
+        .collect();
     let lines: Vec<_> = lines.iter().map(String::as_str).collect();
     let error = poller(PLAIN).look(&Story::new(&lines), None).unwrap_err();
     assert!(format!("{error:?}").contains("100 branches, more than can be watched; name some in `branches`"));

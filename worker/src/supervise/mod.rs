@@ -109,7 +109,7 @@ pub fn supervise(path: &Path, clock: &dyn Clock) -> Result<(), Error> {
     let exit = match folder.stop() {
         Ok(Some(stop)) => Exit::Killed(stop.reason),
         _ => match launch::start(&job) {
-            Ok(child) => run::Run::new(&job, &folder, &mut spool, bell, alarm, begun).to_end(child),
+            Ok(child) => run::Run::new(&job, &folder, &mut spool, bell, alarm, begun).until_end(child),
             Err(error) => Exit::NotStarted(error.to_string()),
         },
     };

@@ -114,7 +114,7 @@ impl<'a> Run<'a> {
     }
 
     /// Stays with `child` until it, its pipes and its descendants are gone.
-    pub fn to_end(mut self, mut child: Child) -> Exit {
+    pub fn until_end(mut self, mut child: Child) -> Exit {
         self.main = child.id();
         let out = child
             .stdout

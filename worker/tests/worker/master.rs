@@ -55,14 +55,21 @@ impl Port for Store {
         .boxed()
     }
 
-    fn redeem(&self, secret: Digest) -> BoxFuture<'_, Result<String, String>> {
-        let name = self.get().invitations.remove(&secret);
+    fn invited(&self, secret: Digest) -> BoxFuture<'_, Result<String, String>> {
+        let name = self.get().invitations.get(&secret).cloned();
         ready(name.ok_or_else(|| "the join string was used already; ask for a new one".to_owned())).boxed()
     }
 
-    fn enrolled(&self, _name: String, certificate: Digest) -> BoxFuture<'_, Result<(), String>> {
-        self.get().certificates.insert(certificate);
-        ready(Ok(())).boxed()
+    fn redeem(&self, secret: Digest, certificate: Digest) -> BoxFuture<'_, Result<(), String>> {
+        let mut kept = self.get();
+        let used = kept.invitations.remove(&secret).is_none();
+        kept.certificates.insert(certificate);
+        ready(if used {
+            Err("the join string was used already".to_owned())
+        } else {
+            Ok(())
+        })
+        .boxed()
     }
 
     fn hello(&self, _worker: String, hello: Hello) -> BoxFuture<'_, Result<Vec<Resume>, String>> {

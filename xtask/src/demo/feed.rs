@@ -53,20 +53,25 @@ impl Feed {
             "change.accepted" => self.change(&event.data)?,
             "build.started" => {
                 let build = build()?;
-                self.screen.note(&format!("build   {} on {}", name(&build), text(&build["worker"])));
+                self.screen
+                    .note(&format!("build   {} on {}", name(&build), text(&build["worker"])));
             }
             "log.opened" => self.log(event)?,
             "step.finished" => self.step(event, &build()?),
             "build.finished" => {
                 let build = build()?;
                 let outcome = text(&build["outcome"]);
-                self.screen.line(Tone::of(outcome), &format!("build   {}: {outcome}", name(&build)));
+                self.screen
+                    .line(Tone::of(outcome), &format!("build   {}: {outcome}", name(&build)));
             }
             "report.delivered" => {
                 let build = build()?;
                 let outcome = text(&build["outcome"]).to_owned();
                 let reporter = text(&event.data["payload"]["reporter"]);
-                self.screen.note(&format!("report  {}: {outcome}, delivered by {reporter}", name(&build)));
+                self.screen.note(&format!(
+                    "report  {}: {outcome}, delivered by {reporter}",
+                    name(&build)
+                ));
                 let number = build["number"].as_i64().unwrap_or_default();
                 if self.sender.send(Seen::Reported { number, outcome }).is_err() {
                     return Ok(ControlFlow::Break(()));
@@ -78,34 +83,73 @@ impl Feed {
     }
 
     fn change(&self, event: &Value) -> Result<()> {
-        let change = self.api.get(&format!("/changes/{}", event["payload"]["change"]))?;
+        let change = self
+            .api
+            .get(&format!("/changes/{}", event["payload"]["change"]))?;
         let revision: String = text(&change["revision"]).chars().take(10).collect();
         let comment = text(&change["comments"]).lines().next().unwrap_or_default();
-        self.screen.note(&format!("change  {} {revision} {}: {comment}", text(&change["branch"]), text(&change["author"])));
+        self.screen.note(&format!(
+            "change  {} {revision} {}: {comment}",
+            text(&change["branch"]),
+            text(&change["author"])
+        ));
         Ok(())
     }
 
     fn log(&self, event: &Event) -> Result<()> {
-        let log = &event.data["payload"]["log"];
-        let step = text(&event.data["payload"]["name"]);
+        let (log, name) = (
+            &event.data["payload"]["log"],
+            text(&event.data["payload"]["name"]),
+        );
+        let build = self.api.get(&format!("/builds/{}", event.data["build"]))?;
+        let mut steps = build["steps"].as_array().into_iter().flatten();
+        let step = steps
+            .find(|step| step["id"] == event.data["step"])
+            .map_or("-", |step| text(&step["name"]));
+        // A step's first log is its own; further ones are those of further commands.
+        let label = name
+            .strip_prefix("stdio")
+            .map_or_else(|| format!("{step} {name}"), |_| step.to_owned());
         self.api.events(&format!("/logs/{log}/follow"), |event| {
             for line in event.data["lines"].as_array().into_iter().flatten() {
-                self.screen.line(Tone::Faint, &format!("  {step} │ {}", text(&line["text"])));
+                self.screen.line(
+                    Tone::Faint,
+                    &format!("  {label:<7}│ {}", visible(text(&line["text"]))),
+                );
             }
-            Ok(if event.kind == "complete" { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            Ok(if event.kind == "complete" {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
         })
     }
 
     fn step(&self, event: &Event, build: &Value) {
         let mut steps = build["steps"].as_array().into_iter().flatten();
-        let Some(step) = steps.find(|step| step["id"] == event.data["step"]) else { return };
+        let Some(step) = steps.find(|step| step["id"] == event.data["step"]) else {
+            return;
+        };
         let outcome = text(&step["outcome"]);
-        self.screen.line(Tone::of(outcome), &format!("step    {}: {outcome}  {}", text(&step["name"]), text(&step["summary"])));
+        self.screen.line(
+            Tone::of(outcome),
+            &format!(
+                "step    {}: {outcome}  {}",
+                text(&step["name"]),
+                text(&step["summary"])
+            ),
+        );
     }
 }
 
 fn name(build: &Value) -> String {
     format!("{}/{}", text(&build["builder"]), build["number"])
+}
+
+/// What a terminal would leave of a line that overwrites itself, as progress bars do.
+fn visible(line: &str) -> &str {
+    let last = line.rsplit('\r').map(str::trim_end).find(|part| !part.is_empty());
+    last.unwrap_or_default()
 }
 
 fn text(value: &Value) -> &str {

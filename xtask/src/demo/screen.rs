@@ -30,7 +30,10 @@ impl Screen {
     /// The clock starts now. `NO_COLOR` is honoured.
     pub fn new() -> Arc<Self> {
         let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Arc::new(Self { start: Instant::now(), colours })
+        Arc::new(Self {
+            start: Instant::now(),
+            colours,
+        })
     }
 
     /// A new part of the demo.
@@ -65,6 +68,10 @@ impl Screen {
 impl Tone {
     /// The tone of a result.
     pub fn of(outcome: &str) -> Self {
-        if matches!(outcome, "success" | "warnings" | "skipped") { Self::Good } else { Self::Bad }
+        if matches!(outcome, "success" | "warnings" | "skipped") {
+            Self::Good
+        } else {
+            Self::Bad
+        }
     }
 }

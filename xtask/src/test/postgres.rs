@@ -15,7 +15,12 @@ pub fn require() -> anyhow::Result<()> {
 /// Debian keeps them out of the search path, one folder a version.
 fn find() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
     let folders = std::env::split_paths(&path).chain(versions.map(|version| version.path().join("bin")));
-    folders.map(|folder| folder.join("initdb")).find(|program: &PathBuf| Path::is_file(program))
+    folders
+        .map(|folder| folder.join("initdb"))
+        .find(|program: &PathBuf| Path::is_file(program))
 }

@@ -15,7 +15,11 @@ pub struct Tally {
 impl Tally {
     /// Takes up one line of a test program's output; all but `test result:` lines say nothing.
     pub fn read(&mut self, line: &str) {
-        let Some((_, counts)) = line.trim_start().strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else {
+        let Some((_, counts)) = line
+            .trim_start()
+            .strip_prefix("test result: ")
+            .and_then(|rest| rest.split_once(". "))
+        else {
             return;
         };
         for part in counts.split(';') {
@@ -52,7 +56,11 @@ impl fmt::Display for Tally {
         if !self.left_out.is_empty() {
             write!(f, "left out: {}; ", self.left_out.join(", "))?;
         }
-        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+        write!(
+            f,
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
     }
 }
 
@@ -65,17 +73,24 @@ mod tests {
         let mut tally = Tally::default();
         assert!(!tally.succeeded(), "no test at all is no success");
         tally.read("running 3 tests");
-        tally.read("test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.10s");
+        tally.read(
+            "test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.10s",
+        );
         tally.read("test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s");
         tally.leave_out("PostgreSQL".to_owned());
         assert!(!tally.succeeded());
-        assert_eq!(tally.to_string(), "left out: PostgreSQL; 7 passed, 1 failed, 1 skipped");
+        assert_eq!(
+            tally.to_string(),
+            "left out: PostgreSQL; 7 passed, 1 failed, 1 skipped"
+        );
     }
 
     #[test]
     fn a_suite_that_does_not_compile_is_a_failure() {
         let mut tally = Tally::default();
-        tally.read("test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s");
+        tally.read(
+            "test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s",
+        );
         assert!(tally.succeeded());
         tally.fail("sdk");
         assert!(!tally.succeeded());

@@ -332,7 +332,7 @@ async fn what_is_not_granted_is_denied_and_counted() {
     let poll = async |grants, config: Value| {
         let (caller, world) = caller(grants);
         let error = source.poll(&caller, &config, &[]).await.unwrap_err().to_string();
-        assert_eq!(world.asked(), [String::new(); 0], "nothing leaves the process");
+        assert!(world.asked().is_empty(), "nothing leaves the process");
         error
     };
     let granted = json!({ "repository": "https://git.example.org/a" });

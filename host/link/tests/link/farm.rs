@@ -76,19 +76,21 @@ impl Port for TestPort {
         async { answer }.boxed()
     }
 
-    fn redeem(&self, secret: Digest) -> BoxFuture<'_, Result<String, String>> {
-        let answer = self.change(|store| match store.invitations.get_mut(&secret) {
-            Some(invitation) => {
-                std::mem::replace(invitation, Err("the invitation was already used".to_owned()))
-            }
-            None => Err("no such invitation".to_owned()),
-        });
+    fn invited(&self, secret: Digest) -> BoxFuture<'_, Result<String, String>> {
+        let known = self.0.borrow().invitations.get(&secret).cloned();
+        let answer = known.unwrap_or_else(|| Err("no such invitation".to_owned()));
         async { answer }.boxed()
     }
 
-    fn enrolled(&self, name: String, certificate: Digest) -> BoxFuture<'_, Result<(), String>> {
-        self.change(|store| store.members.insert(name, Ok(certificate)));
-        async { Ok(()) }.boxed()
+    fn redeem(&self, secret: Digest, certificate: Digest) -> BoxFuture<'_, Result<(), String>> {
+        let used = Err("the invitation was already used".to_owned());
+        let answer = self.change(|store| {
+            let invitation = store.invitations.get_mut(&secret).ok_or("no such invitation")?;
+            let name = std::mem::replace(invitation, used)?;
+            store.members.insert(name, Ok(certificate));
+            Ok(())
+        });
+        async { answer }.boxed()
     }
 
     fn hello(&self, worker: String, hello: Hello) -> BoxFuture<'_, Result<Vec<Resume>, String>> {

@@ -196,7 +196,7 @@ pub fn row(seq: u32, kind: Kind) -> Entry {
         class: Class::RunOnce,
         request_hash: Digest::of(&seq.to_le_bytes()),
         request: Some(json!({ "seq": seq })),
-        response: (kind == Kind::End).then(|| json!(null)),
+        response: (kind == Kind::End).then_some(serde_json::Value::Null),
         at: at(100 + i64::from(seq)),
     }
 }

@@ -76,6 +76,7 @@ pub async fn execute(url: &str, statement: String) {
 }
 
 impl Server {
+    #[expect(clippy::zombie_processes, reason = "the keeper ends when this process does")]
     fn start() -> Result<Self, String> {
         let (initdb, postgres) = (program("initdb")?, program("postgres")?);
         let folder = tempfile::Builder::new()

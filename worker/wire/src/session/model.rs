@@ -126,8 +126,8 @@ impl World {
             Event::Order => self.order(),
             Event::Write(n) => self.write(n),
             Event::Send(n, max) => self.send(n, max),
-            Event::ToWorker => self.to_worker(),
-            Event::ToMaster => self.to_master(),
+            Event::ToWorker => self.deliver_to_worker(),
+            Event::ToMaster => self.deliver_to_master(),
             Event::Log(n, cut) => self.log(n, cut),
             Event::Store(n) => self.store(n),
             Event::Connect => self.connect(),
@@ -204,7 +204,7 @@ impl World {
         stream.finished |= piece.last;
     }
 
-    fn to_worker(&mut self) {
+    fn deliver_to_worker(&mut self) {
         let Some(message) = self.link.as_mut().and_then(|link| link.to_worker.pop_front()) else {
             return;
         };
@@ -212,7 +212,7 @@ impl World {
         self.worker_does(actions);
     }
 
-    fn to_master(&mut self) {
+    fn deliver_to_master(&mut self) {
         let Some(link) = &mut self.link else { return };
         let Some(message) = link.to_master.pop_front() else {
             return;
@@ -395,8 +395,8 @@ impl World {
                 self.log(n, 1000);
                 self.store(n);
             }
-            self.to_master();
-            self.to_worker();
+            self.deliver_to_master();
+            self.deliver_to_worker();
             if self.master_disk.ends.len() == self.scripts.len() && self.worker_disk.commands.is_empty() {
                 return;
             }
