@@ -44,33 +44,20 @@ pub fn run(repository: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The workspaces: the native one, the guests', the SDK's; those of guests run natively here.
-fn suites(repository: &Path, args: &Args) -> Vec<(&'static str, Command)> {
+/// The native workspace, and that of the plugins and their SDK, which run natively here.
+fn suites(repository: &Path, args: &Args) -> [(&'static str, Command); 2] {
+    let test = ["test", "--workspace", "--locked", "--no-fail-fast"];
     let mut native = cargo(repository);
-    native.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    native.args(test);
     if args.no_postgres {
         native.env("CAPSTAN_NO_POSTGRES", "1");
     }
-    let mut suites = vec![("native workspace", native)];
-    for (name, manifest) in [("plugins", "plugins/Cargo.toml"), ("sdk", "sdk/Cargo.toml")] {
-        if repository.join(manifest).is_file() {
-            let mut guests = cargo(repository);
-            guests.args([
-                "test",
-                "--workspace",
-                "--locked",
-                "--no-fail-fast",
-                "--manifest-path",
-                manifest,
-            ]);
-            guests.args(["--target-dir", "target/guests/native"]);
-            suites.push((name, guests));
-        }
-    }
-    for (_, command) in &mut suites {
-        command.args(&args.filter);
-    }
-    suites
+    let mut plugins = cargo(repository);
+    plugins.args(test).args(["--manifest-path", "plugins/Cargo.toml"]);
+    plugins.args(["--target-dir", "target/guests/native"]);
+    native.args(&args.filter);
+    plugins.args(&args.filter);
+    [("native workspace", native), ("plugins and SDK", plugins)]
 }
 
 /// What these tests do not cover here, and why.

@@ -234,11 +234,11 @@ fn clobber(worker: &mut impl Worker) -> Result<(), Stop> {
     }
 }
 
-/// A git that could not be started is nobody's fault but the farm's.
+/// A git that could not be started, or that the farm had to stop, is nobody's fault but the farm's.
 fn end(done: Done, task: &str, fault: impl FnOnce(String) -> Fault) -> Fault {
     let text = format!("failed to {task}: {}", done.summary());
     match done.exit {
-        Exit::Killed(_) => Fault::Stop(Stop::Outcome(Outcome::Cancelled, done.summary())),
+        Exit::Killed(_) => Fault::Stop(Stop::Outcome(Outcome::Exception, done.summary())),
         Exit::NotStarted(_) => Fault::Stop(Stop::Outcome(Outcome::Exception, text)),
         _ => fault(text),
     }

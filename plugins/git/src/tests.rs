@@ -421,7 +421,7 @@ fn the_step_is_cancelled_or_blames_the_farm_where_that_is_so() {
     let stamp = Farm::new().stamp(Some("main"), None);
     let wanted = git.wanted(&[stamp]).unwrap();
     for (exit, outcome) in [
-        (Exit::Killed("by ada".into()), Outcome::Cancelled),
+        (Exit::Killed("the disk is full".into()), Outcome::Exception),
         (Exit::NotStarted("no git".into()), Outcome::Exception),
     ] {
         let Err(Stop::Outcome(found, _)) = git.check_out(&mut Broken(exit), &wanted) else {

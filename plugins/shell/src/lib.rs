@@ -206,9 +206,9 @@ mod tests {
                 Some("timed out: ran too long"),
             ),
             (
-                Exit::Killed("by ada".into()),
-                Outcome::Cancelled,
-                Some("stopped: by ada"),
+                Exit::Killed("the disk is full".into()),
+                Outcome::Exception,
+                Some("stopped: the disk is full"),
             ),
             (
                 Exit::NotStarted("no such program: foo".into()),

@@ -154,11 +154,12 @@ impl Done {
         matches!(self.exit, Exit::Code(0))
     }
 
-    /// The usual result of a step that runs just this: code 0 is success, being stopped is cancelled, the rest failure.
+    /// The usual result of a step that runs just this: code 0 is success, being stopped by the farm (its disk is full, say) is
+    /// an exception, the rest failure. A build that somebody stops has no end to judge: its call answers `cancelled`.
     pub fn outcome(&self) -> Outcome {
         match self.exit {
             Exit::Code(0) => Outcome::Success,
-            Exit::Killed(_) => Outcome::Cancelled,
+            Exit::Killed(_) => Outcome::Exception,
             _ => Outcome::Failure,
         }
     }
