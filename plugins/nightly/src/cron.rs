@@ -170,7 +170,7 @@ impl Kind {
     pub(crate) fn named(&self, text: &str) -> Option<u8> {
         let text = text.trim().to_ascii_lowercase();
         let fits = |name: &&str| **name == text || (text.len() == 3 && name.starts_with(&text));
-        let place = self.names.iter().position(|name| fits(name))?;
+        let place = self.names.iter().position(fits)?;
         Some(self.first + u8::try_from(place).ok()?)
     }
 
