@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -79,7 +79,10 @@ impl Process {
     }
 
     /// Sends a signal to this process alone, not to what it has started.
-    pub fn signal(&self, signal: Signal) -> Result<()> {
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        // The number of a process that was collected may belong to another by now.
+        let ended = self.child.try_wait()?;
+        ensure!(ended.is_none(), "expected a running process, it had ended");
         let id = i32::try_from(self.child.id()).context("a process id is an i32")?;
         kill(Pid::from_raw(id), signal).with_context(|| format!("failed to send {signal} to process {id}"))
     }
@@ -90,9 +93,9 @@ impl Process {
         self.wait(GRACE)
     }
 
-    /// Ends it as the kernel's out-of-memory killer would.
+    /// Ends it as the kernel's out-of-memory killer would. One that has ended already is only collected.
     pub fn kill(mut self) -> Result<ExitStatus> {
-        self.signal(Signal::SIGKILL)?;
+        self.child.kill().context("failed to kill a process")?;
         self.wait(GRACE)
     }
 

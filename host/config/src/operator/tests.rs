@@ -15,7 +15,7 @@ fn the_template_is_valid_and_grants_what_the_built_in_plugins_need() {
     let operator = parse(&Operator::template()).unwrap();
     assert_eq!(operator.web.listen.to_string(), "127.0.0.1:8010");
     assert_eq!(operator.link.advertise, ["127.0.0.1:9010"]);
-    assert_eq!(operator.grants["git"].commands, ["git"]);
+    assert_eq!(operator.grants["git"].commands, ["git", "rm"]);
     assert_eq!(operator.grants["report-file"].files, ["reports/*"]);
     assert!(operator.grants["http-push"].http.is_empty());
 }
