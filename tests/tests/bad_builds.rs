@@ -180,6 +180,21 @@ fn a_command_that_runs_too_long_is_ended() {
 }
 
 #[test]
+fn a_command_that_prints_without_end_is_stopped_at_the_limit() {
+    story(|farm| {
+        farm.edit("capstan.toml", "# max_log = \"4GiB\"", "max_log = \"1MiB\"")?;
+        building(farm, "step.shell(name = \"endless\", command = \"yes\")")?;
+        let build = farm.force("hello", &json!({}))?;
+        ensure!(build["outcome"] == "exception", "{build:#}");
+        ensure!(build.to_string().contains("max_log"), "{build:#}");
+        wait_for("the command to be gone from the worker", BOUND, || {
+            let folder = farm.worker_folder("w1").join("commands");
+            Ok(std::fs::read_dir(folder)?.next().is_none().then_some(()))
+        })
+    });
+}
+
+#[test]
 fn a_full_disk_under_the_logs_fails_the_build_and_not_the_master() {
     let allowed = std::process::Command::new("unshare")
         .args(["--mount", "true"])

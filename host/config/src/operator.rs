@@ -136,7 +136,7 @@ pub struct Limits {
     /// What becomes of a step's plugin while a command runs.
     #[serde(alias = "step-mode")]
     pub step_mode: StepMode,
-    /// The largest log, in bytes; what comes after it is dropped and counted.
+    /// The largest log, in bytes; a command that prints more is stopped.
     #[serde(deserialize_with = "size")]
     pub max_log: u64,
     /// Limits of plugins whose manifests name none.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use capstan_config::{Diagnostic, Evaluated, Operator, PluginInfo, Problem};
-use capstan_engine::{CallError, Engine};
+use capstan_engine::{CallError, Engine, Options, Plugin};
 use capstan_model::plan::{Plan, PluginUse};
 use capstan_model::plugin::Kind;
 use capstan_store::SchedulerEvent;
@@ -18,15 +18,48 @@ pub struct Configured {
     pub plan: Plan,
     /// What is allowed but looks wrong, and what the configuration printed.
     pub remarks: Vec<Diagnostic>,
+    /// Grants that can have no effect.
+    pub grants: Vec<String>,
     /// The plugins.
     pub registry: Registry,
 }
 
+/// The components that are part of a program, by file name.
+pub type BuiltIn = &'static [(&'static str, &'static [u8])];
+
+/// The plugin engine as the operator limits it; compiled plugins are kept in the data folder.
+pub fn engine(operator: &Operator) -> Result<Engine, Error> {
+    let mut options = Options {
+        cache_dir: Some(operator.master.data.join("cache")),
+        ..Options::default()
+    };
+    let limits = &operator.limits.plugin;
+    options.memory_mib = limits.memory_mib.unwrap_or(options.memory_mib);
+    options.call_ms = limits.call_ms.unwrap_or(options.call_ms);
+    options.step_ms = limits.call_ms.unwrap_or(options.step_ms);
+    options.journal_rows = limits.journal_rows.unwrap_or(options.journal_rows);
+    options.max_memory_mib = options.max_memory_mib.max(options.memory_mib);
+    options.max_call_ms = options.max_call_ms.max(options.step_ms);
+    options.max_journal_rows = options.max_journal_rows.max(options.journal_rows);
+    Engine::new(options).map_err(|e| Error::failed("start the plugin engine", e))
+}
+
 /// Loads the plugins and evaluates the configuration of the farm that `operator` describes. Changes nothing.
-pub async fn configure(
+pub async fn configure(operator: &Operator, engine: &Engine, built_in: BuiltIn) -> Result<Configured, Error> {
+    let (operator, engine) = (operator.clone(), engine.clone());
+    let runtime = tokio::runtime::Handle::current();
+    // Compiling and evaluating are synchronous and may take a while; a plugin's own check is a call into the engine.
+    let configured = tokio::task::spawn_blocking(move || evaluate(&operator, &engine, built_in, &runtime));
+    configured
+        .await
+        .map_err(|e| Error::failed("evaluate the configuration", e))?
+}
+
+fn evaluate(
     operator: &Operator,
     engine: &Engine,
-    built_in: &[(&str, &[u8])],
+    built_in: BuiltIn,
+    runtime: &tokio::runtime::Handle,
 ) -> Result<Configured, Error> {
     let registry = Registry::load(
         engine,
@@ -34,25 +67,18 @@ pub async fn configure(
         &operator.master.plugins,
         operator.grants.clone(),
     )?;
-    let infos: Vec<_> = registry
-        .active()
-        .map(|(plugin, _)| PluginInfo::new(plugin.manifest().clone(), plugin.digest()))
-        .collect();
-    let farm = operator.farm();
-    let runtime = tokio::runtime::Handle::current();
-    // Evaluation is synchronous and may take a while; a plugin's own check is a call into the engine.
-    tokio::task::spawn_blocking(move || {
-        let check = |kind: Kind, wanted: &PluginUse| runtime.block_on(check(&registry, kind, wanted));
-        let evaluated = capstan_config::evaluate(&farm, &infos, &check).map_err(Error::Config)?;
-        let Evaluated { plan, remarks } = evaluated;
-        Ok(Configured {
-            plan,
-            remarks,
-            registry,
-        })
+    let info = |plugin: &Plugin| PluginInfo::new(plugin.manifest().clone(), plugin.digest());
+    let infos: Vec<_> = registry.active().map(|(plugin, _)| info(plugin)).collect();
+    let check = |kind: Kind, wanted: &PluginUse| runtime.block_on(check(&registry, kind, wanted));
+    let evaluated = capstan_config::evaluate(&operator.farm(), &infos, &check).map_err(Error::Config)?;
+    let Evaluated { plan, remarks } = evaluated;
+    let grants = operator.check_grants(&infos);
+    Ok(Configured {
+        plan,
+        remarks,
+        grants,
+        registry,
     })
-    .await
-    .map_err(|e| Error::failed("evaluate the configuration", e))?
 }
 
 async fn check(registry: &Registry, kind: Kind, wanted: &PluginUse) -> Result<(), Vec<Problem>> {

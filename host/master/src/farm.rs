@@ -19,6 +19,7 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::commands::Commands;
+use crate::configuration::BuiltIn;
 use crate::handle::{About, Force, Forced, Invitation, Reloaded, WorkerStatus};
 use crate::plugins::Registry;
 use crate::stops::Stops;
@@ -36,7 +37,7 @@ pub(crate) struct Farm {
     pub installation: Uuid,
     pub epoch: u64,
     pub started: Timestamp,
-    pub built_in: &'static [(&'static str, &'static [u8])],
+    pub built_in: BuiltIn,
     pub plugins: ArcSwap<Registry>,
     pub plan: watch::Sender<Arc<Plan>>,
     pub reloading: tokio::sync::Mutex<()>,
@@ -178,7 +179,8 @@ impl Farm {
         let before = self.plan();
         let configured = configuration::load(self).await?;
         let changes = capstan_config::diff(&before, &configured.plan);
-        let warnings = configured.remarks.iter().map(ToString::to_string).collect();
+        let warnings = configured.remarks.iter().map(ToString::to_string);
+        let warnings = warnings.chain(configured.grants.iter().cloned()).collect();
         configuration::apply(self, configured).await?;
         Ok(Reloaded { changes, warnings })
     }

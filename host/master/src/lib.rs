@@ -27,7 +27,7 @@ mod step;
 mod stops;
 mod workers;
 
-pub use configuration::{Configured, configure};
+pub use configuration::{BuiltIn, Configured, configure, engine};
 pub use error::Error;
 pub use handle::{About, Diagnostics, Force, Forced, Handle, Invitation, Reloaded, WorkerStatus};
 pub use plugins::{PluginStatus, Registry};

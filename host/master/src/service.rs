@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use capstan_config::{Diagnostic, Operator, Synchronous};
-use capstan_engine::{Engine, Ports};
+use capstan_engine::Ports;
 use capstan_link::Link;
 use capstan_logs::Logs;
 use capstan_model::Clock;
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::Commands;
-use crate::configuration;
+use crate::configuration::{self, BuiltIn};
 use crate::farm::Farm;
 use crate::handle::Handle;
 use crate::stops::Stops;
@@ -29,7 +29,7 @@ pub struct Options {
     /// The operator's file.
     pub operator: Operator,
     /// The components that are part of the program, by file name.
-    pub built_in: &'static [(&'static str, &'static [u8])],
+    pub built_in: BuiltIn,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -53,7 +53,7 @@ impl Master {
         } = options;
         let data = operator.master.data.clone();
         let lock = lock(&data)?;
-        let engine = engine(&data)?;
+        let engine = configuration::engine(&operator)?;
         let configured = configuration::configure(&operator, &engine, built_in).await?;
         let now = clock.now();
         let store = Store::open(&store_options(&operator), now).await?;
@@ -72,6 +72,9 @@ impl Master {
             files: Arc::new(files::Folder(operator.folder.clone())),
         };
         let remarks = configured.remarks.clone();
+        for remark in &configured.grants {
+            tracing::warn!("{remark}");
+        }
         let farm = Arc::new(Farm {
             folder: operator.folder.clone(),
             operator,
@@ -189,14 +192,6 @@ fn lock(data: &Path) -> Result<std::fs::File, Error> {
             )))
         }
     }
-}
-
-fn engine(data: &Path) -> Result<Engine, Error> {
-    let options = capstan_engine::Options {
-        cache_dir: Some(data.join("cache")),
-        ..capstan_engine::Options::default()
-    };
-    Engine::new(options).map_err(|e| Error::failed("start the plugin engine", e))
 }
 
 fn store_options(operator: &Operator) -> capstan_store::Options {

@@ -224,6 +224,14 @@ async fn append(
                 .map_err(|e| failed(&e))?
         }
     };
+    let largest = farm.operator.limits.max_log;
+    if offset.saturating_add(frames.len() as u64) > largest {
+        let reason = format!(
+            "it is larger than {largest} bytes, the limit that max_log sets under [limits] in capstan.toml"
+        );
+        give_up(farm, worker, id, &reason).await.map_err(|e| failed(&e))?;
+        return Err(Refusal::Unknown);
+    }
     let mut writer = writer.lock().await;
     match writer.append(offset, frames).await {
         Ok(durable) => Ok(durable),

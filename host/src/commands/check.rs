@@ -2,9 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use capstan_config::{Diagnostic, Operator};
-use capstan_engine::{Engine, Options};
 use capstan_master::Error;
 
 use crate::cli::Common;
@@ -13,12 +11,7 @@ use crate::output::{print, print_error, print_json};
 /// Checks, and prints the plan.
 pub async fn run(common: &Common) -> anyhow::Result<ExitCode> {
     let operator = Operator::load(&common.farm)?;
-    let cache = operator.master.data.join("cache");
-    let options = Options {
-        cache_dir: Some(cache),
-        ..Options::default()
-    };
-    let engine = Engine::new(options).context("failed to start the plugin engine")?;
+    let engine = capstan_master::engine(&operator)?;
     match capstan_master::configure(&operator, &engine, capstan_builtin::components()).await {
         Ok(configured) => {
             if common.json {
@@ -27,6 +20,9 @@ pub async fn run(common: &Common) -> anyhow::Result<ExitCode> {
                 print(capstan_config::render_plan(&configured.plan).trim_end());
             }
             print_diagnostics(&configured.remarks);
+            for remark in &configured.grants {
+                print_error(&format!("warning: {remark}"));
+            }
             Ok(ExitCode::SUCCESS)
         }
         Err(Error::Config(diagnostics)) => {
