@@ -121,7 +121,7 @@ pub enum WorkerCommand {
         /// The worker's name
         name: String,
     },
-    /// End a worker's membership for good
+    /// End a worker's membership; a new invitation lets it join again
     Revoke {
         /// The worker's name
         name: String,

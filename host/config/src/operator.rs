@@ -59,7 +59,7 @@ pub struct Master {
     pub url: String,
     /// The file that says what to build, relative to the farm's folder.
     pub config: String,
-    /// The folder of logs, artefacts, mirrors, keys.
+    /// The folder of logs, mirrors, keys.
     pub data: PathBuf,
     /// The folder of plugins, beside the built-in ones.
     pub plugins: PathBuf,

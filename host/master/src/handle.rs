@@ -167,7 +167,7 @@ impl Handle {
         self.0.pause_worker(worker, None).await
     }
 
-    /// Ends a worker's membership for good and its connection at once.
+    /// Ends a worker's membership and its connection at once; a new invitation lets it join again.
     pub async fn revoke_worker(&self, worker: &str) -> Result<(), Error> {
         self.0.revoke_worker(worker).await
     }

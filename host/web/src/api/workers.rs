@@ -160,7 +160,7 @@ pub(super) async fn unpause(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Ends a worker's membership for good and its connection at once.
+/// Ends a worker's membership and its connection at once; a new invitation lets it join again.
 #[utoipa::path(post, path = "/workers/{name}/revoke", tag = "workers", security(("token" = [])),
     params(("name" = String, Path)), responses((status = 204)))]
 pub(super) async fn revoke(
