@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::link::Shared;
 use crate::seats::Leave;
-use crate::serve::End;
+use crate::serve::{self, End};
 use crate::{Connected, Port, logs};
 
 /// Messages that wait for a worker to read them; one that lets them pile up is cut off.
@@ -61,6 +61,8 @@ pub(crate) async fn serve(
         lost = connection.closed() => return Err(End::lost(&lost)),
         () = shared.shutdown.cancelled() => return Err(End::new(Code::Ending, "the master ends")),
     };
+    // Who was revoked while it waited for its seat was not among those who were sent away.
+    serve::member(connection, shared).await?;
     let resumes = shared.port.hello(name.clone(), hello.clone()).await;
     let resumes = resumes.map_err(|reason| End::new(Code::NotAdmitted, reason))?;
     let (outbox, messages) = mpsc::channel(OUTBOX);

@@ -79,7 +79,7 @@ fn protocol(connection: &Connection) -> Option<Vec<u8>> {
 }
 
 /// The name of the worker, if it is a member and welcome.
-async fn member(connection: &Connection, shared: &Shared) -> Result<String, End> {
+pub(crate) async fn member(connection: &Connection, shared: &Shared) -> Result<String, End> {
     let refused = |reason: String| End::new(Code::NotAdmitted, reason);
     let shown = connection
         .peer_identity()

@@ -88,6 +88,12 @@ impl Commands {
         all.insert(worker.to_owned(), held.iter().copied().collect());
     }
 
+    /// Whether the worker, when it last connected, held the command.
+    pub fn holds(&self, worker: &str, id: CommandId) -> bool {
+        let all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(worker).is_some_and(|held| held.contains(&id))
+    }
+
     /// Whether the worker, when it last connected, did not hold the command.
     pub fn is_missing(&self, worker: &str, id: CommandId) -> bool {
         let all = self.held.lock().unwrap_or_else(PoisonError::into_inner);

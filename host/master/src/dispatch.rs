@@ -15,20 +15,17 @@ use crate::farm::Farm;
 use crate::pairing::{self, Pairing, Waiting};
 use crate::{build, report, workers};
 
+/// The pause after the store failed.
+const PAUSE: Duration = Duration::from_secs(5);
 /// When nothing rings, look again after so long.
 const IDLE: Duration = Duration::from_secs(30);
 
 /// Takes up the builds that a master before this one left running, then gives requests to workers until `shutdown`.
 pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
     let mut builds = JoinSet::new();
-    match farm.store.unfinished_builds().await {
-        Ok(unfinished) => {
-            for found in unfinished {
-                tracing::info!(build = %found.id, builder = found.builder, "taking up a running build");
-                builds.spawn(build::run(farm.clone(), found.id));
-            }
-        }
-        Err(error) => tracing::error!(%error, "failed to look for running builds"),
+    tokio::select! {
+        () = shutdown.cancelled() => return,
+        () = take_up(&farm, &mut builds) => {}
     }
     let mut bell = farm.store.bell();
     loop {
@@ -36,7 +33,7 @@ pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
         let mut pause = IDLE;
         if let Err(error) = dispatch(&farm, &mut builds).await {
             tracing::error!(%error, "failed to give requests to workers");
-            pause = Duration::from_secs(5);
+            pause = PAUSE;
         }
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -49,6 +46,23 @@ pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
                 }
             }
         }
+    }
+}
+
+/// Starts a task for each running build. Without them nothing else would be right: it does not give up.
+async fn take_up(farm: &Arc<Farm>, builds: &mut JoinSet<()>) {
+    loop {
+        match farm.store.unfinished_builds().await {
+            Ok(unfinished) => {
+                for found in unfinished {
+                    tracing::info!(build = %found.id, builder = found.builder, "taking up a running build");
+                    builds.spawn(build::run(farm.clone(), found.id));
+                }
+                return;
+            }
+            Err(error) => tracing::error!(%error, "failed to look for running builds; trying again"),
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

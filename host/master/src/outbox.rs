@@ -28,13 +28,15 @@ pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
     let mut bell = farm.store.bell();
     loop {
         bell.borrow_and_update();
-        let pause = match deliver_due(&farm).await {
-            Ok(pause) => pause,
-            Err(error) => {
-                tracing::error!(%error, "failed to deliver reports");
-                Duration::from_secs(5)
-            }
+        // A delivery that is cut off is made again under the same id.
+        let delivered = tokio::select! {
+            () = shutdown.cancelled() => return,
+            delivered = deliver_due(&farm) => delivered,
         };
+        let pause = delivered.unwrap_or_else(|error| {
+            tracing::error!(%error, "failed to deliver reports");
+            Duration::from_secs(5)
+        });
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
@@ -61,7 +63,10 @@ async fn deliver_due(farm: &Arc<Farm>) -> Result<Duration, Error> {
         let farm = farm.clone();
         lanes.spawn(async move {
             for row in rows {
-                deliver(&farm, &row).await?;
+                if !deliver(&farm, &row).await? {
+                    // Its receiver is in trouble: the rest of its reports would only hold the others up.
+                    break;
+                }
             }
             Ok::<_, Error>(())
         });
@@ -72,7 +77,8 @@ async fn deliver_due(farm: &Arc<Farm>) -> Result<Duration, Error> {
     Ok(Duration::ZERO)
 }
 
-async fn deliver(farm: &Arc<Farm>, row: &Row) -> Result<(), Error> {
+/// Answers false if the report has to come again.
+async fn deliver(farm: &Arc<Farm>, row: &Row) -> Result<bool, Error> {
     match attempt(farm, row).await {
         Ok(()) => farm.store.report_delivered(row.id, farm.clock.now()).await?,
         Err(Failure::Again(reason)) => {
@@ -89,6 +95,7 @@ async fn deliver(farm: &Arc<Farm>, row: &Row) -> Result<(), Error> {
             farm.store
                 .report_retry(row.id, now.plus_ms(pause), &reason, now)
                 .await?;
+            return Ok(false);
         }
         Err(Failure::Parked(reason)) => {
             tracing::error!(
@@ -102,7 +109,7 @@ async fn deliver(farm: &Arc<Farm>, row: &Row) -> Result<(), Error> {
                 .await?;
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 enum Failure {

@@ -11,7 +11,7 @@ use capstan_model::{
     Channel, CommandId, CommandSpec, Completion, EnvValue, Exit, LogId, Outcome, Properties, StepId,
     Timestamp,
 };
-use capstan_store::{Build, NewCommand, Step};
+use capstan_store::{Build, NewCommand, Step, StepState};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -37,21 +37,14 @@ pub(crate) async fn run(
     options: &StepOptions,
 ) -> Result<Outcome, Error> {
     let journal = farm.store.journal(step.id).await?;
+    let host = Arc::new(Host::new(farm.clone(), build, step, &journal));
     let end = match farm.pinned(step.digest).await {
         Ok(plugin) => {
-            let properties = farm
-                .store
-                .build(build.id)
-                .await?
-                .map(|b| b.properties)
-                .unwrap_or_default();
-            let created = created(build, step, &plugin, properties);
-            let grants = farm.plugins.load().granted(&step.plugin);
-            let host = Arc::new(Host::new(farm.clone(), build, step, &journal));
+            let properties = farm.store.build(build.id).await?.map(|b| b.properties);
             let run = StepRun {
+                created: created(build, step, &plugin, properties.unwrap_or_default()),
                 plugin,
-                grants,
-                created,
+                grants: farm.plugins.load().granted(&step.plugin),
                 journal,
                 installation: farm.installation,
                 step: step.id,
@@ -60,15 +53,13 @@ pub(crate) async fn run(
                 orphan_timeout_ms: ORPHAN_TIMEOUT.as_millis() as u64,
                 mode: wait_mode(farm.operator.limits.step_mode),
             };
-            let end = farm
-                .engine
-                .run_step(run, host.clone(), farm.stops.signal(build.id))
-                .await;
-            if end.is_ok() {
-                host.settle().await?;
-            }
-            end
+            let signal = farm
+                .stops
+                .signal(build.id, runs_in_spite(farm, build, step, options));
+            farm.engine.run_step(run, host.clone(), signal).await
         }
+        // A store that cannot be read now may be later.
+        Err(error @ Error::Store(_)) => return Err(error),
         Err(error) => Ok(exception(error.to_string())),
     };
     let end = match end {
@@ -77,8 +68,16 @@ pub(crate) async fn run(
         Err(StepError::Abandoned(reason)) => return Err(Error::failed("carry on with a step", reason)),
         Err(other) => exception(other.to_string()),
     };
+    host.settle().await?;
     conclude(farm, step.id, &end).await?;
     Ok(end.outcome)
+}
+
+/// Whether the build was stopped before this step began, which then is one that always runs. A step that is taken up has
+/// begun: unless it always runs, the stop is meant for it, too.
+fn runs_in_spite(farm: &Farm, build: &Build, step: &Step, options: &StepOptions) -> bool {
+    let begins = step.state == StepState::Pending;
+    (begins || options.always_run) && farm.stops.reason(build.id).is_some()
 }
 
 fn wait_mode(mode: StepMode) -> WaitMode {
@@ -217,7 +216,12 @@ impl Host {
             end,
             kill: OnceLock::new(),
         };
-        self.farm.commands.start(id, flight, link);
+        if self.farm.commands.holds(&self.worker, id) {
+            // Its welcome resumed it. A `Start` could cross the end of the command and begin it anew.
+            self.farm.commands.adopt(id, flight);
+        } else {
+            self.farm.commands.start(id, flight, link);
+        }
         Ok(())
     }
 
@@ -239,9 +243,7 @@ impl Host {
 
     /// Ends a command that its worker does not run.
     async fn end_here(&self, id: CommandId, exit: Exit) -> Result<(), CommandFault> {
-        self.farm
-            .store
-            .finish_command(id, without_output(exit), self.farm.clock.now())
+        workers::end_command(&self.farm, id, without_output(exit))
             .await
             .map_err(abandoned)?;
         Ok(())
@@ -257,6 +259,8 @@ impl Host {
             if self.farm.commands.get(id).is_none() {
                 // After a restart a step may wait for a command that it started before.
                 self.start(id).await?;
+                // It may have ended before it was among those in flight: look once more.
+                continue;
             }
             let Some(flight) = self.farm.commands.get(id) else {
                 continue;
@@ -271,12 +275,7 @@ impl Host {
                     "worker `{}` has been away for longer than the grace period",
                     self.worker
                 );
-                let lost = without_output(Exit::Lost(reason));
-                self.farm
-                    .store
-                    .finish_command(id, lost, self.farm.clock.now())
-                    .await
-                    .map_err(abandoned)?;
+                self.end_here(id, Exit::Lost(reason)).await?;
             }
         }
     }
@@ -299,7 +298,14 @@ impl Host {
     async fn kill(&self, id: CommandId, reason: &str) -> Result<(), Abandoned> {
         let link = self.farm.link().map_err(abandoned)?;
         if self.farm.commands.get(id).is_none() {
-            // After a restart: registered, but not sent, so that the worker hears of the kill alone.
+            // After a restart. One that its worker never got is over; else the worker is to hear of the kill alone.
+            if self.farm.commands.is_missing(&self.worker, id) {
+                let end = without_output(Exit::Killed(reason.to_owned()));
+                workers::end_command(&self.farm, id, end)
+                    .await
+                    .map_err(abandoned)?;
+                return Ok(());
+            }
             self.register(id, reason).await?;
         }
         self.farm.commands.kill(id, reason, link);
@@ -337,6 +343,8 @@ impl Host {
             if command.step != self.step {
                 continue;
             }
+            let kill = self.kill(command.id, "the step has ended").await;
+            kill.map_err(|e| Error::failed("stop what a step left behind", e))?;
             let patience = Duration::from_millis(command.spec.term_grace_ms) + SETTLE;
             let connected = self.farm.link()?.is_connected(&self.worker);
             let ended = connected
@@ -347,14 +355,10 @@ impl Host {
                 let lost = without_output(Exit::Lost(
                     "its step ended while it could not be reached".to_owned(),
                 ));
-                self.farm
-                    .store
-                    .finish_command(command.id, lost, self.farm.clock.now())
-                    .await?;
+                workers::end_command(&self.farm, command.id, lost).await?;
                 self.farm.link()?.forget(&self.worker, command.id);
             }
             self.farm.commands.remove(command.id);
-            self.farm.commands.close_writer(command.id).await;
         }
         Ok(())
     }

@@ -44,12 +44,11 @@ impl Stops {
         self.lock().get(&build).and_then(|signal| signal.borrow().clone())
     }
 
-    /// The signal for a step of the build. A step that begins after the stop is one that always runs: it gets a signal
-    /// that never comes.
-    pub fn signal(&self, build: BuildId) -> watch::Receiver<Option<String>> {
+    /// The signal for a step of the build; one that never comes for a step that runs in spite of the stop.
+    pub fn signal(&self, build: BuildId, in_spite: bool) -> watch::Receiver<Option<String>> {
         let signals = self.lock();
         match signals.get(&build) {
-            Some(signal) if signal.borrow().is_none() => signal.subscribe(),
+            Some(signal) if !in_spite => signal.subscribe(),
             _ => watch::Sender::new(None).subscribe(),
         }
     }

@@ -117,7 +117,7 @@ impl Port for Door {
     }
 }
 
-/// A certificate of ours is not enough: it must be the worker's present one, and not revoked.
+/// A certificate of ours is not enough: the store must know it as this worker's, and not revoked.
 async fn admit(farm: &Farm, name: &str, certificate: Digest) -> Result<(), String> {
     let known = farm
         .store
@@ -156,19 +156,20 @@ async fn welcome(farm: &Farm, worker: &str, hello: Hello) -> Result<Vec<Resume>,
             // It never arrived; `ready` sends it again.
             None => continue,
         };
-        let end = farm
-            .store
-            .finish_command(id, step::without_output(end), farm.clock.now())
-            .await?;
-        farm.commands.finish(id, end);
+        end_command(farm, id, step::without_output(end)).await?;
     }
     let mut resumes = Vec::new();
     for held in &hello.commands {
-        let action = match farm.store.command(held.id).await? {
-            Some(command) if command.worker == worker && command.completion.is_none() => {
-                ResumeAction::From(log_length(farm, held.id, command.log).await?)
+        let command = farm.store.command(held.id).await?.filter(|c| c.worker == worker);
+        let action = match command.map(|c| (c.log, c.completion)) {
+            Some((log, None)) => ResumeAction::From(log_length(farm, held.id, log).await?),
+            Some((_, Some(completion))) => {
+                // Recorded just before a connection or a store failed: its step may not have been told.
+                farm.commands.finish(held.id, completion);
+                farm.commands.close_writer(held.id).await;
+                ResumeAction::Forget
             }
-            _ => ResumeAction::Forget,
+            None => ResumeAction::Forget,
         };
         resumes.push(Resume { id: held.id, action });
     }
@@ -267,15 +268,24 @@ async fn exited(farm: &Farm, worker: &str, id: CommandId, report: ExitReport) ->
             stderr_bytes: report.stderr_bytes,
             stdout,
         };
-        let completion = farm
-            .store
-            .finish_command(id, completion, farm.clock.now())
-            .await?;
-        complete_log(farm, command.log).await?;
-        farm.commands.finish(id, completion);
+        end_command(farm, id, completion).await?;
+        if let Err(error) = complete_log(farm, command.log).await {
+            // The end of its step does it again.
+            tracing::warn!(command = %id, %error, "a log's length was not noted");
+        }
     }
-    farm.commands.close_writer(id).await;
     farm.link()?.forget(worker, id);
+    Ok(())
+}
+
+/// Records a command's end, tells its step, and closes its log. The first end that is recorded stays.
+pub(crate) async fn end_command(farm: &Farm, id: CommandId, completion: Completion) -> Result<(), Error> {
+    let completion = farm
+        .store
+        .finish_command(id, completion, farm.clock.now())
+        .await?;
+    farm.commands.finish(id, completion);
+    farm.commands.close_writer(id).await;
     Ok(())
 }
 
@@ -291,12 +301,8 @@ async fn complete_log(farm: &Farm, log: LogId) -> Result<(), Error> {
 /// Ends a command whose log cannot be stored: its step learns the reason, and the worker stops it.
 async fn give_up(farm: &Farm, worker: &str, id: CommandId, reason: &str) -> Result<(), Error> {
     tracing::error!(command = %id, worker, reason, "a command's log cannot be stored");
-    let completion = step::without_output(Exit::Killed(format!("its log cannot be stored: {reason}")));
-    let completion = farm
-        .store
-        .finish_command(id, completion, farm.clock.now())
-        .await?;
-    farm.commands.finish(id, completion);
+    let end = Exit::Killed(format!("its log cannot be stored: {reason}"));
+    end_command(farm, id, step::without_output(end)).await?;
     let link = farm.link()?;
     link.kill(worker, id, reason);
     link.forget(worker, id);

@@ -349,6 +349,9 @@ async fn finish_build(tx: &mut Tx, id: BuildId, finish: BuildFinish, now: Timest
     Ok(())
 }
 
+/// A request that asks for a retry so often will not be cured by another.
+const MAX_BUILDS: i64 = 10;
+
 async fn finish_requests(
     tx: &mut Tx,
     id: BuildId,
@@ -359,7 +362,7 @@ async fn finish_requests(
     let mut buildsets = Vec::new();
     for row in tx.rows(served, args![id]).await? {
         let request = row.get("request")?;
-        if finish.retry {
+        if finish.retry && requests::builds_so_far(tx, request).await? < MAX_BUILDS {
             requests::put_back(tx, request, now).await?;
         } else {
             buildsets.push(requests::complete(tx, request, finish.outcome, None, now).await?);

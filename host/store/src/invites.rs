@@ -100,6 +100,12 @@ async fn use_up(
         args![secret_hash, now],
     )
     .await?;
+    // Whoever joins takes the name over: of two machines with one name, each would push the other out.
+    tx.run(
+        "UPDATE certificates SET revoked = $2 WHERE worker = $1 AND revoked IS NULL",
+        args![invite.worker, now],
+    )
+    .await?;
     workers::enrol(tx, invite.worker, certificate, now).await?;
     Draft::new("worker.enrolled")
         .payload(json!({ "worker": invite.name }))

@@ -62,11 +62,14 @@ pub struct Report {
 }
 
 impl Store {
-    /// The reports whose next attempt is due, in the order in which they are, at most `limit`.
+    /// The reports whose next attempt is due, in the order in which they are, at most `limit`. One reporter hears of one
+    /// build's moments in their order: a report waits until the one before it was delivered or parked.
     pub async fn due_reports(&self, now: Timestamp, limit: u32) -> Result<Vec<Report>, Error> {
         let mut conn = self.reader().await?;
-        let sql =
-            "SELECT * FROM outbox WHERE state = 'pending' AND next_at <= $1 ORDER BY next_at, id LIMIT $2";
+        let sql = "SELECT * FROM outbox WHERE state = 'pending' AND next_at <= $1 AND NOT EXISTS (
+                SELECT 1 FROM outbox AS older WHERE older.build = outbox.build AND older.id < outbox.id
+                AND older.reporter = outbox.reporter AND older.state = 'pending')
+             ORDER BY next_at, id LIMIT $2";
         conn.rows(sql, args![now, limit])
             .await?
             .iter()
@@ -77,7 +80,9 @@ impl Store {
     /// When the next attempt of any report is due.
     pub async fn next_report_at(&self) -> Result<Option<Timestamp>, Error> {
         let mut conn = self.reader().await?;
-        let sql = "SELECT MIN(next_at) AS next_at FROM outbox WHERE state = 'pending'";
+        let sql = "SELECT MIN(next_at) AS next_at FROM outbox WHERE state = 'pending' AND NOT EXISTS (
+                    SELECT 1 FROM outbox AS older WHERE older.build = outbox.build AND older.id < outbox.id
+                    AND older.reporter = outbox.reporter AND older.state = 'pending')";
         conn.one(sql, args![]).await?.maybe("next_at")
     }
 

@@ -205,6 +205,12 @@ pub(crate) async fn complete(
     row.get("buildset")
 }
 
+/// How many builds a request has had.
+pub(crate) async fn builds_so_far(tx: &mut Tx, id: RequestId) -> Result<i64, Error> {
+    let count = "SELECT COUNT(*) AS builds FROM build_requests WHERE request = $1";
+    tx.one(count, args![id]).await?.get("builds")
+}
+
 /// Lets a request wait again.
 pub(crate) async fn put_back(tx: &mut Tx, id: RequestId, now: Timestamp) -> Result<(), Error> {
     let update = "UPDATE requests SET state = 'pending', claimed = NULL WHERE id = $1 RETURNING
