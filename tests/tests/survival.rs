@@ -196,6 +196,57 @@ fn a_restarted_master_takes_its_builds_up_again() {
 }
 
 #[test]
+fn a_stop_outlives_the_master() {
+    story(|farm| {
+        waiting(farm)?;
+        farm.api()?
+            .post("/builds/1/stop", &json!({ "reason": "no longer wanted" }))?;
+        farm.kill_master()?;
+        farm.start_master()?;
+        let build = farm.finished("hello", 1)?;
+        ensure!(
+            build["outcome"] == "cancelled",
+            "expected cancelled, found {build:#}"
+        );
+        wait_for("the command to be gone from the worker", BOUND, || {
+            Ok(worker_files(farm, "spec.json")?.is_empty().then_some(()))
+        })
+    });
+}
+
+#[test]
+fn a_worker_that_lost_its_memory_does_not_run_a_command_again() {
+    story(|farm| {
+        waiting(farm)?;
+        farm.kill_worker("w1")?;
+        let commands = farm.worker_folder("w1").join("commands");
+        let aside = farm.root().join("aside");
+        std::fs::rename(&commands, &aside)?;
+        farm.start_worker("w1")?;
+        let counted = || {
+            Ok(std::fs::read_to_string(farm.root().join("counter"))?
+                .lines()
+                .count())
+        };
+        let build = wait_for("the build to end", BOUND, || {
+            let build = farm.api()?.get("/builds/1")?;
+            Ok((build["state"] == "complete").then_some(build))
+        })?;
+        ensure!(build["outcome"] == "retry", "expected retry, found {build:#}");
+        ensure!(build.to_string().contains("forgotten"), "{build:#}");
+        std::fs::write(farm.root().join("go"), "")?;
+        let retried = farm.finished("hello", 2)?;
+        ensure!(
+            retried["outcome"] == "success",
+            "expected success, found {retried:#}"
+        );
+        let runs: Result<usize> = counted();
+        ensure!(runs? == 2, "each build's command runs once");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_command_that_ends_while_the_master_is_away_is_not_lost() {
     story(|farm| {
         waiting(farm)?;

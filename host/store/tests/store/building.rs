@@ -19,6 +19,7 @@ on_both! {
     a_build_needs_its_plan
     the_worst_result_is_the_buildsets
     a_retried_request_waits_again
+    a_request_is_not_retried_for_ever
     a_build_ends_once
     the_end_of_a_build_reaches_schedulers_and_reporters
     the_first_reason_to_stop_stays
@@ -212,6 +213,27 @@ async fn a_retried_request_waits_again(farm: &Farm) {
         Some(Outcome::Retry)
     );
     assert_eq!(store.previous_outcome("b", first.number).await.unwrap(), None);
+}
+
+async fn a_request_is_not_retried_for_ever(farm: &Farm) {
+    let store = &farm.store;
+    let request = farm.request("b", 0).await;
+    let mut builds = 0;
+    while !store.pending_requests().await.unwrap().is_empty() {
+        let build = farm.build("b", &[request], &[]).await;
+        let retry = BuildFinish {
+            retry: true,
+            ..finish(Outcome::Retry)
+        };
+        store.finish_build(build.id, retry, at(40)).await.unwrap();
+        builds += 1;
+        assert!(
+            builds <= 10,
+            "a fault that stays must not fill the farm with builds"
+        );
+    }
+    let ended = store.request(request).await.unwrap().unwrap();
+    assert_eq!((builds, ended.outcome), (10, Some(Outcome::Retry)));
 }
 
 async fn a_build_ends_once(farm: &Farm) {

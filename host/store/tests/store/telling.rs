@@ -13,6 +13,7 @@ use crate::on_both;
 
 on_both! {
     reports_are_retried_until_delivered_or_parked
+    a_reporter_hears_of_a_builds_moments_in_their_order
     workers_come_and_go
     an_invitation_is_good_once_and_for_a_while
     a_revoked_worker_joins_again_only_with_a_new_invitation
@@ -76,6 +77,40 @@ async fn reports_are_retried_until_delivered_or_parked(farm: &Farm) {
             "report.parked",
             "report.delivered"
         ]
+    );
+}
+
+async fn a_reporter_hears_of_a_builds_moments_in_their_order(farm: &Farm) {
+    let store = &farm.store;
+    let request = farm.request("b", 0).await;
+    let build = farm.build("b", &[request], &[]).await;
+    let report = |phase: &str| NewReport {
+        reporter: "status".to_owned(),
+        phase: phase.to_owned(),
+    };
+    let end = BuildFinish {
+        reports: vec![report("started"), report("finished")],
+        ..finish(Outcome::Success)
+    };
+    store.finish_build(build.id, end, at(40)).await.unwrap();
+    let due = store.due_reports(at(40), 10).await.unwrap();
+    let [started] = &due[..] else { panic!("{due:?}") };
+    assert_eq!(started.phase, "started");
+    store
+        .report_retry(started.id, at(100), "503", at(41))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.due_reports(at(99), 10).await.unwrap(),
+        [],
+        "the end must not overtake the start"
+    );
+    assert_eq!(store.next_report_at().await.unwrap(), Some(at(100)));
+    store.report_delivered(started.id, at(101)).await.unwrap();
+    let due = store.due_reports(at(101), 10).await.unwrap();
+    assert_eq!(
+        due.iter().map(|r| r.phase.as_str()).collect::<Vec<_>>(),
+        ["finished"]
     );
 }
 
