@@ -68,7 +68,14 @@ pub struct Farm {
 impl Farm {
     /// Makes a farm with `capstan init`, on free ports of the loopback.
     pub fn create(programs: Programs) -> Result<Self> {
-        let root = tempfile::Builder::new().prefix("capstan-farm-").tempdir()?;
+        Self::create_in(programs, &std::env::temp_dir())
+    }
+
+    /// The same, with its temporary folder in this one.
+    pub fn create_in(programs: Programs, folder: &Path) -> Result<Self> {
+        let root = tempfile::Builder::new()
+            .prefix("capstan-farm-")
+            .tempdir_in(folder)?;
         let farm = Self {
             programs,
             root,

@@ -4,14 +4,19 @@
 //! <state>/commands/<id>/
 //!   lock        locked by the supervisor for life; its process id
 //!   spec.json   what is run, without secrets' values
-//!   started     made exclusively and durable before anything is executed: the command ran, or may have
+//!   started     durable before anything is executed: the command ran, or may have
 //!   spool       the log, as frames; the supervisor alone writes it
 //!   stop        written by the daemon: why the command is to end
-//!   exit.json   how it ended, durable after the spool; written once
+//!   exit.room   room for how it ended, and for a short log
+//!   exit.json   the same file under another name, once it says how the command ended: durable with or after the log
 //!   errors      what the supervisor itself had to complain about
 //! ```
 //!
-//! No `started`: it never ran. `started`, the lock free and no `exit.json`: nobody knows how it ended.
+//! No `started`: it never ran. `started`, the lock free and no end: nobody knows how it ended.
+//!
+//! `started` and `exit.room` are files with room set aside (see `room`), and a folder that is needed no more becomes the
+//! next command's: making, renaming and syncing names costs several times as much as a sync of data does. So no name here
+//! is trusted after a crash of the machine. What counts is what the records say, and each says whose it is.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -23,12 +28,19 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::os;
+use crate::room::{self, Found};
 
 /// No record in the folder is longer: what is longer was not written by us.
 const MAX_RECORD: u64 = 4 * 1024 * 1024;
 
-/// Room that is set aside for `exit.json`, so that a full disk cannot swallow the end of a command.
+/// Room for `started`: a block.
+const START_ROOM: usize = 4 * 1024;
+
+/// Room for the record of the end, so that a full disk cannot swallow the end of a command.
 const EXIT_ROOM: usize = 8 * 1024;
+
+/// The longest log that is kept in the record of the end, too: it is durable with it, at the price of one sync.
+pub const SHORT_LOG: usize = 56 * 1024;
 
 /// A command's folder.
 #[derive(Clone, Debug)]
@@ -46,6 +58,8 @@ pub struct SpecRecord {
 /// `started`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartRecord {
+    /// Which command.
+    pub id: CommandId,
     /// When, by the worker's clock.
     pub at: Timestamp,
     /// [`os::boot_text`] then.
@@ -62,10 +76,14 @@ pub struct StopRecord {
 /// `exit.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitRecord {
+    /// Which command.
+    pub id: CommandId,
     /// When, by the worker's clock.
     pub at: Timestamp,
     /// How it ended and how much it wrote.
     pub report: ExitReport,
+    /// How many bytes follow the record: the whole log, or nothing.
+    pub kept: usize,
 }
 
 /// The supervisor's lock, held as long as this lives.
@@ -108,35 +126,55 @@ impl Folder {
         fs::write(self.0.join("spec.json"), json(record)?)
     }
 
-    /// Writes `started`, durable with everything before it. `false` if it exists: the command was started
-    /// before.
+    /// Writes `started`, durable. `false` if it says so already: the command was started before. Only for who has the
+    /// lock.
     pub fn start(&self, record: &StartRecord) -> io::Result<bool> {
-        let mut file = match OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(self.0.join("started"))
-        {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        file.write_all(&json(record)?)?;
-        file.sync_all()?;
-        os::sync_folder(&self.0)?;
-        if let Some(parent) = self.0.parent() {
-            os::sync_folder(parent)?;
+        if self.was_started() {
+            return Ok(false);
         }
+        let path = self.0.join("started");
+        if room::overwrite(&path, &room::encode(record, START_ROOM)?)? {
+            return Ok(true);
+        }
+        // The first command in this folder. From now on its files are where they are: later ones need only their data
+        // synced.
+        File::open(self.room())?.sync_all()?;
+        self.sync_names()?;
         Ok(true)
     }
 
-    /// Whether `started` exists, whole or not.
+    /// Makes the names of the folder's files, and the folder's own, durable.
+    pub fn sync_names(&self) -> io::Result<()> {
+        os::sync_folder(&self.0)?;
+        self.0.parent().map_or(Ok(()), os::sync_folder)
+    }
+
+    /// Whether `started` says that the command was, as far as it can be read.
     pub fn was_started(&self) -> bool {
-        self.0.join("started").exists()
+        match self.whoever_started() {
+            Ok(Found::Nothing) => false,
+            Ok(Found::Record(record)) => self.is_of(record.id),
+            // A record in doubt is one that counts: better lost than run twice.
+            Ok(Found::Torn) | Err(_) => true,
+        }
     }
 
     /// Reads `started`.
     pub fn started(&self) -> io::Result<Option<StartRecord>> {
-        read_record(&self.0.join("started"))
+        let found = self.whoever_started()?.record();
+        Ok(found.filter(|record| self.is_of(record.id)))
+    }
+
+    /// Reads `started`, whichever command's it is.
+    pub fn whoever_started(&self) -> io::Result<Found<StartRecord>> {
+        room::read(&self.0.join("started"), START_ROOM)
+    }
+
+    /// Whether the folder is that command's, by its name. A copy under another name is anybody's.
+    fn is_of(&self, id: CommandId) -> bool {
+        let own = self.0.file_name().and_then(|name| name.to_str());
+        own.and_then(|name| name.parse().ok())
+            .is_none_or(|own: CommandId| own == id)
     }
 
     /// Asks the supervisor to end the command.
@@ -149,36 +187,76 @@ impl Folder {
         read_record(&self.0.join("stop"))
     }
 
-    /// Sets room aside for `exit.json`.
+    /// Sets room aside for the end.
     pub fn reserve_exit(&self) -> io::Result<()> {
-        let mut file = File::create(self.0.join("exit.room"))?;
-        file.write_all(&[b' '; EXIT_ROOM])
+        room::make(&self.room(), EXIT_ROOM + SHORT_LOG)
     }
 
-    /// Writes `exit.json`, durable, into the room set aside: it needs no new space.
-    pub fn write_exit(&self, record: &ExitRecord) -> io::Result<()> {
-        let mut text = json(record)?;
-        text.resize(text.len().max(EXIT_ROOM), b' ');
-        let room = self.0.join("exit.room");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&room)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&room, self.0.join("exit.json"))?;
-        os::sync_folder(&self.0)
+    /// Writes how the command ended, durable, into the room set aside: it needs no new space. With the whole log if that
+    /// is at most [`SHORT_LOG`] bytes long; a longer one is durable already.
+    pub fn write_exit(&self, record: &ExitRecord, log: &[u8]) -> io::Result<()> {
+        let mut bytes = room::encode(record, EXIT_ROOM)?;
+        bytes.extend_from_slice(log);
+        if !room::overwrite(&self.room(), &bytes)? {
+            os::sync_folder(&self.0)?;
+        }
+        // For those who look; which of the two names a crash of the machine leaves does not matter.
+        fs::rename(self.room(), self.0.join("exit.json"))
     }
 
-    /// Whether `exit.json` exists.
+    /// Whether it is known how the command ended.
     pub fn has_exit(&self) -> bool {
-        self.0.join("exit.json").exists()
+        self.exit().is_ok_and(|found| found.is_some())
     }
 
-    /// Reads `exit.json`.
+    /// Reads how the command ended.
     pub fn exit(&self) -> io::Result<Option<ExitRecord>> {
-        read_record(&self.0.join("exit.json"))
+        let found: Found<ExitRecord> = room::read(&self.ending(), EXIT_ROOM)?;
+        Ok(found.record().filter(|record| self.is_of(record.id)))
+    }
+
+    /// Writes the spool of an ended command again if a crash of the machine took it and the record of the end has it.
+    pub fn restore_spool(&self) -> io::Result<()> {
+        let Some(record) = self.exit()? else { return Ok(()) };
+        let found = fs::metadata(self.spool()).map_or(0, |found| found.len());
+        if found >= record.kept as u64 || record.kept > SHORT_LOG {
+            return Ok(());
+        }
+        let log = room::read_rest(&self.ending(), EXIT_ROOM, record.kept)?;
+        fs::write(self.spool(), log)
+    }
+
+    /// Makes the folder of a command that nobody asks for any more ready for another one, at `to`, which does not exist.
+    /// `false`: it is not fit for that. Not durable: see the module.
+    pub fn recycle(&self, to: &Path) -> io::Result<bool> {
+        fs::rename(&self.0, to)?;
+        let moved = Self::new(to);
+        if moved.ending() != moved.room() {
+            fs::rename(moved.ending(), moved.room())?;
+        }
+        let (started, room) = (to.join("started"), moved.room());
+        if !room::has(&started, START_ROOM) || !room::has(&room, EXIT_ROOM + SHORT_LOG) {
+            return Ok(false);
+        }
+        for entry in fs::read_dir(to)? {
+            let path = entry?.path();
+            if path != started && path != room {
+                fs::remove_file(path)?;
+            }
+        }
+        room::clear(&room, EXIT_ROOM)?;
+        room::clear(&started, START_ROOM)?;
+        Ok(true)
+    }
+
+    fn room(&self) -> PathBuf {
+        self.0.join("exit.room")
+    }
+
+    /// The file that tells of the end, by either name.
+    fn ending(&self) -> PathBuf {
+        let named = self.0.join("exit.json");
+        if named.exists() { named } else { self.room() }
     }
 }
 
@@ -243,4 +321,95 @@ pub fn read_record<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 
 fn json<T: Serialize>(record: &T) -> io::Result<Vec<u8>> {
     serde_json::to_vec(record).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use capstan_model::Exit;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn start(id: CommandId) -> StartRecord {
+        StartRecord {
+            id,
+            at: Timestamp(1),
+            boot: "boot".to_owned(),
+        }
+    }
+
+    fn end(id: CommandId, log: &[u8]) -> ExitRecord {
+        let report = ExitReport {
+            exit: Exit::Code(0),
+            duration_ms: 1,
+            log_length: log.len() as u64,
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+        };
+        ExitRecord {
+            id,
+            at: Timestamp(2),
+            report,
+            kept: log.len(),
+        }
+    }
+
+    /// A command's folder whose command has run.
+    fn over(commands: &Path, log: &[u8]) -> (CommandId, Folder) {
+        let id = CommandId(Uuid::new_v4());
+        let folder = Folder::new(commands.join(id.to_string()));
+        fs::create_dir_all(folder.path()).unwrap();
+        assert!(!folder.was_started() && !folder.has_exit());
+        folder.reserve_exit().unwrap();
+        assert!(folder.start(&start(id)).unwrap());
+        assert!(!folder.start(&start(id)).unwrap(), "at most once");
+        fs::write(folder.spool(), log).unwrap();
+        folder.write_exit(&end(id, log), log).unwrap();
+        assert!(folder.was_started() && folder.has_exit());
+        (id, folder)
+    }
+
+    #[test]
+    fn a_folder_that_is_used_again_knows_nothing_of_the_command_before() {
+        let commands = tempfile::tempdir().unwrap();
+        let (before, folder) = over(commands.path(), b"log");
+        let spare = commands.path().join("spare-1");
+        assert!(folder.recycle(&spare).unwrap());
+        let id = CommandId(Uuid::new_v4());
+        let folder = Folder::new(commands.path().join(id.to_string()));
+        fs::rename(&spare, folder.path()).unwrap();
+        assert!(!folder.was_started() && !folder.has_exit() && !folder.spool().exists());
+        // As if a crash of the machine had brought back what was written before.
+        let restored = room::encode(&start(before), START_ROOM).unwrap();
+        room::overwrite(&folder.path().join("started"), &restored).unwrap();
+        folder.write_exit(&end(before, b""), b"").unwrap();
+        assert!(!folder.was_started() && !folder.has_exit());
+        assert!(folder.start(&start(id)).unwrap());
+        assert_eq!(folder.started().unwrap(), Some(start(id)));
+        assert_eq!(folder.exit().unwrap(), None);
+    }
+
+    #[test]
+    fn a_start_in_doubt_counts() {
+        let commands = tempfile::tempdir().unwrap();
+        let folder = Folder::new(commands.path().join(Uuid::new_v4().to_string()));
+        fs::create_dir_all(folder.path()).unwrap();
+        fs::write(folder.path().join("started"), b"{\"id\":").unwrap();
+        assert!(folder.was_started());
+        assert!(!folder.start(&start(CommandId(Uuid::new_v4()))).unwrap());
+    }
+
+    #[test]
+    fn a_short_log_comes_back_with_the_end() {
+        let commands = tempfile::tempdir().unwrap();
+        let (_, folder) = over(commands.path(), b"all of the log");
+        for left in [None, Some(b"all of".as_slice())] {
+            fs::remove_file(folder.spool()).unwrap();
+            if let Some(left) = left {
+                fs::write(folder.spool(), left).unwrap();
+            }
+            folder.restore_spool().unwrap();
+            assert_eq!(fs::read(folder.spool()).unwrap(), b"all of the log");
+        }
+    }
 }

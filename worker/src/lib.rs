@@ -10,5 +10,6 @@ pub mod folder;
 pub mod join;
 pub mod member;
 pub mod os;
+mod room;
 mod state;
 pub mod supervise;

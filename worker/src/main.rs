@@ -32,8 +32,8 @@ enum Command {
     /// Supervise one command; started by `run`.
     #[command(hide = true)]
     Supervise {
-        /// The command's folder.
-        dir: PathBuf,
+        /// The command's folder; without it, wait to be told.
+        dir: Option<PathBuf>,
     },
 }
 
@@ -71,7 +71,12 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Join(args) => joined(args),
         Command::Run { place } => run(&place.dir),
-        Command::Supervise { dir } => supervise::supervise(&dir, &SystemClock).map_err(Into::into),
+        Command::Supervise { dir } => dir
+            .map_or_else(
+                || supervise::wait(&SystemClock),
+                |dir| supervise::supervise(&dir, &SystemClock),
+            )
+            .map_err(Into::into),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! The project's own tasks, run as `cargo xtask TASK`. Depends on neither the engine nor the host, so that it is
 //! built in seconds on a machine that has nothing yet.
 
+mod bench;
 mod ci;
 mod demo;
 mod plugins;
@@ -25,6 +26,8 @@ enum Task {
     Plugins(plugins::Args),
     /// Plays a farm that builds a small project: three pushes, three builds, three reports
     Demo(demo::Args),
+    /// Measures the programs as they are shipped, and the machine's own limits beside them
+    Bench(bench::Args),
     /// Runs every test and prints their number
     Test(test::Args),
     /// Runs everything that a change has to pass
@@ -35,6 +38,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().task {
         Task::Plugins(args) => plugins::run(&repository(), &args).map(|()| ExitCode::SUCCESS),
         Task::Demo(args) => demo::run(&repository(), &args),
+        Task::Bench(args) => bench::run(&repository(), &args),
         Task::Test(args) => test::run(&repository(), &args),
         Task::Ci(args) => ci::run(&repository(), &args),
     }

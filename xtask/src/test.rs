@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test there is, and their number. Calls cargo for each workspace, lets its output through and
 //! adds up the results.
 
+mod browser;
 mod postgres;
 mod tally;
 
@@ -19,6 +20,9 @@ pub struct Args {
     /// Leave out what needs PostgreSQL
     #[arg(long)]
     no_postgres: bool,
+    /// Leave out what needs Chromium
+    #[arg(long)]
+    no_browser: bool,
     /// Only tests whose names contain this
     filter: Option<String>,
 }
@@ -27,6 +31,9 @@ pub struct Args {
 pub fn run(repository: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     if !args.no_postgres {
         postgres::require()?;
+    }
+    if !args.no_browser {
+        browser::require()?;
     }
     workspace::plugins(repository)?;
     workspace::build(repository, "--all-targets")?;
@@ -52,6 +59,9 @@ fn suites(repository: &Path, args: &Args) -> [(&'static str, Command); 2] {
     if args.no_postgres {
         native.env("CAPSTAN_NO_POSTGRES", "1");
     }
+    if args.no_browser {
+        native.args(["--exclude", browser::PACKAGE]);
+    }
     let mut plugins = cargo(repository);
     plugins.args(test).args(["--manifest-path", "plugins/Cargo.toml"]);
     plugins.args(["--target-dir", "target/guests/native"]);
@@ -65,6 +75,9 @@ fn left_out(args: &Args) -> Vec<String> {
     let mut parts = Vec::new();
     if args.no_postgres {
         parts.push("PostgreSQL (--no-postgres)".to_owned());
+    }
+    if args.no_browser {
+        parts.push("the pages in a browser (--no-browser)".to_owned());
     }
     if let Some(filter) = &args.filter {
         parts.push(format!("tests without `{filter}` in their names"));

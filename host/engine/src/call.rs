@@ -174,18 +174,17 @@ macro_rules! call_guest {
         let plugin: &crate::plugin::Plugin = $plugin;
         let runtime = plugin.runtime();
         let _place = runtime.place().await;
-        plugin.facts().counters.called();
+        let call = plugin.facts().counters.call();
         let mut $store = crate::guest::store(&runtime.engine, $state);
         let outcome = match $pre.instantiate_async(&mut $store).await {
             Ok($bindings) => $call.await,
             Err(error) => Err(error),
         };
+        let guest = crate::guest::HasGuest::guest($store.data_mut());
+        call.ended(guest.away, !matches!(outcome, Ok(Ok(_))));
         match outcome {
             Ok(answer) => answer.map_err(crate::call::CallError::from),
-            Err(error) => {
-                let trap = crate::guest::HasGuest::guest($store.data_mut()).explain(&error);
-                Err(crate::call::CallError::Trap(trap))
-            }
+            Err(error) => Err(crate::call::CallError::Trap(guest.explain(&error))),
         }
     }};
 }

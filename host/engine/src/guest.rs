@@ -1,6 +1,7 @@
 //! What every store carries, whatever the kind of plugin: memory and time accounting, diagnostics, rights.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use capstan_model::plugin::{Right, Rights};
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
@@ -22,6 +23,8 @@ pub(crate) struct Guest {
     requests: u32,
     messages: u32,
     last_error: Option<String>,
+    /// How long the guest waited for others: commands, servers, durable rows.
+    pub away: Duration,
     /// Set before the guest is ended by the host; says more than the trap does.
     pub fault: Option<Trap>,
 }
@@ -55,6 +58,7 @@ impl Guest {
             requests: 0,
             messages: 0,
             last_error: None,
+            away: Duration::ZERO,
             fault: None,
         }
     }
@@ -87,6 +91,12 @@ impl Guest {
     pub(crate) fn left(&mut self) {
         self.ticks = 0;
         self.waited = true;
+    }
+
+    /// Ends a wait that began at `since`: neither the time limit nor the count of the guest's time has it.
+    pub(crate) fn returned(&mut self, since: Instant) {
+        self.away += since.elapsed();
+        self.left();
     }
 
     /// Remembers why the host ends the guest, and makes the error that does it.

@@ -10,6 +10,7 @@ mod bindings;
 mod cache;
 mod call;
 mod convert;
+mod counters;
 mod engine;
 mod guest;
 mod inspect;
@@ -23,9 +24,10 @@ mod source;
 mod step;
 
 pub use call::{CallError, Caller, Problem, Trap};
+pub use counters::{RefusalCount, Stats};
 pub use engine::{Engine, EngineError, Options};
 pub use inspect::LoadError;
-pub use plugin::{Plugin, RefusalCount, Stats};
+pub use plugin::Plugin;
 pub use ports::{
     Commit, FileFault, FilesPort, GitFault, GitPort, HttpFault, HttpPort, HttpRequest, HttpResponse, Ports,
     Reference,

@@ -1,15 +1,14 @@
 //! One loaded plugin: its manifest, its compiled code linked with its world, and counts of what it did.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use capstan_model::Digest;
-use capstan_model::plugin::{self, Kind, Manifest, Refusal};
+use capstan_model::plugin::{self, Kind, Limits, Manifest};
 use serde_json::Value;
 
 use crate::bindings::{reporter, scheduler, source, step};
 use crate::call::{CallError, CallState, call_guest};
+use crate::counters::{Counters, RefusalCount, Stats};
 use crate::engine::{Inner, Runtime};
 use crate::inspect::{LoadError, inspect};
 use crate::limits::{Resolved, resolve};
@@ -40,26 +39,6 @@ pub(crate) enum Code {
     Scheduler(scheduler::SchedulerPluginPre<CallState>),
     Source(source::ChangeSourcePluginPre<CallState>),
     Reporter(reporter::ReporterPluginPre<CallState>),
-}
-
-/// How often a plugin was called and what came of it, since it was loaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Instances that were made.
-    pub calls: u64,
-    /// Instances that had to be ended.
-    pub traps: u64,
-    /// Requests that were denied.
-    pub refusals: u64,
-}
-
-/// One value that a plugin was refused, and how often.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefusalCount {
-    /// Which right, value and side.
-    pub refusal: Refusal,
-    /// How often.
-    pub count: u64,
 }
 
 impl Plugin {
@@ -141,12 +120,22 @@ impl Plugin {
         )
     }
 
-    /// How often it was called.
+    /// Its limits, those of the manifest completed with the operator's.
+    pub fn limits(&self) -> Limits {
+        let limits = &self.0.facts.limits;
+        Limits {
+            memory_mib: u32::try_from(limits.memory >> 20).ok(),
+            call_ms: Some(limits.slice_ms),
+            journal_rows: Some(limits.journal_rows),
+        }
+    }
+
+    /// How often it was called, and what came of it.
     pub fn stats(&self) -> Stats {
         self.0.facts.counters.stats()
     }
 
-    /// What it was refused, of different values the first hundred.
+    /// What it was refused, the last first; of different values the last hundred.
     pub fn refusals(&self) -> Vec<RefusalCount> {
         self.0.facts.counters.refusals()
     }
@@ -222,60 +211,5 @@ fn link(engine: &Inner, kind: Kind, digest: Digest, bytes: &[u8]) -> wasmtime::R
 impl Facts {
     pub(crate) fn name(&self) -> &str {
         &self.manifest.plugin.name
-    }
-}
-
-/// Counts, shared by all calls of one plugin.
-#[derive(Default)]
-pub(crate) struct Counters {
-    calls: AtomicU64,
-    traps: AtomicU64,
-    refusals: AtomicU64,
-    refused: Mutex<BTreeMap<String, RefusalCount>>,
-}
-
-impl Counters {
-    const MAX_VALUES: usize = 100;
-
-    pub(crate) fn called(&self) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn trapped(&self) {
-        self.traps.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn refused(&self, refusal: &Refusal) {
-        self.refusals.fetch_add(1, Ordering::Relaxed);
-        let value: String = refusal.value.chars().take(1000).collect();
-        let key = format!("{} {:?} {value}", refusal.right.as_str(), refusal.side);
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = refused.get_mut(&key) {
-            known.count += 1;
-        } else if refused.len() < Self::MAX_VALUES {
-            let refusal = Refusal {
-                value: value.clone(),
-                ..refusal.clone()
-            };
-            refused.insert(key, RefusalCount { refusal, count: 1 });
-        }
-    }
-
-    fn stats(&self) -> Stats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Stats {
-            calls: read(&self.calls),
-            traps: read(&self.traps),
-            refusals: read(&self.refusals),
-        }
-    }
-
-    fn refusals(&self) -> Vec<RefusalCount> {
-        self.refused
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
     }
 }

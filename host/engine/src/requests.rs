@@ -1,6 +1,8 @@
 //! Requests of plugins without a journal to the world outside: each is checked for its form, then for the right, then
 //! handed to the master's port.
 
+use std::time::Instant;
+
 use capstan_model::plugin::Right;
 
 use crate::bindings::reporter::capstan::plugin::report_files;
@@ -22,8 +24,9 @@ impl git::Host for CallState {
         if let Err(refused) = self.repository(&repository) {
             return Ok(Err(refused));
         }
+        let since = Instant::now();
         let answer = ports.git.fetch(repository).await;
-        self.guest.left();
+        self.guest.returned(since);
         Ok(answer
             .map(|all| all.into_iter().map(git::Reference::from).collect())
             .map_err(git::GitError::from))
@@ -42,11 +45,12 @@ impl git::Host for CallState {
         if let Err(refused) = checked.and(named) {
             return Ok(Err(refused));
         }
+        let asked = Instant::now();
         let answer = ports
             .git
             .commits(repository, since, until, limit.min(MAX_COMMITS))
             .await;
-        self.guest.left();
+        self.guest.returned(asked);
         Ok(answer
             .map(|all| all.into_iter().map(git::Commit::from).collect())
             .map_err(git::GitError::from))
@@ -103,8 +107,9 @@ impl http::Host for CallState {
             Ok(request) => request,
             Err(refused) => return Ok(Err(refused)),
         };
+        let since = Instant::now();
         let answer = ports.http.fetch(request).await;
-        self.guest.left();
+        self.guest.returned(since);
         Ok(answer
             .and_then(bounded)
             .map(http::Response::from)
@@ -212,8 +217,9 @@ impl report_files::Host for CallState {
         if let Err(refused) = self.guest.allow(Right::Files, &path) {
             return Ok(Err(report_files::FileError::Denied(refused)));
         }
+        let since = Instant::now();
         let answer = ports.files.append_line(path, line).await;
-        self.guest.left();
+        self.guest.returned(since);
         Ok(answer.map_err(|fault| report_files::FileError::Io(fault.0)))
     }
 }

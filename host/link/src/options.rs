@@ -22,7 +22,7 @@ pub struct Options {
     pub epoch: u64,
     /// For certificates, and for when workers were heard.
     pub clock: Arc<dyn Clock>,
-    /// A worker is gone when nothing at all has come from it for so long. Workers show themselves every 5 s.
+    /// A worker is gone when nothing at all has come from it for so long. Workers show themselves every 3 s.
     pub idle: Duration,
     /// How often each worker is asked whether it lives; it takes that as a sign of life, too.
     pub ping: Duration,
@@ -53,7 +53,7 @@ impl Default for Options {
             idle: Duration::from_secs(20),
             ping: Duration::from_secs(5),
             greeting: Duration::from_secs(10),
-            newcomers: 64,
+            newcomers: 256,
             connection_window: 8 * 1024 * 1024,
             stream_window: 1024 * 1024,
             log_streams: 256,

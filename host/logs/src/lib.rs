@@ -130,6 +130,15 @@ impl Logs {
         Ok(totals)
     }
 
+    /// Nothing follows any more: readers and those who follow are told, and the log takes nothing new. Sealing it, which
+    /// takes longer and is the same to them, may come later. Forgotten when the process ends.
+    pub async fn end(&self, log: LogId) -> Result<Totals, Error> {
+        let live = self.log(log).await?;
+        let _guard = live.writing.lock().await;
+        live.end();
+        Ok(live.totals())
+    }
+
     /// How much there is of a log.
     pub async fn totals(&self, log: LogId) -> Result<Totals, Error> {
         Ok(self.log(log).await?.totals())

@@ -53,6 +53,8 @@ struct State {
     tally: Tally,
     /// Rises with each writer; only the newest may write.
     writer: u64,
+    /// Nothing follows, though it is not sealed yet: what there is.
+    ended: Option<Totals>,
 }
 
 #[derive(Debug, Default)]
@@ -107,7 +109,7 @@ impl Live {
 
     fn ring(&self) {
         let Totals { length, lines, .. } = self.totals();
-        let complete = self.is_sealed();
+        let complete = self.is_complete();
         self.progress.send_if_modified(|progress| {
             let news = Progress {
                 length,
@@ -122,6 +124,21 @@ impl Live {
         matches!(self.state().stage, Stage::Sealed(_))
     }
 
+    fn is_complete(&self) -> bool {
+        let state = self.state();
+        state.ended.is_some() || matches!(state.stage, Stage::Sealed(_))
+    }
+
+    /// Nothing follows any more.
+    pub(crate) fn end(&self) {
+        {
+            let mut state = self.state();
+            let (totals, _) = state.tally.contents();
+            state.ended.get_or_insert(totals);
+        }
+        self.ring();
+    }
+
     pub(crate) fn is_idle_and_empty(&self) -> bool {
         matches!(self.state().stage, Stage::Nothing) && self.progress.receiver_count() == 0
     }
@@ -134,7 +151,7 @@ impl Live {
         let state = self.state();
         match &state.stage {
             Stage::Sealed(sealed) => sealed.totals(),
-            Stage::Nothing | Stage::Open(_) => state.tally.totals(),
+            Stage::Nothing | Stage::Open(_) => state.ended.unwrap_or_else(|| state.tally.totals()),
         }
     }
 
@@ -143,7 +160,10 @@ impl Live {
         let state = self.state();
         let (totals, checkpoints) = match &state.stage {
             Stage::Sealed(sealed) => (sealed.totals(), sealed.checkpoints()),
-            Stage::Nothing | Stage::Open(_) => (state.tally.totals(), state.tally.checkpoints()),
+            Stage::Nothing | Stage::Open(_) => {
+                let totals = state.ended.unwrap_or_else(|| state.tally.totals());
+                (totals, state.tally.checkpoints())
+            }
         };
         let source = match &state.stage {
             Stage::Nothing => Source::Nothing,
@@ -155,6 +175,7 @@ impl Live {
         };
         View {
             totals,
+            complete: state.ended.is_some() || matches!(source, Source::Sealed(_)),
             source,
             checkpoint: checkpoint_before(checkpoints, line),
         }
@@ -206,6 +227,8 @@ impl Live {
         let state = self.state();
         match &state.stage {
             Stage::Sealed(_) if known => Ok(None),
+            Stage::Open(_) if state.ended.is_some() && known => Ok(None),
+            Stage::Open(_) if state.ended.is_some() => Err(Error::Sealed(self.id)),
             Stage::Sealed(_) | Stage::Nothing => Err(Error::Sealed(self.id)),
             Stage::Open(_) if state.writer != writer => Err(Error::Superseded(self.id)),
             Stage::Open(file) => Ok(Some(Arc::clone(file))),

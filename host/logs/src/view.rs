@@ -16,6 +16,8 @@ use crate::segment;
 #[derive(Clone, Debug)]
 pub(crate) struct View {
     pub(crate) totals: Totals,
+    /// Whether nothing follows any more.
+    pub(crate) complete: bool,
     pub(crate) source: Source,
     /// Where to start in order to read the line that the view was made for.
     pub(crate) checkpoint: Checkpoint,
@@ -34,7 +36,7 @@ pub(crate) enum Source {
 
 impl View {
     pub(crate) fn complete(&self) -> bool {
-        matches!(self.source, Source::Sealed(_))
+        self.complete
     }
 
     /// Puts at least one and about 256 KiB of whole frames from `offset` into `chunk`; none at the end of the log.

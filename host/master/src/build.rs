@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use capstan_model::plan::Phase;
 use capstan_model::{BuildId, EnvValue, Outcome};
-use capstan_store::{BuildFinish, Step, StepState};
+use capstan_store::{BuildFinish, Record, Step, StepState};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Error;
 use crate::farm::Farm;
+use crate::ledger::Ledger;
 use crate::{report, step};
 
 /// How long to wait before a build whose store failed is tried again.
@@ -97,31 +98,35 @@ pub(crate) async fn run(farm: Arc<Farm>, id: BuildId) {
 }
 
 async fn carry_out(farm: &Arc<Farm>, id: BuildId) -> Result<(), Error> {
-    let Some(build) = farm.store.build(id).await? else {
+    let Some(mut build) = farm.store.build(id).await? else {
         return Err(Error::failed("find a build", id));
     };
     if let Some(reason) = &build.stop_requested {
         farm.stops.stop(id, reason);
     }
+    let ledger = Arc::new(Ledger::default());
     let mut standing = Standing::BEGINNING;
     let mut failed = Vec::new();
-    let mut done = std::collections::BTreeSet::new();
-    // The list is read anew after each step: a step may have inserted others.
-    while let Some(next) = farm
-        .store
-        .steps(id)
-        .await?
-        .into_iter()
-        .find(|step| !done.contains(&step.id))
-    {
-        done.insert(next.id);
+    let mut done = None;
+    // Asked for one by one: a step may have inserted others.
+    while let Some(next) = farm.store.next_step(id, done).await? {
+        done = Some(next.id);
         let options = StepOptions::from_value(&next.options)?;
-        let result = advance(farm, &build, &next, &options, standing).await?;
+        let result = advance(farm, &ledger, &build, &next, &options, standing).await?;
+        if ledger.changed_properties() {
+            ledger.commit(farm).await?;
+            build.properties = farm
+                .store
+                .build(id)
+                .await?
+                .map_or(build.properties, |b| b.properties);
+        }
         if !result.is_good() {
             failed.push(next.name.clone());
         }
         standing = standing.after(result, &options);
     }
+    ledger.commit(farm).await?;
     let stopped = farm.stops.reason(id);
     if stopped.is_some() {
         standing.outcome = standing.outcome.worst(Outcome::Cancelled);
@@ -138,6 +143,7 @@ async fn carry_out(farm: &Arc<Farm>, id: BuildId) -> Result<(), Error> {
 /// Runs, takes up, skips, or just reads one step, and answers its result.
 async fn advance(
     farm: &Arc<Farm>,
+    ledger: &Arc<Ledger>,
     build: &capstan_store::Build,
     next: &Step,
     options: &StepOptions,
@@ -148,10 +154,15 @@ async fn advance(
     }
     let unwanted = standing.halted || farm.stops.reason(build.id).is_some();
     if next.state == StepState::Pending && unwanted && !options.always_run {
-        farm.store.skip_step(next.id, "not run", farm.clock.now()).await?;
+        let skipped = Record::Finish {
+            step: next.id,
+            outcome: Outcome::Skipped,
+            summary: "not run".to_owned(),
+        };
+        ledger.note(farm.clock.now(), skipped);
         return Ok(Outcome::Skipped);
     }
-    step::run(farm, build, next, options).await
+    step::run(farm, ledger, build, next, options).await
 }
 
 async fn finish(

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use capstan_link::Handle as Link;
 use capstan_logs::Writer;
-use capstan_model::{CommandId, CommandSpec, Completion};
+use capstan_model::{CommandId, CommandSpec, Completion, LogId};
+use capstan_store::Record;
 use tokio::sync::watch;
 
 /// A command that some step waits for.
@@ -16,9 +17,57 @@ pub(crate) struct Flight {
     pub worker: String,
     pub spec: CommandSpec,
     pub secrets: BTreeMap<String, String>,
-    pub end: watch::Sender<Option<Completion>>,
+    /// Its log.
+    pub log: LogId,
+    pub end: watch::Sender<Option<Ended>>,
     /// Why it is to be stopped, once that was asked for.
     pub kill: OnceLock<String>,
+}
+
+impl Flight {
+    pub fn new(worker: &str, spec: CommandSpec, secrets: BTreeMap<String, String>, log: LogId) -> Self {
+        Self {
+            worker: worker.to_owned(),
+            spec,
+            secrets,
+            log,
+            end: watch::Sender::new(None),
+            kill: OnceLock::new(),
+        }
+    }
+}
+
+/// How a command ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    pub completion: Completion,
+    /// Bytes and lines of its log, where that is complete.
+    pub log: Option<(u64, u64)>,
+    /// Whether the store has it. If not, whoever takes it notes it.
+    pub recorded: bool,
+}
+
+impl Ended {
+    /// An end that the store has.
+    pub fn recorded(completion: Completion) -> Self {
+        Self {
+            completion,
+            log: None,
+            recorded: true,
+        }
+    }
+
+    /// What the store has to know of it.
+    pub fn records(&self, id: CommandId, log: LogId) -> impl Iterator<Item = Record> + use<> {
+        let end = (!self.recorded).then(|| Record::CommandEnd {
+            id,
+            completion: self.completion.clone(),
+        });
+        let complete = self
+            .log
+            .map(|(length, lines)| Record::LogComplete { log, length, lines });
+        end.into_iter().chain(complete)
+    }
 }
 
 /// All of them, and the log writers of those that have written something.
@@ -119,11 +168,23 @@ impl Commands {
         wanted.map(|(id, flight)| (*id, flight.clone())).collect()
     }
 
-    /// Tells the waiting step.
-    pub fn finish(&self, id: CommandId, end: Completion) {
-        if let Some(flight) = self.get(id) {
-            flight.end.send_replace(Some(end));
-        }
+    /// Tells the waiting step, unless it was told of an end before: the first one stays. Answers the one that holds.
+    pub fn finish(&self, id: CommandId, end: Ended) -> Ended {
+        let Some(flight) = self.get(id) else { return end };
+        let mut holds = end.clone();
+        flight.end.send_if_modified(|known| match known {
+            Some(known) => {
+                // Recorded by now, if it was not before.
+                known.recorded |= end.recorded;
+                holds = known.clone();
+                false
+            }
+            None => {
+                *known = Some(end);
+                true
+            }
+        });
+        holds
     }
 
     /// Forgets a command whose end its step has recorded.

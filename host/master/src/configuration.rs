@@ -46,10 +46,20 @@ pub fn engine(operator: &Operator) -> Result<Engine, Error> {
 
 /// Loads the plugins and evaluates the configuration of the farm that `operator` describes. Changes nothing.
 pub async fn configure(operator: &Operator, engine: &Engine, built_in: BuiltIn) -> Result<Configured, Error> {
+    configure_after(operator, engine, built_in, Arc::default()).await
+}
+
+async fn configure_after(
+    operator: &Operator,
+    engine: &Engine,
+    built_in: BuiltIn,
+    before: Arc<Registry>,
+) -> Result<Configured, Error> {
     let (operator, engine) = (operator.clone(), engine.clone());
     let runtime = tokio::runtime::Handle::current();
     // Compiling and evaluating are synchronous and may take a while; a plugin's own check is a call into the engine.
-    let configured = tokio::task::spawn_blocking(move || evaluate(&operator, &engine, built_in, &runtime));
+    let configured =
+        tokio::task::spawn_blocking(move || evaluate(&operator, &engine, built_in, &before, &runtime));
     configured
         .await
         .map_err(|e| Error::failed("evaluate the configuration", e))?
@@ -59,10 +69,12 @@ fn evaluate(
     operator: &Operator,
     engine: &Engine,
     built_in: BuiltIn,
+    before: &Registry,
     runtime: &tokio::runtime::Handle,
 ) -> Result<Configured, Error> {
     let registry = Registry::load(
         engine,
+        before,
         built_in,
         &operator.master.plugins,
         operator.grants.clone(),
@@ -104,7 +116,7 @@ async fn check(registry: &Registry, kind: Kind, wanted: &PluginUse) -> Result<()
 /// Loads the farm's configuration anew.
 pub(crate) async fn load(farm: &Farm) -> Result<Configured, Error> {
     let operator = Operator::load(&farm.folder).map_err(|e| Error::Invalid(e.to_string()))?;
-    configure(&operator, &farm.engine, farm.built_in).await
+    configure_after(&operator, &farm.engine, farm.built_in, farm.plugins.load_full()).await
 }
 
 /// Puts a configuration in force: what it pins becomes durable first, then everybody sees the new plan at once.

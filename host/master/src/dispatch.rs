@@ -27,7 +27,7 @@ pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
         () = shutdown.cancelled() => return,
         () = take_up(&farm, &mut builds) => {}
     }
-    let mut bell = farm.store.bell();
+    let mut bell = farm.store.work_bell();
     loop {
         bell.borrow_and_update();
         let mut pause = IDLE;
@@ -73,7 +73,7 @@ async fn dispatch(farm: &Arc<Farm>, builds: &mut JoinSet<()>) -> Result<(), Erro
     }
     let plan = farm.plan();
     let mut places = workers::places(farm, &plan).await?;
-    let waiting: Vec<_> = pending.iter().map(to_waiting).collect();
+    let waiting: Vec<_> = pending.iter().map(Waiting::from).collect();
     for pairing in pairing::pair(&plan, &waiting, &mut places) {
         let Some(builder) = plan.builder(&pairing.builder) else {
             continue;
@@ -88,14 +88,6 @@ async fn dispatch(farm: &Arc<Farm>, builds: &mut JoinSet<()>) -> Result<(), Erro
         }
     }
     Ok(())
-}
-
-fn to_waiting(request: &PendingRequest) -> Waiting {
-    Waiting {
-        id: request.id,
-        builder: request.builder.clone(),
-        sources: request.sources.clone(),
-    }
 }
 
 fn new_build(plan: &Plan, builder: &Builder, pairing: &Pairing, pending: &[PendingRequest]) -> NewBuild {

@@ -22,6 +22,14 @@ pub enum Error {
     /// The request makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// One part of the request makes no sense.
+    #[error("{field}: {reason}")]
+    Field {
+        /// Its name, as in [`Force`](crate::Force).
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The configuration has faults; nothing was changed.
     #[error("the configuration has {} fault(s)", .0.len())]
     Config(Vec<Diagnostic>),

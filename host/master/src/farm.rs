@@ -48,6 +48,8 @@ pub(crate) struct Farm {
     pub commands: Commands,
     pub stops: Stops,
     pub workers_changed: Notify,
+    /// Rings when logs have become complete that can be sealed.
+    pub to_seal: Notify,
 }
 
 impl Farm {
@@ -121,6 +123,7 @@ impl Farm {
                 plan.builders.iter().map(|b| b.name.as_str()),
             ));
         }
+        force.check()?;
         let property = |(name, value)| Property {
             name,
             value,

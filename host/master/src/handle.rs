@@ -11,9 +11,10 @@ use capstan_store::Store;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Error;
 use crate::farm::Farm;
 use crate::plugins::PluginStatus;
+use crate::queue::Queued;
+use crate::{Error, queue};
 
 /// A running master. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +38,63 @@ pub struct Force {
     pub properties: BTreeMap<String, Value>,
     /// Higher is sooner.
     pub priority: i32,
+}
+
+impl Force {
+    /// The longest name of a branch, revision, codebase, repository or property, in bytes.
+    const MAX_NAME: usize = 1000;
+    /// The longest reason, in bytes.
+    const MAX_REASON: usize = 2000;
+    /// Properties at most.
+    const MAX_PROPERTIES: usize = 200;
+
+    /// Whether it makes sense. The parts become arguments of programs, lines of reports and cells of pages.
+    pub fn check(&self) -> Result<(), Error> {
+        named("branch", self.branch.as_deref().unwrap_or_default())?;
+        named("revision", self.revision.as_deref().unwrap_or_default())?;
+        named("repository", &self.repository)?;
+        named("codebase", &self.codebase)?;
+        let reason = self.reason.as_deref().unwrap_or_default();
+        if reason.len() > Self::MAX_REASON {
+            let most = Self::MAX_REASON;
+            return Err(field(
+                "reason",
+                format!("expected at most {most} bytes, found {}", reason.len()),
+            ));
+        }
+        if self.properties.len() > Self::MAX_PROPERTIES {
+            let (most, found) = (Self::MAX_PROPERTIES, self.properties.len());
+            return Err(field(
+                "properties",
+                format!("expected at most {most}, found {found}"),
+            ));
+        }
+        for name in self.properties.keys() {
+            if name.is_empty() {
+                return Err(field("properties", "expected a name, found nothing".to_owned()));
+            }
+            named("properties", name)?;
+        }
+        Ok(())
+    }
+}
+
+fn named(part: &'static str, name: &str) -> Result<(), Error> {
+    let most = Force::MAX_NAME;
+    let fault = if name.len() > most {
+        format!("expected at most {most} bytes, found {}", name.len())
+    } else if name.chars().any(char::is_control) {
+        format!("expected a name without control characters, found {name:?}")
+    } else if name.starts_with('-') {
+        format!("expected a name that programs do not take for an option, found {name:?}")
+    } else {
+        return Ok(());
+    };
+    Err(field(part, fault))
+}
+
+fn field(field: &'static str, reason: String) -> Error {
+    Error::Field { field, reason }
 }
 
 /// What a force became.
@@ -177,11 +235,88 @@ impl Handle {
         self.0.workers().await
     }
 
+    /// Every request that waits, in the order in which they are served, and why it waits.
+    pub async fn queue(&self) -> Result<Vec<Queued>, Error> {
+        queue::queue(&self.0).await
+    }
+
     /// Every plugin file, loaded or not.
     pub fn plugins(&self) -> Vec<PluginStatus> {
-        self.0.plugins.load().status()
+        self.0.plugins.load().status(self.0.clock.now())
     }
 }
 
 /// A configuration that was refused, for callers that show it.
 pub type Diagnostics = Vec<Diagnostic>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_no_sense_in_a_force_is_named() {
+        let text = |text: &str| Some(text.to_owned());
+        let property = |name: &str| BTreeMap::from([(name.to_owned(), Value::Null)]);
+        let many = (0..=Force::MAX_PROPERTIES).map(|n| (n.to_string(), Value::Null));
+        let refused = [
+            Force {
+                branch: text("--upload-pack=x"),
+                ..Force::default()
+            },
+            Force {
+                revision: text("a\nb"),
+                ..Force::default()
+            },
+            Force {
+                repository: "x".repeat(Force::MAX_NAME + 1),
+                ..Force::default()
+            },
+            Force {
+                codebase: "\0".to_owned(),
+                ..Force::default()
+            },
+            Force {
+                reason: text(&"x".repeat(Force::MAX_REASON + 1)),
+                ..Force::default()
+            },
+            Force {
+                properties: property(""),
+                ..Force::default()
+            },
+            Force {
+                properties: property("\u{1b}"),
+                ..Force::default()
+            },
+            Force {
+                properties: many.collect(),
+                ..Force::default()
+            },
+        ];
+        let named: Vec<_> = refused
+            .iter()
+            .map(|force| match force.check() {
+                Err(Error::Field { field, .. }) => field,
+                other => panic!("expected {force:?} to be refused, got {other:?}"),
+            })
+            .collect();
+        let expected = [
+            "branch",
+            "revision",
+            "repository",
+            "codebase",
+            "reason",
+            "properties",
+            "properties",
+            "properties",
+        ];
+        assert_eq!(named, expected);
+        let good = Force {
+            branch: text("feature/größe 2"),
+            reason: text("two\nlines"),
+            properties: property("a b"),
+            ..Force::default()
+        };
+        good.check().unwrap();
+        Force::default().check().unwrap();
+    }
+}

@@ -25,7 +25,7 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// Runs until `shutdown`.
 pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
-    let mut bell = farm.store.bell();
+    let mut bell = farm.store.work_bell();
     loop {
         bell.borrow_and_update();
         // A delivery that is cut off is made again under the same id.

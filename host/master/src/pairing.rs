@@ -1,10 +1,16 @@
-//! Which waiting requests become builds on which workers. Pure: the dispatcher calls it with what is, and carries it out.
+//! Which waiting requests become builds on which workers, and why the others wait. Pure: the dispatcher calls `pair` with
+//! what is, and carries it out; `queue` calls `why` for people.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use capstan_model::plan::{Builder, Plan};
 use capstan_model::{RequestId, SourceStamp};
+use capstan_store::PendingRequest;
+
+mod why;
+
+pub use why::{Hindrance, Running, Why};
+pub(crate) use why::{Standing, why};
 
 /// A request that waits.
 #[derive(Clone, Debug)]
@@ -12,6 +18,16 @@ pub(crate) struct Waiting {
     pub id: RequestId,
     pub builder: String,
     pub sources: Vec<SourceStamp>,
+}
+
+impl From<&PendingRequest> for Waiting {
+    fn from(request: &PendingRequest) -> Self {
+        Self {
+            id: request.id,
+            builder: request.builder.clone(),
+            sources: request.sources.clone(),
+        }
+    }
 }
 
 /// A worker that could take builds: connected and not paused.
@@ -34,27 +50,6 @@ pub(crate) struct Pairing {
     pub requests: Vec<RequestId>,
 }
 
-/// Why a request waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// The configuration has no such builder (any more).
-    UnknownBuilder,
-    /// No worker of the builder is connected and open for builds.
-    NoWorker,
-    /// Every worker of the builder is full, or runs a build of it already.
-    Busy(Vec<String>),
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownBuilder => f.write_str("the configuration has no builder of this name"),
-            Self::NoWorker => f.write_str("no worker that may run it is connected and unpaused"),
-            Self::Busy(workers) => write!(f, "its workers are busy: {}", workers.join(", ")),
-        }
-    }
-}
-
 /// Pairs the waiting requests, most urgent first, with the places; fills the places as it goes.
 pub(crate) fn pair(plan: &Plan, waiting: &[Waiting], places: &mut Places) -> Vec<Pairing> {
     let mut served: BTreeSet<RequestId> = BTreeSet::new();
@@ -63,7 +58,7 @@ pub(crate) fn pair(plan: &Plan, waiting: &[Waiting], places: &mut Places) -> Vec
         if served.contains(&request.id) {
             continue;
         }
-        let Ok((builder, worker)) = place_for(plan, &request.builder, places) else {
+        let Some((builder, worker)) = place_for(plan, &request.builder, places) else {
             continue;
         };
         let requests = if builder.collapse {
@@ -85,38 +80,29 @@ pub(crate) fn pair(plan: &Plan, waiting: &[Waiting], places: &mut Places) -> Vec
 }
 
 /// Where a request for `builder` could start now: the least busy worker, by share of its slots, then by name.
-pub(crate) fn place_for<'a>(
-    plan: &'a Plan,
-    builder: &str,
-    places: &Places,
-) -> Result<(&'a Builder, String), Why> {
-    let builder = plan.builder(builder).ok_or(Why::UnknownBuilder)?;
-    let fitting: Vec<_> = places
-        .iter()
-        .filter(|(name, place)| may_run(builder, name, place))
-        .collect();
-    if fitting.is_empty() {
-        return Err(Why::NoWorker);
-    }
-    // A builder has one directory on each worker, so two of its builds never share a worker.
-    let free =
-        |place: &Place| place.running.len() < place.slots as usize && !place.running.contains(&builder.name);
+fn place_for<'a>(plan: &'a Plan, builder: &str, places: &Places) -> Option<(&'a Builder, String)> {
+    let builder = plan.builder(builder)?;
     let load = |place: &Place| place.running.len() * 1000 / place.slots.max(1) as usize;
-    let best = fitting
-        .iter()
-        .filter(|(_, place)| free(place))
-        .min_by_key(|(name, place)| (load(place), *name));
-    match best {
-        Some((name, _)) => Ok((builder, (*name).clone())),
-        None => Err(Why::Busy(
-            fitting.iter().map(|(name, _)| (*name).clone()).collect(),
-        )),
-    }
+    let free = places.iter().filter(|(name, place)| {
+        is_named(builder, name) && is_fit(builder, &place.labels) && has_room(builder, place)
+    });
+    let (name, _) = free.min_by_key(|(name, place)| (load(place), *name))?;
+    Some((builder, name.clone()))
 }
 
-fn may_run(builder: &Builder, name: &str, place: &Place) -> bool {
-    let named = builder.workers.is_empty() || builder.workers.iter().any(|worker| worker == name);
-    named && builder.labels.iter().all(|label| place.labels.contains(label))
+/// Whether the builder's list has the worker; without a list it has all.
+fn is_named(builder: &Builder, worker: &str) -> bool {
+    builder.workers.is_empty() || builder.workers.iter().any(|name| name == worker)
+}
+
+/// Whether a worker with these labels has all that the builder needs.
+fn is_fit(builder: &Builder, labels: &BTreeSet<String>) -> bool {
+    builder.labels.iter().all(|label| labels.contains(label))
+}
+
+/// A builder has one directory on each worker, so two of its builds never share a worker.
+fn has_room(builder: &Builder, place: &Place) -> bool {
+    place.running.len() < place.slots as usize && !place.running.contains(&builder.name)
 }
 
 /// The requests that one build serves: same builder, same sources but for the revision; oldest first.
@@ -140,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    fn builder(name: &str, workers: &[&str], labels: &[&str]) -> Builder {
+    pub(super) fn builder(name: &str, workers: &[&str], labels: &[&str]) -> Builder {
         let owned = |list: &[&str]| list.iter().map(|&s| s.to_owned()).collect();
         Builder {
             name: name.to_owned(),
@@ -156,7 +142,7 @@ mod tests {
         }
     }
 
-    fn plan(builders: Vec<Builder>) -> Plan {
+    pub(super) fn plan(builders: Vec<Builder>) -> Plan {
         let (workers, sources, schedulers, reporters) = (vec![], vec![], vec![], vec![]);
         Plan {
             bundle: Bundle::default(),
@@ -176,7 +162,7 @@ mod tests {
         }
     }
 
-    fn waiting(id: i64, builder: &str, branch: &str, revision: &str) -> Waiting {
+    pub(super) fn waiting(id: i64, builder: &str, branch: &str, revision: &str) -> Waiting {
         let some = |text: &str| Some(text.to_owned());
         let stamp = SourceStamp {
             branch: some(branch),
@@ -222,18 +208,8 @@ mod tests {
             pairings.iter().map(|p| p.worker.as_str()).collect::<Vec<_>>(),
             ["w2"]
         );
-        assert_eq!(
-            place_for(&plan, "b", &places).unwrap_err(),
-            Why::Busy(vec!["w2".to_owned()])
-        );
-        assert_eq!(
-            place_for(&plan, "gone", &places).unwrap_err(),
-            Why::UnknownBuilder
-        );
-        assert_eq!(
-            place_for(&plan, "b", &BTreeMap::new()).unwrap_err(),
-            Why::NoWorker
-        );
+        assert_eq!(place_for(&plan, "b", &places), None);
+        assert_eq!(place_for(&plan, "gone", &places), None);
     }
 
     #[test]

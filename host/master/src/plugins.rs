@@ -5,11 +5,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use capstan_engine::{Engine, Plugin};
-use capstan_model::Digest;
+use capstan_engine::{Engine, Plugin, RefusalCount};
 use capstan_model::plan::PluginUse;
-use capstan_model::plugin::{Kind, Rights};
+use capstan_model::plugin::{Kind, Limits, Right, Rights, Side};
+use capstan_model::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -40,14 +41,54 @@ pub struct PluginStatus {
     pub asks: Rights,
     /// What the operator granted.
     pub granted: Rights,
-    /// Calls since the master was started.
+    /// Its size in bytes, if it could be read.
+    pub size: Option<u64>,
+    /// What one call may use.
+    pub limits: Limits,
+    /// Calls since this version was loaded.
     pub calls: u64,
+    /// Calls that ended without a good answer, traps among them.
+    pub failures: u64,
     /// Calls that ended in a trap.
     pub traps: u64,
+    /// The time of a call on average, without what it waited for, in microseconds.
+    pub mean_us: u64,
+    /// The longest of these times, in microseconds.
+    pub longest_us: u64,
     /// Uses that were refused for want of a right.
     pub refusals: u64,
+    /// The last values that were refused, the last first.
+    pub refused: Vec<RefusedUse>,
     /// Why it cannot be used.
     pub error: Option<String>,
+}
+
+/// Something that a plugin was not allowed to use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedUse {
+    /// The capability.
+    pub right: Right,
+    /// What it wanted to use.
+    pub value: String,
+    /// Who did not allow it.
+    pub side: Side,
+    /// How often.
+    pub count: u64,
+    /// When it happened last.
+    pub last: Timestamp,
+}
+
+impl RefusedUse {
+    fn new(count: RefusalCount, now: Timestamp) -> Self {
+        let ago = i64::try_from(count.last.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Self {
+            right: count.refusal.right,
+            value: count.refusal.value,
+            side: count.refusal.side,
+            count: count.count,
+            last: now.plus_ms(-ago),
+        }
+    }
 }
 
 /// All of them, as of one look at the folder.
@@ -60,13 +101,16 @@ pub struct Registry {
 
 struct File {
     origin: String,
+    size: Option<u64>,
     loaded: Result<(Plugin, Vec<u8>), String>,
 }
 
 impl Registry {
     /// Loads the built-in components and the files of `folder`. Only a folder that cannot be listed is an error.
+    /// What `before` had loaded of the same bytes is taken over, with its counts.
     pub fn load(
         engine: &Engine,
+        before: &Self,
         built_in: &[(&str, &[u8])],
         folder: &Path,
         grants: BTreeMap<String, Rights>,
@@ -80,7 +124,7 @@ impl Registry {
             ..Self::default()
         };
         for (name, bytes) in built_in {
-            registry.add(engine, format!("{BUILT_IN}: {name}"), Ok(bytes.to_vec()));
+            registry.add(engine, before, format!("{BUILT_IN}: {name}"), Ok(bytes.to_vec()));
         }
         for path in wasm_files(folder)? {
             let origin = path
@@ -88,15 +132,19 @@ impl Registry {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            registry.add(engine, origin, read(&path));
+            registry.add(engine, before, origin, read(&path));
         }
         Ok(registry)
     }
 
-    fn add(&mut self, engine: &Engine, origin: String, bytes: Result<Vec<u8>, String>) {
-        let loaded = bytes.and_then(|bytes| match engine.load(&bytes) {
-            Ok(plugin) => Ok((plugin, bytes)),
-            Err(error) => Err(error.to_string()),
+    fn add(&mut self, engine: &Engine, before: &Self, origin: String, bytes: Result<Vec<u8>, String>) {
+        let size = bytes.as_ref().ok().map(|bytes| bytes.len() as u64);
+        let loaded = bytes.and_then(|bytes| {
+            let known = before.by_digest(Digest::of(&bytes));
+            match known.map_or_else(|| engine.load(&bytes), Ok) {
+                Ok(plugin) => Ok((plugin, bytes)),
+                Err(error) => Err(error.to_string()),
+            }
         });
         let loaded = loaded.and_then(|(plugin, bytes)| {
             let about = &plugin.manifest().plugin;
@@ -114,7 +162,7 @@ impl Registry {
         if let Err(error) = &loaded {
             tracing::warn!(origin, error, "a plugin cannot be used");
         }
-        self.files.push(File { origin, loaded });
+        self.files.push(File { origin, size, loaded });
     }
 
     /// Each plugin that configurations get, with its bytes.
@@ -161,16 +209,16 @@ impl Registry {
     }
 
     /// Every file, for people.
-    pub fn status(&self) -> Vec<PluginStatus> {
+    pub fn status(&self, now: Timestamp) -> Vec<PluginStatus> {
         let is_active = |index: usize| self.active.values().any(|&active| active == index);
         let files = self.files.iter().enumerate();
         files
-            .map(|(index, file)| self.status_of(file, is_active(index)))
+            .map(|(index, file)| self.status_of(file, is_active(index), now))
             .collect()
     }
 
-    fn status_of(&self, file: &File, active: bool) -> PluginStatus {
-        let origin = file.origin.clone();
+    fn status_of(&self, file: &File, active: bool, now: Timestamp) -> PluginStatus {
+        let (origin, size) = (file.origin.clone(), file.size);
         match &file.loaded {
             Err(error) => PluginStatus {
                 origin,
@@ -182,14 +230,22 @@ impl Registry {
                 active: false,
                 asks: Rights::default(),
                 granted: Rights::default(),
+                size,
+                limits: Limits::default(),
                 calls: 0,
+                failures: 0,
                 traps: 0,
+                mean_us: 0,
+                longest_us: 0,
                 refusals: 0,
+                refused: Vec::new(),
                 error: Some(error.clone()),
             },
             Ok((plugin, _)) => {
                 let manifest = plugin.manifest();
                 let counts = plugin.stats();
+                let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+                let refused = plugin.refusals().into_iter();
                 PluginStatus {
                     origin,
                     kind: Some(manifest.plugin.kind),
@@ -200,9 +256,15 @@ impl Registry {
                     active,
                     asks: manifest.rights.clone(),
                     granted: (*self.granted(&manifest.plugin.name)).clone(),
+                    size,
+                    limits: plugin.limits(),
                     calls: counts.calls,
+                    failures: counts.failures,
                     traps: counts.traps,
+                    mean_us: us(counts.mean()),
+                    longest_us: us(counts.longest),
                     refusals: counts.refusals,
+                    refused: refused.map(|count| RefusedUse::new(count, now)).collect(),
                     error: None,
                 }
             }

@@ -35,7 +35,7 @@ pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
 }
 
 async fn serve(farm: Arc<Farm>, scheduler: Scheduler) {
-    let mut bell = farm.store.bell();
+    let mut bell = farm.store.work_bell();
     let mut attempts = 0;
     loop {
         bell.borrow_and_update();

@@ -97,6 +97,7 @@ impl Master {
             commands: Commands::default(),
             stops: Stops::default(),
             workers_changed: Notify::new(),
+            to_seal: Notify::new(),
         });
         configuration::apply(&farm, configured).await?;
         let link = open_link(&farm).await?;

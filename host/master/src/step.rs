@@ -1,7 +1,7 @@
 //! The step machine: runs a step's plugin over its journal, and is the port through which the plugin reaches the world.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use capstan_config::StepMode;
@@ -11,14 +11,15 @@ use capstan_model::{
     Channel, CommandId, CommandSpec, Completion, EnvValue, Exit, LogId, Outcome, Properties, StepId,
     Timestamp,
 };
-use capstan_store::{Build, NewCommand, Step, StepState};
+use capstan_store::{Build, Command, NewCommand, Record, Step, StepState};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::build::StepOptions;
-use crate::commands::Flight;
+use crate::commands::{Ended, Flight};
 use crate::farm::Farm;
-use crate::{Error, sealing, workers};
+use crate::ledger::Ledger;
+use crate::{Error, workers};
 
 /// How long a command runs on while its worker hears nothing from any master.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -29,20 +30,24 @@ const GRACE_CHECK: Duration = Duration::from_secs(1);
 /// The clock may be turned while a step sleeps: it looks again at least so often.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
 
-/// Begins a step or takes it up where its journal ends, and answers its result once that is durable.
+/// Begins a step or takes it up where its journal ends, and answers its result. That is noted in the ledger, and durable with
+/// its next commit.
 pub(crate) async fn run(
     farm: &Arc<Farm>,
+    ledger: &Arc<Ledger>,
     build: &Build,
     step: &Step,
     options: &StepOptions,
 ) -> Result<Outcome, Error> {
-    let journal = farm.store.journal(step.id).await?;
-    let host = Arc::new(Host::new(farm.clone(), build, step, &journal));
+    let journal = match step.state {
+        StepState::Pending => Vec::new(),
+        _ => farm.store.journal(step.id).await?,
+    };
+    let host = Arc::new(Host::new(farm.clone(), ledger.clone(), build, step, &journal));
     let end = match farm.pinned(step.digest).await {
         Ok(plugin) => {
-            let properties = farm.store.build(build.id).await?.map(|b| b.properties);
             let run = StepRun {
-                created: created(build, step, &plugin, properties.unwrap_or_default()),
+                created: created(build, step, &plugin, build.properties.clone()),
                 plugin,
                 grants: farm.plugins.load().granted(&step.plugin),
                 journal,
@@ -56,7 +61,10 @@ pub(crate) async fn run(
             let signal = farm
                 .stops
                 .signal(build.id, runs_in_spite(farm, build, step, options));
-            farm.engine.run_step(run, host.clone(), signal).await
+            tokio::select! {
+                end = farm.engine.run_step(run, host.clone(), signal) => end,
+                never = ledger.commit_in_time(farm) => match never {},
+            }
         }
         // A store that cannot be read now may be later.
         Err(error @ Error::Store(_)) => return Err(error),
@@ -69,7 +77,7 @@ pub(crate) async fn run(
         Err(other) => exception(other.to_string()),
     };
     host.settle().await?;
-    conclude(farm, step.id, &end).await?;
+    host.conclude(&end).await?;
     Ok(end.outcome)
 }
 
@@ -110,54 +118,56 @@ fn exception(reason: String) -> StepEnd {
     }
 }
 
-/// Seals the step's logs and records its end.
-async fn conclude(farm: &Farm, step: StepId, end: &StepEnd) -> Result<(), Error> {
-    for log in farm.store.logs(step).await? {
-        if log.sealed {
-            continue;
-        }
-        // A disk that is too full to compress a log is no reason to hold the build: `sealing` comes back to it.
-        if let Err(error) = sealing::seal(farm, log.id).await {
-            tracing::warn!(log = %log.id, %error, "a log stays unsealed for now");
-            let totals = farm.logs.totals(log.id).await?;
-            farm.store
-                .complete_log(log.id, totals.length, totals.lines, farm.clock.now())
-                .await?;
-        }
-    }
-    let summary = match (&end.failure, &end.summary) {
-        (Some(failure), _) => failure.to_string(),
-        (None, summary) => summary.clone().unwrap_or_default(),
-    };
-    farm.store
-        .finish_step(step, end.outcome, &summary, None, farm.clock.now())
-        .await?;
-    Ok(())
-}
-
 /// The port of one step.
 struct Host {
     farm: Arc<Farm>,
+    ledger: Arc<Ledger>,
     step: StepId,
     worker: String,
     /// When the step began, by the master's clock: text that it writes is timed from there.
     began: Timestamp,
+    /// Whether an earlier run of the step may have left something behind that only the store knows of.
+    taken_up: bool,
+    /// See [`Asked`].
+    commands: Mutex<Vec<Asked>>,
     /// The logs that the step itself writes, once they are open.
     logs: tokio::sync::Mutex<HashMap<String, (LogId, capstan_logs::Writer)>>,
 }
 
+/// A command that this run of the step has to do with.
+struct Asked {
+    id: CommandId,
+    log: LogId,
+    /// Until it is sent, for one whose row this run has made.
+    unsent: Option<CommandSpec>,
+    /// Its end was noted.
+    ended: bool,
+    /// Its log was noted to be complete.
+    complete: bool,
+}
+
 impl Host {
-    fn new(farm: Arc<Farm>, build: &Build, step: &Step, journal: &[Entry]) -> Self {
+    fn new(farm: Arc<Farm>, ledger: Arc<Ledger>, build: &Build, step: &Step, journal: &[Entry]) -> Self {
         let began = journal.first().map_or_else(|| farm.clock.now(), |row| row.at);
         Self {
             farm,
+            ledger,
             step: step.id,
             worker: build.worker.clone(),
             began,
+            taken_up: !journal.is_empty(),
+            commands: Mutex::default(),
             logs: tokio::sync::Mutex::default(),
         }
     }
 
+    fn commands(&self) -> MutexGuard<'_, Vec<Asked>> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes rows of the journal. The first and the last one wait for whatever is to be durable next: the first is no answer
+    /// to anything, and after the last one nothing comes but the step's end. All others are durable when this returns, with
+    /// everything noted before.
     async fn append(
         &self,
         rows: Vec<Entry>,
@@ -165,19 +175,28 @@ impl Host {
         command: Option<NewCommand>,
     ) -> Result<(), Abandoned> {
         let now = self.farm.clock.now();
-        let store = &self.farm.store;
-        let mut rows = rows;
-        if rows.first().is_some_and(|row| row.kind == Kind::Created) {
-            store
-                .begin_step(self.step, rows.remove(0), now)
-                .await
-                .map_err(abandoned)?;
+        let (step, mut entries) = (self.step, rows);
+        if entries.first().is_some_and(|row| row.kind == Kind::Created) {
+            let created = entries.remove(0);
+            self.ledger.note(now, Record::Begin { step, created });
         }
-        if !rows.is_empty() {
-            store
-                .append_journal(self.step, rows, effects, command, now)
-                .await
-                .map_err(abandoned)?;
+        let Some(last) = entries.last().map(|row| row.kind) else {
+            return Ok(());
+        };
+        let asked = command.as_ref().map(|command| (command.id, command.spec.clone()));
+        let record = Record::Journal {
+            step,
+            entries,
+            effects,
+            command,
+        };
+        self.ledger.note(now, record);
+        if last == Kind::Finished {
+            return Ok(());
+        }
+        let log = self.ledger.commit(&self.farm).await.map_err(abandoned)?;
+        if let (Some((id, spec)), Some(log)) = (asked, log) {
+            self.know(id, log.id, Some(spec));
         }
         Ok(())
     }
@@ -187,14 +206,12 @@ impl Host {
         if self.farm.commands.get(id).is_some() {
             return Ok(());
         }
+        if let Some((spec, log)) = self.take_unsent(id) {
+            // Its row is of this very run: no worker has heard of it.
+            return self.send(id, spec, log).await;
+        }
         let missing = || Abandoned(format!("command {id} has no row"));
-        let command = self
-            .farm
-            .store
-            .command(id)
-            .await
-            .map_err(abandoned)?
-            .ok_or_else(missing)?;
+        let command = self.row(id).await?.ok_or_else(missing)?;
         if command.completion.is_some() {
             return Ok(());
         }
@@ -203,24 +220,54 @@ impl Host {
         {
             return self.end_here(id, Exit::Lost(workers::FORGOTTEN.to_owned())).await;
         }
-        let secrets = match self.secrets(&command.spec) {
+        self.know(id, command.log, None);
+        if !self.farm.commands.holds(&self.worker, id) {
+            return self.send(id, command.spec, command.log).await;
+        }
+        // Its welcome resumed it. A `Start` could cross the end of the command and begin it anew.
+        let flight = Flight::new(&self.worker, command.spec, BTreeMap::new(), command.log);
+        self.farm.commands.adopt(id, flight);
+        self.look_once_more(id).await
+    }
+
+    fn know(&self, id: CommandId, log: LogId, unsent: Option<CommandSpec>) {
+        let mut commands = self.commands();
+        if !commands.iter().any(|asked| asked.id == id) {
+            commands.push(Asked {
+                id,
+                log,
+                unsent,
+                ended: false,
+                complete: false,
+            });
+        }
+    }
+
+    fn take_unsent(&self, id: CommandId) -> Option<(CommandSpec, LogId)> {
+        let mut commands = self.commands();
+        let asked = commands.iter_mut().find(|asked| asked.id == id)?;
+        Some((asked.unsent.take()?, asked.log))
+    }
+
+    async fn send(&self, id: CommandId, spec: CommandSpec, log: LogId) -> Result<(), CommandFault> {
+        let secrets = match self.secrets(&spec) {
             Ok(secrets) => secrets,
             Err(reason) => return self.end_here(id, Exit::NotStarted(reason)).await,
         };
         let link = self.farm.link().map_err(abandoned)?;
-        let end = tokio::sync::watch::Sender::new(None);
-        let flight = Flight {
-            worker: command.worker,
-            spec: command.spec,
-            secrets,
-            end,
-            kill: OnceLock::new(),
-        };
-        if self.farm.commands.holds(&self.worker, id) {
-            // Its welcome resumed it. A `Start` could cross the end of the command and begin it anew.
-            self.farm.commands.adopt(id, flight);
-        } else {
-            self.farm.commands.start(id, flight, link);
+        let flight = Flight::new(&self.worker, spec, secrets, log);
+        self.farm.commands.start(id, flight, link);
+        Ok(())
+    }
+
+    async fn row(&self, id: CommandId) -> Result<Option<Command>, Abandoned> {
+        self.farm.store.command(id).await.map_err(abandoned)
+    }
+
+    /// A command may have ended after its row was read and before it was among those in flight.
+    async fn look_once_more(&self, id: CommandId) -> Result<(), CommandFault> {
+        if let Some(completion) = self.row(id).await?.and_then(|row| row.completion) {
+            self.farm.commands.finish(id, Ended::recorded(completion));
         }
         Ok(())
     }
@@ -251,20 +298,15 @@ impl Host {
 
     async fn wait(&self, id: CommandId) -> Result<Completion, CommandFault> {
         loop {
-            let row = self.farm.store.command(id).await.map_err(abandoned)?;
-            if let Some(completion) = row.and_then(|row| row.completion) {
-                self.farm.commands.remove(id);
-                return ended(completion);
-            }
-            if self.farm.commands.get(id).is_none() {
+            let Some(flight) = self.farm.commands.get(id) else {
+                if let Some(completion) = self.row(id).await?.and_then(|row| row.completion) {
+                    return ended(completion);
+                }
                 // After a restart a step may wait for a command that it started before.
                 self.start(id).await?;
-                // It may have ended before it was among those in flight: look once more.
-                continue;
-            }
-            let Some(flight) = self.farm.commands.get(id) else {
                 continue;
             };
+            self.know(id, flight.log, None);
             let mut end = flight.end.subscribe();
             let gone = tokio::select! {
                 ended = end.wait_for(Option::is_some) => ended.is_err(),
@@ -277,6 +319,28 @@ impl Host {
                 );
                 self.end_here(id, Exit::Lost(reason)).await?;
             }
+            let end = flight.end.borrow().clone();
+            if let Some(end) = end {
+                self.note_ends();
+                return ended(end.completion);
+            }
+        }
+    }
+
+    /// Notes the ends that this step's commands have come to, to be committed with the row that answers one of them. Also
+    /// those that it did not wait for this time: `workers` leaves them to who waits.
+    fn note_ends(&self) {
+        let now = self.farm.clock.now();
+        for asked in self.commands().iter_mut().filter(|asked| !asked.ended) {
+            let Some(flight) = self.farm.commands.get(asked.id) else {
+                continue;
+            };
+            let end = flight.end.borrow().clone();
+            let Some(end) = end else { continue };
+            (asked.ended, asked.complete) = (true, end.log.is_some());
+            let records = end.records(asked.id, asked.log);
+            self.ledger
+                .note_end(asked.id, &self.worker, records.map(|record| (now, record)));
         }
     }
 
@@ -314,31 +378,23 @@ impl Host {
 
     /// Puts a command that an earlier master started among those in flight, to be stopped.
     async fn register(&self, id: CommandId, reason: &str) -> Result<(), Abandoned> {
-        let Some(command) = self.farm.store.command(id).await.map_err(abandoned)? else {
+        let Some(command) = self.row(id).await?.filter(|row| row.completion.is_none()) else {
             return Ok(());
         };
-        if command.completion.is_some() {
-            return Ok(());
-        }
-        let end = tokio::sync::watch::Sender::new(None);
-        let kill = OnceLock::from(reason.to_owned());
-        let (worker, spec) = (command.worker, command.spec);
-        self.farm.commands.adopt(
-            id,
-            Flight {
-                worker,
-                spec,
-                secrets: BTreeMap::new(),
-                end,
-                kill,
-            },
-        );
+        self.know(id, command.log, None);
+        let flight = Flight::new(&command.worker, command.spec, BTreeMap::new(), command.log);
+        let _first = flight.kill.set(reason.to_owned());
+        self.farm.commands.adopt(id, flight);
         Ok(())
     }
 
     /// Waits for the commands that the step left behind, so that their logs are whole before they are sealed. They were
     /// told to stop; one that cannot be waited for is given up, and its worker removes it when it comes back.
     async fn settle(&self) -> Result<(), Error> {
+        if !self.taken_up && self.commands().iter().all(|asked| asked.ended) {
+            return Ok(());
+        }
+        self.ledger.commit(&self.farm).await?;
         for command in self.farm.store.unfinished_commands(Some(&self.worker)).await? {
             if command.step != self.step {
                 continue;
@@ -358,14 +414,58 @@ impl Host {
                 workers::end_command(&self.farm, command.id, lost).await?;
                 self.farm.link()?.forget(&self.worker, command.id);
             }
+            self.ledger.commit(&self.farm).await?;
             self.farm.commands.remove(command.id);
         }
         Ok(())
     }
 
+    /// Notes that the step's logs are complete, and its end. Sealing the logs is left to `sealing`: nobody waits for it.
+    async fn conclude(&self, end: &StepEnd) -> Result<(), Error> {
+        let now = self.farm.clock.now();
+        for (log, complete) in self.open_logs().await? {
+            let totals = self.farm.logs.end(log).await?;
+            let (length, lines) = (totals.length, totals.lines);
+            if !complete {
+                self.ledger.note(now, Record::LogComplete { log, length, lines });
+            }
+        }
+        let summary = match (&end.failure, &end.summary) {
+            (Some(failure), _) => failure.to_string(),
+            (None, summary) => summary.clone().unwrap_or_default(),
+        };
+        let (step, outcome) = (self.step, end.outcome);
+        self.ledger.note(
+            now,
+            Record::Finish {
+                step,
+                outcome,
+                summary,
+            },
+        );
+        self.farm.to_seal.notify_one();
+        Ok(())
+    }
+
+    /// The logs of the step that are not sealed, and whether each was noted to be complete.
+    async fn open_logs(&self) -> Result<Vec<(LogId, bool)>, Error> {
+        if self.taken_up {
+            self.ledger.commit(&self.farm).await?;
+            let logs = self.farm.store.logs(self.step).await?;
+            let open = logs.iter().filter(|log| !log.sealed);
+            return Ok(open.map(|log| (log.id, log.complete)).collect());
+        }
+        let own = self.logs.lock().await;
+        let own = own.values().map(|(log, _)| (*log, false));
+        let commands = self.commands();
+        let commands = commands.iter().map(|asked| (asked.log, asked.complete));
+        Ok(own.chain(commands).collect())
+    }
+
     async fn write(&self, name: String, offset: u64, text: &str) -> Result<(), Error> {
         let mut logs = self.logs.lock().await;
         if !logs.contains_key(&name) {
+            self.ledger.commit(&self.farm).await?;
             let id = self
                 .farm
                 .store

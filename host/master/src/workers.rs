@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use crate::Error;
+use crate::commands::Ended;
 use crate::farm::Farm;
 use crate::handle::WorkerStatus;
 use crate::pairing::{Place, Places};
@@ -165,7 +166,7 @@ async fn welcome(farm: &Farm, worker: &str, hello: Hello) -> Result<Vec<Resume>,
             Some((log, None)) => ResumeAction::From(log_length(farm, held.id, log).await?),
             Some((_, Some(completion))) => {
                 // Recorded just before a connection or a store failed: its step may not have been told.
-                farm.commands.finish(held.id, completion);
+                farm.commands.finish(held.id, Ended::recorded(completion));
                 farm.commands.close_writer(held.id).await;
                 ResumeAction::Forget
             }
@@ -216,9 +217,8 @@ async fn append(
     let writer = match farm.commands.open_writer(id).await {
         Some(writer) => writer,
         None => {
-            let command = farm.store.command(id).await.map_err(|e| failed(&e))?;
-            let command = command.filter(|c| c.worker == worker && c.completion.is_none());
-            let log = command.ok_or(Refusal::Unknown)?.log;
+            let log = unfinished(farm, worker, id).await.map_err(|e| failed(&e))?;
+            let (log, _) = log.ok_or(Refusal::Unknown)?;
             farm.commands
                 .writer(id, async || farm.logs.writer(log).await)
                 .await
@@ -248,53 +248,89 @@ async fn append(
     }
 }
 
-/// A command's end, once every byte of its log is durable: recorded, then told to its step, then forgotten by the worker.
+/// The log of a command of this worker that has not ended, and how much of its standard output is wanted.
+async fn unfinished(farm: &Farm, worker: &str, id: CommandId) -> Result<Option<(LogId, u32)>, Error> {
+    if let Some(flight) = farm.commands.get(id) {
+        let open = flight.worker == worker && flight.end.borrow().is_none();
+        return Ok(open.then_some((flight.log, flight.spec.capture_stdout)));
+    }
+    let command = farm.store.command(id).await?;
+    let command = command.filter(|c| c.worker == worker && c.completion.is_none());
+    Ok(command.map(|c| (c.log, c.spec.capture_stdout)))
+}
+
+/// A command's end, once every byte of its log is durable: told to the step that waits for it, which notes it together with
+/// its own row and then has it forgotten; or else noted here. Until it is forgotten the worker keeps it.
 async fn exited(farm: &Farm, worker: &str, id: CommandId, report: ExitReport) -> Result<(), Error> {
-    if let Some(command) = farm
-        .store
-        .command(id)
-        .await?
-        .filter(|c| c.worker == worker && c.completion.is_none())
-    {
-        let wanted = command.spec.capture_stdout.min(MAX_CAPTURE) as usize;
-        let stdout = farm
-            .logs
-            .head_of_channel(command.log, Channel::Stdout, wanted)
-            .await?;
-        let completion = Completion {
+    let Some((log, wanted)) = unfinished(farm, worker, id).await? else {
+        return again(farm, worker, id).await;
+    };
+    let wanted = wanted.min(MAX_CAPTURE) as usize;
+    let stdout = match wanted {
+        0 => Vec::new(),
+        wanted => farm.logs.head_of_channel(log, Channel::Stdout, wanted).await?,
+    };
+    let totals = farm.logs.totals(log).await?;
+    let ended = Ended {
+        completion: Completion {
             exit: report.exit,
             duration_ms: report.duration_ms,
             stdout_bytes: report.stdout_bytes,
             stderr_bytes: report.stderr_bytes,
             stdout,
-        };
-        end_command(farm, id, completion).await?;
-        if let Err(error) = complete_log(farm, command.log).await {
-            // The end of its step does it again.
-            tracing::warn!(command = %id, %error, "a log's length was not noted");
+        },
+        log: Some((totals.length, totals.lines)),
+        recorded: false,
+    };
+    // Counted before it is told: who listens then takes it over. One who was about to leave finds it at the end of its step.
+    let awaited = farm
+        .commands
+        .get(id)
+        .is_some_and(|flight| flight.end.receiver_count() > 0);
+    let ended = farm.commands.finish(id, ended);
+    if awaited {
+        return Ok(());
+    }
+    note(farm, worker, id, log, ended).await
+}
+
+/// The end of a command that is known already: its worker has connected anew, and asks whether it may forget it.
+async fn again(farm: &Farm, worker: &str, id: CommandId) -> Result<(), Error> {
+    let flight = farm.commands.get(id).filter(|flight| flight.worker == worker);
+    let unrecorded = flight.and_then(|flight| Some((flight.log, flight.end.borrow().clone()?)));
+    match unrecorded {
+        Some((log, ended)) if !ended.recorded => note(farm, worker, id, log, ended).await,
+        _ => {
+            farm.link()?.forget(worker, id);
+            Ok(())
         }
     }
+}
+
+async fn note(farm: &Farm, worker: &str, id: CommandId, log: LogId, ended: Ended) -> Result<(), Error> {
+    let now = farm.clock.now();
+    let records = ended.records(id, log).map(|record| (now, record));
+    farm.store.record(records.collect()).await?;
+    farm.commands.finish(id, Ended::recorded(ended.completion));
+    farm.commands.close_writer(id).await;
     farm.link()?.forget(worker, id);
     Ok(())
 }
 
-/// Records a command's end, tells its step, and closes its log. The first end that is recorded stays.
+/// Records a command's end, tells its step, and closes its log. The first end that is known stays.
 pub(crate) async fn end_command(farm: &Farm, id: CommandId, completion: Completion) -> Result<(), Error> {
+    let wanted = Ended {
+        completion,
+        log: None,
+        recorded: false,
+    };
+    let holds = farm.commands.finish(id, wanted);
     let completion = farm
         .store
-        .finish_command(id, completion, farm.clock.now())
+        .finish_command(id, holds.completion, farm.clock.now())
         .await?;
-    farm.commands.finish(id, completion);
+    farm.commands.finish(id, Ended::recorded(completion));
     farm.commands.close_writer(id).await;
-    Ok(())
-}
-
-/// Notes how long a log became; sealing it is left to the end of its step.
-async fn complete_log(farm: &Farm, log: LogId) -> Result<(), Error> {
-    let totals = farm.logs.totals(log).await?;
-    farm.store
-        .complete_log(log, totals.length, totals.lines, farm.clock.now())
-        .await?;
     Ok(())
 }
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use capstan_model::{
-    BuildId, ChangeId, Digest, Outcome, Properties, Property, RequestId, SourceStamp, StepId, Timestamp,
+    BuildId, BuilderId, ChangeId, Digest, Outcome, Properties, Property, RequestId, SourceStamp, StepId,
+    Timestamp,
 };
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
@@ -99,21 +100,6 @@ pub struct Build {
     pub changes: Vec<ChangeId>,
 }
 
-/// Which builds to list: those that fit all that is given.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BuildFilter {
-    /// Only of this builder.
-    pub builder: Option<String>,
-    /// Only on this worker.
-    pub worker: Option<String>,
-    /// Only this far.
-    pub state: Option<BuildState>,
-    /// Only with this result.
-    pub outcome: Option<Outcome>,
-    /// Only older ones than this.
-    pub before: Option<BuildId>,
-}
-
 /// How a build ended, and what follows from it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BuildFinish {
@@ -166,29 +152,6 @@ impl Store {
         Ok(load(&mut conn, rows).await?.pop())
     }
 
-    /// Builds, newest first, at most `limit`.
-    pub async fn builds(&self, filter: &BuildFilter, limit: u32) -> Result<Vec<Build>, Error> {
-        let mut conn = self.reader().await?;
-        let rows = conn
-            .rows(
-                "SELECT builds.*, builders.name AS builder_name, workers.name AS worker_name FROM builds
-                 JOIN builders ON builders.id = builds.builder JOIN workers ON workers.id = builds.worker
-                 WHERE ($1 IS NULL OR builders.name = $1) AND ($2 IS NULL OR workers.name = $2)
-                 AND ($3 IS NULL OR builds.state = $3) AND ($4 IS NULL OR builds.outcome = $4)
-                 AND ($5 IS NULL OR builds.id < $5) ORDER BY builds.id DESC LIMIT $6",
-                args![
-                    filter.builder.as_deref(),
-                    filter.worker.as_deref(),
-                    filter.state,
-                    filter.outcome,
-                    filter.before,
-                    limit,
-                ],
-            )
-            .await?;
-        load(&mut conn, rows).await
-    }
-
     /// How the builder's newest build before that number ended, of those that have ended.
     pub async fn previous_outcome(&self, builder: &str, number: u64) -> Result<Option<Outcome>, Error> {
         let mut conn = self.reader().await?;
@@ -237,7 +200,7 @@ async fn create(tx: &mut Tx, new: NewBuild, now: Timestamp) -> Result<Option<Cre
         .one(insert, args![builder, number, worker, new.plan, &new.reason, now])
         .await?;
     let id: BuildId = row.get("id")?;
-    insert_inputs(tx, id, &new, now).await?;
+    insert_inputs(tx, id, builder, &new, now).await?;
     let payload =
         json!({ "number": number, "worker": new.worker, "requests": new.requests, "reason": new.reason });
     Draft::new("build.started")
@@ -258,7 +221,13 @@ async fn create(tx: &mut Tx, new: NewBuild, now: Timestamp) -> Result<Option<Cre
     Ok(Some(CreatedBuild { id, number, steps }))
 }
 
-async fn insert_inputs(tx: &mut Tx, id: BuildId, new: &NewBuild, now: Timestamp) -> Result<(), Error> {
+async fn insert_inputs(
+    tx: &mut Tx,
+    id: BuildId,
+    builder: BuilderId,
+    new: &NewBuild,
+    now: Timestamp,
+) -> Result<(), Error> {
     for request in &new.requests {
         tx.run(
             "INSERT INTO build_requests (build, request) VALUES ($1, $2)",
@@ -270,6 +239,10 @@ async fn insert_inputs(tx: &mut Tx, id: BuildId, new: &NewBuild, now: Timestamp)
         let stamp = stamps::ensure(tx, source, now).await?;
         let insert = "INSERT INTO build_sources (build, position, source_stamp) VALUES ($1, $2, $3)";
         tx.run(insert, args![id, position, stamp]).await?;
+        if let Some(branch) = source.branch.as_deref() {
+            let insert = "INSERT INTO build_branches (branch, builder, build) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+            tx.run(insert, args![branch, builder, id]).await?;
+        }
     }
     for property in new.properties.iter() {
         set_property(tx, id, property).await?;
@@ -386,7 +359,7 @@ async fn sources_of(conn: &mut Conn, builds: &[BuildId]) -> Result<HashMap<i64, 
 }
 
 /// Completes rows of builds with what other tables know of them.
-async fn load(conn: &mut Conn, rows: Vec<Row>) -> Result<Vec<Build>, Error> {
+pub(crate) async fn load(conn: &mut Conn, rows: Vec<Row>) -> Result<Vec<Build>, Error> {
     let mut builds: Vec<Build> = rows.iter().map(build).collect::<Result<_, _>>()?;
     if builds.is_empty() {
         return Ok(builds);

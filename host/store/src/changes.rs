@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::events::Draft;
 use crate::schedulers::{self, Payload};
-use crate::sql::{Conn, Json, Row, args};
+use crate::sql::{Conn, Json, Row, Value, args};
 use crate::writer::Tx;
 use crate::{Error, Store};
 
@@ -21,6 +21,64 @@ pub struct SourceStatus {
     pub failed: Option<Timestamp>,
     /// Why.
     pub error: Option<String>,
+}
+
+/// Which changes to list: those that fit all that is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangeFilter {
+    /// Only of this branch.
+    pub branch: Option<String>,
+    /// Only of this repository.
+    pub repository: Option<String>,
+    /// Only by this author.
+    pub author: Option<String>,
+    /// Only of this codebase.
+    pub codebase: Option<String>,
+    /// Only older ones than this.
+    pub before: Option<ChangeId>,
+}
+
+/// How many changes that fit one condition are looked through for the others.
+const CANDIDATES: u32 = 5000;
+
+/// Changes that fit the other conditions among the newest that an index names.
+macro_rules! among {
+    ($index:literal) => {
+        concat!(
+            "SELECT changes.* FROM (SELECT id FROM changes WHERE id < $1",
+            $index,
+            " ORDER BY id DESC LIMIT $7) AS candidates CROSS JOIN changes WHERE changes.id = candidates.id
+             AND ($3 IS NULL OR author = $3) AND ($4 IS NULL OR branch = $4) AND ($5 IS NULL OR repository = $5)
+             AND ($6 IS NULL OR codebase = $6) ORDER BY changes.id DESC LIMIT $2"
+        )
+    };
+}
+
+impl ChangeFilter {
+    /// The statement that reads them, by the index that says most.
+    fn statement(&self, limit: u32) -> (&'static str, Vec<Value>) {
+        let given = [&self.author, &self.branch, &self.repository, &self.codebase];
+        let given = given.map(Option::is_some);
+        let (sql, served) = match given {
+            [true, ..] => (among!(" AND author = $3"), 1),
+            [_, true, true, _] => (among!(" AND branch = $4 AND repository = $5"), 2),
+            [_, true, ..] => (among!(" AND branch = $4"), 1),
+            [_, _, true, _] => (among!(" AND repository = $5"), 1),
+            [.., true] => (among!(" AND codebase = $6"), 1),
+            _ => (among!(""), 0),
+        };
+        let exact = given.into_iter().filter(|&given| given).count() == served;
+        let args = args![
+            self.before.unwrap_or(ChangeId(i64::MAX)),
+            limit,
+            self.author.as_deref(),
+            self.branch.as_deref(),
+            self.repository.as_deref(),
+            self.codebase.as_deref(),
+            if exact { limit } else { CANDIDATES },
+        ];
+        (sql, args)
+    }
 }
 
 impl Store {
@@ -74,15 +132,14 @@ impl Store {
         load(&mut self.reader().await?, id).await
     }
 
-    /// The newest changes before that one, newest first, at most `limit`.
-    pub async fn changes(&self, before: Option<ChangeId>, limit: u32) -> Result<Vec<Change>, Error> {
+    /// Changes, newest first, at most `limit`.
+    ///
+    /// One condition, or repository and branch together, are answered in full. Further ones are looked for among the
+    /// newest 5,000 changes before `before` of that author, else of that branch and repository.
+    pub async fn changes(&self, filter: &ChangeFilter, limit: u32) -> Result<Vec<Change>, Error> {
+        let (sql, args) = filter.statement(limit);
         let mut conn = self.reader().await?;
-        let sql = "SELECT * FROM changes WHERE $1 IS NULL OR id < $1 ORDER BY id DESC LIMIT $2";
-        conn.rows(sql, args![before, limit])
-            .await?
-            .iter()
-            .map(change)
-            .collect()
+        conn.rows(sql, args).await?.iter().map(change).collect()
     }
 
     /// The changes that led to that buildset, oldest first.

@@ -137,22 +137,22 @@ pub(crate) async fn log_of(conn: &mut Conn, id: CommandId) -> Result<Option<Comm
     .transpose()
 }
 
-async fn finish(
+pub(crate) async fn finish(
     tx: &mut Tx,
     id: CommandId,
     completion: Completion,
     now: Timestamp,
 ) -> Result<Completion, Error> {
+    let update = "UPDATE commands SET state = 'complete', completion = $2, finished = $3
+                  WHERE id = $1 AND completion IS NULL";
+    if tx.run(update, args![id, Json(&completion), now]).await? > 0 {
+        return Ok(completion);
+    }
     let row = tx
-        .row("SELECT id, completion FROM commands WHERE id = $1", args![id])
+        .row("SELECT completion FROM commands WHERE id = $1", args![id])
         .await?;
     let row = row.ok_or_else(|| Error::conflict(format!("expected command {id}, found no such command")))?;
-    if let Some(Json(before)) = row.maybe::<Json<Completion>>("completion")? {
-        return Ok(before);
-    }
-    let update = "UPDATE commands SET state = 'complete', completion = $2, finished = $3 WHERE id = $1";
-    tx.run(update, args![id, Json(&completion), now]).await?;
-    Ok(completion)
+    Ok(row.get::<Json<Completion>>("completion")?.0)
 }
 
 fn command(row: &Row) -> Result<Command, Error> {

@@ -15,6 +15,10 @@ use crate::{Error, migrations};
 /// How long a statement waits for another process that writes to the same SQLite file, and a reader for a connection.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How many rows SQLite's thread may be ahead of who reads them. All are collected anyway; when it has to wait for room,
+/// the two threads wake each other in turn, which costs more than the rows do.
+const ROWS: usize = 1000;
+
 /// A statement for both databases.
 #[derive(Clone, Copy)]
 pub(crate) struct Sql {
@@ -178,6 +182,7 @@ fn sqlite(parsed: SqliteConnectOptions, options: &Options) -> SqliteConnectOptio
         .journal_mode(SqliteJournalMode::Wal)
         .busy_timeout(PATIENCE)
         .statement_cache_capacity(256)
+        .row_buffer_size(ROWS)
         .synchronous(synchronous)
 }
 

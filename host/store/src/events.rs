@@ -44,6 +44,32 @@ pub struct EventFilter {
     pub request: Option<RequestId>,
 }
 
+macro_rules! events {
+    ($index:literal) => {
+        concat!(
+            "SELECT id, at, kind, builder, build, step, request, payload FROM events WHERE id > $1",
+            $index,
+            " AND ($3 IS NULL OR build = $3) AND ($4 IS NULL OR request = $4) AND ($5 IS NULL OR builder = $5)
+             AND ($6 IS NULL OR step = $6) ORDER BY id LIMIT $2"
+        )
+    };
+}
+
+impl EventFilter {
+    /// The statement that reads them, by the index that says most. An event of a step is one of its build.
+    fn statement(&self) -> &'static str {
+        match self {
+            Self { build: Some(_), .. } => events!(" AND build = $3"),
+            Self { step: Some(_), .. } => {
+                events!(" AND build = (SELECT steps.build FROM steps WHERE steps.id = $6)")
+            }
+            Self { request: Some(_), .. } => events!(" AND request = $4"),
+            Self { builder: Some(_), .. } => events!(" AND builder = $5"),
+            _ => events!(""),
+        }
+    }
+}
+
 /// An event in the making.
 pub(crate) struct Draft {
     kind: String,
@@ -109,6 +135,10 @@ impl Draft {
             )
             .await?;
         tx.ring(row.get("id")?);
+        // What a step does is for those who look on: no request, report or event for a scheduler comes with it.
+        if self.step.is_none() {
+            tx.ring_for_work();
+        }
         Ok(())
     }
 }
@@ -120,29 +150,25 @@ pub(crate) async fn last(conn: &mut Conn) -> Result<i64, Error> {
 }
 
 impl Store {
-    /// The events after that one, oldest first, at most `limit`.
+    /// The events after that one, oldest first, at most `limit`. Who asks for those of a build, a builder or a request
+    /// is not held up by the others.
     pub async fn events_after(
         &self,
         after: EventId,
         filter: &EventFilter,
         limit: u32,
     ) -> Result<Vec<Event>, Error> {
+        let sql = filter.statement();
+        let args = args![
+            after,
+            limit,
+            filter.build,
+            filter.request,
+            filter.builder.as_deref(),
+            filter.step
+        ];
         let mut conn = self.reader().await?;
-        let rows = conn
-            .rows(
-                "SELECT id, at, kind, builder, build, step, request, payload FROM events
-                 WHERE id > $1 AND ($2 IS NULL OR builder = $2) AND ($3 IS NULL OR build = $3)
-                 AND ($4 IS NULL OR step = $4) AND ($5 IS NULL OR request = $5) ORDER BY id LIMIT $6",
-                args![
-                    after,
-                    filter.builder.as_deref(),
-                    filter.build,
-                    filter.step,
-                    filter.request,
-                    limit
-                ],
-            )
-            .await?;
+        let rows = conn.rows(sql, args).await?;
         rows.iter().map(event).collect()
     }
 

@@ -152,22 +152,30 @@ async fn progress(tx: &mut Tx, id: LogId, length: u64, lines: u64) -> Result<(),
     tx.run(update, args![id, length, lines]).await.map(|_| ())
 }
 
-async fn complete(tx: &mut Tx, id: LogId, length: u64, lines: u64, now: Timestamp) -> Result<(), Error> {
-    let open = "SELECT step, name FROM logs WHERE id = $1 AND complete = 0";
-    let Some(row) = tx.row(open, args![id]).await? else {
+pub(crate) async fn complete(
+    tx: &mut Tx,
+    id: LogId,
+    length: u64,
+    lines: u64,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let update = "UPDATE logs SET length = $2, lines = $3, complete = 1 WHERE id = $1 AND complete = 0
+                  RETURNING step, name";
+    let Some(row) = tx.row(update, args![id, length, lines]).await? else {
         return Ok(());
     };
-    tx.run(
-        "UPDATE logs SET length = $2, lines = $3, complete = 1 WHERE id = $1",
-        args![id, length, lines],
-    )
-    .await?;
     let scope = Scope::of(tx, row.get("step")?).await?;
     let payload = json!({ "log": id, "name": row.get::<String>("name")?, "length": length, "lines": lines });
     scope.event("log.complete").payload(payload).add(tx, now).await
 }
 
-async fn seal(tx: &mut Tx, id: LogId, length: u64, lines: u64, now: Timestamp) -> Result<(), Error> {
+pub(crate) async fn seal(
+    tx: &mut Tx,
+    id: LogId,
+    length: u64,
+    lines: u64,
+    now: Timestamp,
+) -> Result<(), Error> {
     complete(tx, id, length, lines, now).await?;
     tx.run("UPDATE logs SET sealed = 1 WHERE id = $1", args![id])
         .await?;

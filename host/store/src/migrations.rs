@@ -8,9 +8,26 @@ use crate::error::driver_reason;
 /// Version, name, statements.
 pub(crate) type Embedded = (i64, &'static str, &'static str);
 
-pub(crate) const SQLITE: &[Embedded] = &[(1, "first", include_str!("../migrations/sqlite/0001_first.sql"))];
-pub(crate) const POSTGRES: &[Embedded] =
-    &[(1, "first", include_str!("../migrations/postgres/0001_first.sql"))];
+/// The schema's steps from the folder of one database.
+macro_rules! embedded {
+    ($database:literal) => {
+        &[
+            (
+                1,
+                "first",
+                include_str!(concat!("../migrations/", $database, "/0001_first.sql")),
+            ),
+            (
+                2,
+                "lists",
+                include_str!(concat!("../migrations/", $database, "/0002_lists.sql")),
+            ),
+        ]
+    };
+}
+
+pub(crate) const SQLITE: &[Embedded] = embedded!("sqlite");
+pub(crate) const POSTGRES: &[Embedded] = embedded!("postgres");
 
 /// Where sqlx notes which migrations were applied.
 const TABLE: &str = "_sqlx_migrations";

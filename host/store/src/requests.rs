@@ -115,39 +115,49 @@ impl Store {
     /// That request.
     pub async fn request(&self, id: RequestId) -> Result<Option<Request>, Error> {
         let mut conn = self.reader().await?;
-        let sql = in_keys!(
-            "SELECT requests.*, builders.name AS builder_name, buildsets.reason AS reason,
-             buildsets.properties AS properties
-             FROM requests JOIN builders ON builders.id = requests.builder
-             JOIN buildsets ON buildsets.id = requests.buildset WHERE requests.id IN ",
-            ""
-        );
-        let rows = conn.rows(sql, vec![keys([id.0])]).await?;
-        Ok(load(&mut conn, rows).await?.pop())
+        Ok(by_ids(&mut conn, &[id]).await?.pop())
     }
 
     /// Requests, newest first, at most `limit`.
     pub async fn requests(&self, filter: &RequestFilter, limit: u32) -> Result<Vec<Request>, Error> {
         let mut conn = self.reader().await?;
-        let rows = conn
-            .rows(
-                "SELECT requests.*, builders.name AS builder_name, buildsets.reason AS reason,
-                 buildsets.properties AS properties
-                 FROM requests JOIN builders ON builders.id = requests.builder
-                 JOIN buildsets ON buildsets.id = requests.buildset
-                 WHERE ($1 IS NULL OR requests.state = $1) AND ($2 IS NULL OR builders.name = $2)
-                 AND ($3 IS NULL OR requests.buildset = $3) AND ($4 IS NULL OR requests.id < $4)
-                 ORDER BY requests.id DESC LIMIT $5",
-                args![
-                    filter.state,
-                    filter.builder.as_deref(),
-                    filter.buildset,
-                    filter.before,
-                    limit
-                ],
-            )
-            .await?;
-        load(&mut conn, rows).await
+        let ids = matching(&mut conn, filter, limit).await?;
+        let mut requests = by_ids(&mut conn, &ids).await?;
+        requests.reverse();
+        Ok(requests)
+    }
+
+    /// The requests that wait, of every builder or of one, in the order in which they are served: most urgent first,
+    /// then oldest first; at most `limit`.
+    pub async fn queue(&self, builder: Option<&str>, limit: u32) -> Result<Vec<Request>, Error> {
+        let mut conn = self.reader().await?;
+        let rows = match builder {
+            None => {
+                let all =
+                    "SELECT id FROM requests WHERE state = 'pending' ORDER BY priority DESC, id LIMIT $1";
+                conn.rows(all, args![limit]).await?
+            }
+            Some(name) => {
+                let of_builder = "SELECT id FROM requests WHERE state = 'pending'
+                                  AND builder = (SELECT builders.id FROM builders WHERE name = $1)
+                                  ORDER BY priority DESC, id LIMIT $2";
+                conn.rows(of_builder, args![name, limit]).await?
+            }
+        };
+        let mut requests = by_ids(&mut conn, &ids(&rows)?).await?;
+        requests.sort_by_key(|request| (std::cmp::Reverse(request.priority), request.id));
+        Ok(requests)
+    }
+
+    /// The requests that a change led to, newest first, at most `limit`.
+    pub async fn requests_of_change(&self, change: ChangeId, limit: u32) -> Result<Vec<Request>, Error> {
+        let mut conn = self.reader().await?;
+        let sql = "SELECT requests.id FROM buildset_changes JOIN requests ON requests.buildset = buildset_changes.buildset
+                   WHERE buildset_changes.change = $1 ORDER BY requests.id DESC LIMIT $2";
+        let ids = ids(&conn.rows(sql, args![change, limit]).await?)?;
+        let mut requests = by_ids(&mut conn, &ids).await?;
+        requests.reverse();
+        Ok(requests)
     }
 
     /// Cancels a request that waits. Answers whether it did: a request that a build serves is not cancelled so.
@@ -155,6 +165,68 @@ impl Store {
         let reason = reason.to_owned();
         self.write(move |tx| cancel(tx, id, reason, now).boxed()).await
     }
+}
+
+/// Every state: a list of any is three short lists put together, each read from an index that ends in state and key.
+const STATES: [RequestState; 3] = [
+    RequestState::Complete,
+    RequestState::Claimed,
+    RequestState::Pending,
+];
+
+async fn matching(conn: &mut Conn, filter: &RequestFilter, limit: u32) -> Result<Vec<RequestId>, Error> {
+    let before = filter.before.unwrap_or(RequestId(i64::MAX));
+    if let Some(buildset) = filter.buildset {
+        // A set has one request for each of its builders.
+        let sql = "SELECT requests.id FROM requests JOIN builders ON builders.id = requests.builder
+                   WHERE buildset = $1 AND requests.id < $2 AND ($3 IS NULL OR state = $3)
+                   AND ($4 IS NULL OR builders.name = $4) ORDER BY requests.id DESC LIMIT $5";
+        let args = args![buildset, before, filter.state, filter.builder.as_deref(), limit];
+        return ids(&conn.rows(sql, args).await?);
+    }
+    if filter.state.is_none() && filter.builder.is_none() {
+        let all = "SELECT id FROM requests WHERE id < $1 ORDER BY id DESC LIMIT $2";
+        return ids(&conn.rows(all, args![before, limit]).await?);
+    }
+    let mut found = Vec::new();
+    for state in STATES {
+        if filter.state.is_some_and(|only| only != state) {
+            continue;
+        }
+        let rows = match filter.builder.as_deref() {
+            None => {
+                let sql = "SELECT id FROM requests WHERE state = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
+                conn.rows(sql, args![state, before, limit]).await?
+            }
+            Some(name) => {
+                let sql = "SELECT id FROM requests WHERE state = $1 AND id < $2
+                           AND builder = (SELECT builders.id FROM builders WHERE name = $4) ORDER BY id DESC LIMIT $3";
+                conn.rows(sql, args![state, before, limit, name]).await?
+            }
+        };
+        found.extend(ids(&rows)?);
+    }
+    found.sort_unstable_by(|one, other| other.cmp(one));
+    found.dedup();
+    found.truncate(limit as usize);
+    Ok(found)
+}
+
+fn ids(rows: &[Row]) -> Result<Vec<RequestId>, Error> {
+    rows.iter().map(|row| row.get("id")).collect()
+}
+
+/// Those requests, oldest first.
+async fn by_ids(conn: &mut Conn, ids: &[RequestId]) -> Result<Vec<Request>, Error> {
+    let sql = in_keys!(
+        "SELECT requests.*, builders.name AS builder_name, buildsets.reason AS reason,
+         buildsets.properties AS properties
+         FROM requests JOIN builders ON builders.id = requests.builder
+         JOIN buildsets ON buildsets.id = requests.buildset WHERE requests.id IN ",
+        " ORDER BY requests.id"
+    );
+    let rows = conn.rows(sql, vec![keys(ids.iter().map(|id| id.0))]).await?;
+    load(conn, rows).await
 }
 
 async fn cancel(tx: &mut Tx, id: RequestId, reason: String, now: Timestamp) -> Result<bool, Error> {

@@ -236,6 +236,7 @@ pub(crate) async fn enqueue(
     let insert = "INSERT INTO scheduler_events (scheduler, payload, created) VALUES ($1, $2, $3)";
     tx.run(insert, args![scheduler, Json(payload), now]).await?;
     tx.ring(0);
+    tx.ring_for_work();
     Ok(())
 }
 

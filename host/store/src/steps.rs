@@ -103,7 +103,40 @@ pub struct Step {
     pub links: Vec<Link>,
 }
 
+/// How far a build is, by its steps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The build.
+    pub build: BuildId,
+    /// How many of its steps have ended or were left out.
+    pub done: u32,
+    /// How many steps it has by now; a step may insert others.
+    pub total: u32,
+    /// The name of the step that runs.
+    pub step: Option<String>,
+}
+
 impl Store {
+    /// How far each of these builds is, by key; a build without steps is left out.
+    pub async fn progress(&self, builds: &[BuildId]) -> Result<Vec<Progress>, Error> {
+        let sql = in_keys!(
+            "SELECT build, COUNT(*) AS total, COUNT(CASE WHEN state = 'complete' THEN 1 END) AS done,
+             MAX(CASE WHEN state = 'running' THEN name END) AS step FROM steps WHERE build IN ",
+            " GROUP BY build ORDER BY build"
+        );
+        let progress = |row: &Row| {
+            Ok(Progress {
+                build: row.get("build")?,
+                done: row.get("done")?,
+                total: row.get("total")?,
+                step: row.maybe("step")?,
+            })
+        };
+        let mut conn = self.reader().await?;
+        let rows = conn.rows(sql, vec![keys(builds.iter().map(|id| id.0))]).await?;
+        rows.iter().map(progress).collect()
+    }
+
     /// The steps of a build, in order.
     pub async fn steps(&self, build: BuildId) -> Result<Vec<Step>, Error> {
         let mut conn = self.reader().await?;
@@ -163,6 +196,18 @@ impl Store {
     pub async fn skip_step(&self, id: StepId, summary: &str, now: Timestamp) -> Result<(), Error> {
         self.finish_step(id, Outcome::Skipped, summary, None, now).await
     }
+}
+
+/// The step of a build behind that one.
+pub(crate) async fn next(
+    conn: &mut Conn,
+    build: BuildId,
+    after: Option<StepId>,
+) -> Result<Option<Step>, Error> {
+    let sql = "SELECT * FROM steps WHERE build = $1
+               AND position > COALESCE((SELECT position FROM steps WHERE id = $2), -1) ORDER BY position LIMIT 1";
+    let rows = conn.rows(sql, args![build, after]).await?;
+    Ok(load(conn, rows).await?.pop())
 }
 
 /// Inserts steps from that position on.
@@ -278,7 +323,7 @@ impl Scope {
     }
 }
 
-async fn begin(tx: &mut Tx, id: StepId, created: Entry, now: Timestamp) -> Result<(), Error> {
+pub(crate) async fn begin(tx: &mut Tx, id: StepId, created: Entry, now: Timestamp) -> Result<(), Error> {
     let scope = Scope::of(tx, id).await?;
     if scope.state != StepState::Pending {
         return match journal::holds(tx, id, std::slice::from_ref(&created)).await? {
@@ -299,7 +344,7 @@ async fn begin(tx: &mut Tx, id: StepId, created: Entry, now: Timestamp) -> Resul
         .await
 }
 
-async fn finish(
+pub(crate) async fn finish(
     tx: &mut Tx,
     id: StepId,
     outcome: Outcome,

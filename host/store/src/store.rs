@@ -26,6 +26,7 @@ struct Inner {
     pools: Pools,
     queue: Queue,
     bell: watch::Receiver<i64>,
+    work_bell: watch::Receiver<()>,
     installation: Uuid,
     /// Owns the writer: it ends with the store.
     _writer: JoinSet<()>,
@@ -50,13 +51,15 @@ impl Store {
         let installation = installation::ensure(&mut conn, now).await?;
         let (ring, bell) = watch::channel(events::last(&mut conn).await?);
         drop(conn);
-        let (queue, writer) = Writer::new(pools.clone(), installation, ring);
+        let (ring_for_work, work_bell) = watch::channel(());
+        let (queue, writer) = Writer::new(pools.clone(), installation, ring, ring_for_work);
         let mut tasks = JoinSet::new();
         tasks.spawn(writer.run());
         Ok(Self(Arc::new(Inner {
             pools,
             queue,
             bell,
+            work_bell,
             installation,
             _writer: tasks,
         })))
@@ -76,6 +79,12 @@ impl Store {
     /// schedulers. Its value is the id of the newest event.
     pub fn bell(&self) -> watch::Receiver<i64> {
         self.0.bell.clone()
+    }
+
+    /// Rings after a commit that may have left work: a request, a report, an event for a scheduler, or the end of a build,
+    /// which frees its worker. Quiet about what single steps do.
+    pub fn work_bell(&self) -> watch::Receiver<()> {
+        self.0.work_bell.clone()
     }
 
     pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, Error>

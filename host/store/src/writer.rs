@@ -29,6 +29,8 @@ pub(crate) struct Tx {
     pub installation: Uuid,
     /// What the bell is to ring with once this is committed: the newest event.
     rings: Option<i64>,
+    /// Whether the bell for work is to ring, too.
+    work: bool,
 }
 
 impl std::ops::Deref for Tx {
@@ -48,6 +50,11 @@ impl Tx {
     /// Rings the bell after the commit, with the id of an event or, if there was none, with what it rang before.
     pub fn ring(&mut self, event: i64) {
         self.rings = self.rings.max(Some(event));
+    }
+
+    /// Rings the bell for work after the commit.
+    pub fn ring_for_work(&mut self) {
+        self.work = true;
     }
 }
 
@@ -102,12 +109,18 @@ pub(crate) struct Writer {
     pools: Pools,
     installation: Uuid,
     bell: watch::Sender<i64>,
+    work_bell: watch::Sender<()>,
     messages: mpsc::Receiver<Message>,
     conn: Option<Conn>,
 }
 
 impl Writer {
-    pub fn new(pools: Pools, installation: Uuid, bell: watch::Sender<i64>) -> (Queue, Self) {
+    pub fn new(
+        pools: Pools,
+        installation: Uuid,
+        bell: watch::Sender<i64>,
+        work_bell: watch::Sender<()>,
+    ) -> (Queue, Self) {
         let (sender, messages) = mpsc::channel(QUEUE);
         (
             Queue(sender),
@@ -115,6 +128,7 @@ impl Writer {
                 pools,
                 installation,
                 bell,
+                work_bell,
                 messages,
                 conn: None,
             },
@@ -155,11 +169,13 @@ impl Writer {
             conn,
             installation: self.installation,
             rings: None,
+            work: false,
         };
+        let alone = units.len() == 1;
         let mut done = Vec::with_capacity(units.len());
         let mut units = units.into_iter();
         for unit in units.by_ref() {
-            match run_unit(&mut tx, unit.work).await {
+            match run_unit(&mut tx, unit.work, alone).await {
                 Ok(result) => done.push((unit.answer, result)),
                 Err(error) => {
                     tx.conn.discard();
@@ -168,7 +184,7 @@ impl Writer {
                 }
             }
         }
-        let rings = tx.rings;
+        let (rings, work) = (tx.rings, tx.work);
         conn = tx.conn;
         if let Err(error) = conn.control("COMMIT").await {
             let error = commit_error(&conn, &error);
@@ -178,6 +194,9 @@ impl Writer {
         self.conn = Some(conn);
         if let Some(event) = rings {
             self.bell.send_modify(|last| *last = event.max(*last));
+        }
+        if work {
+            self.work_bell.send_replace(());
         }
         for (answer, result) in done {
             // Who asked may have gone; what was written stays.
@@ -230,11 +249,14 @@ impl Writer {
     }
 }
 
-/// Runs one unit within a savepoint. The outer error means that the whole transaction is lost.
-async fn run_unit(tx: &mut Tx, work: Work) -> Result<Result<Box<dyn Any + Send>, Error>, Error> {
+/// Runs one unit within a savepoint, or without one if it is `alone` in its transaction: then it begins that anew when it
+/// fails. The outer error means that the whole transaction is lost.
+async fn run_unit(tx: &mut Tx, work: Work, alone: bool) -> Result<Result<Box<dyn Any + Send>, Error>, Error> {
     let fatal = |error: sqlx::Error| Error::from_driver("SAVEPOINT unit", &error);
-    tx.conn.control("SAVEPOINT unit").await.map_err(fatal)?;
-    let rings = tx.rings;
+    if !alone {
+        tx.conn.control("SAVEPOINT unit").await.map_err(fatal)?;
+    }
+    let (rings, work_before) = (tx.rings, tx.work);
     // A panic is a fault in this crate; it may cost its own unit but not the writer.
     let result = AssertUnwindSafe(work(tx)).catch_unwind().await;
     let result = result.unwrap_or_else(|_| {
@@ -246,16 +268,20 @@ async fn run_unit(tx: &mut Tx, work: Work) -> Result<Result<Box<dyn Any + Send>,
     match result {
         Err(Error::Unavailable { reason }) => Err(Error::Unavailable { reason }),
         Err(error) => {
-            tx.rings = rings;
-            tx.conn
-                .control("ROLLBACK TO SAVEPOINT unit")
-                .await
-                .map_err(fatal)?;
-            tx.conn.control("RELEASE SAVEPOINT unit").await.map_err(fatal)?;
+            (tx.rings, tx.work) = (rings, work_before);
+            let undo = match alone {
+                true => ["ROLLBACK", tx.conn.begin_statement()],
+                false => ["ROLLBACK TO SAVEPOINT unit", "RELEASE SAVEPOINT unit"],
+            };
+            for statement in undo {
+                tx.conn.control(statement).await.map_err(fatal)?;
+            }
             Ok(Err(error))
         }
         Ok(value) => {
-            tx.conn.control("RELEASE SAVEPOINT unit").await.map_err(fatal)?;
+            if !alone {
+                tx.conn.control("RELEASE SAVEPOINT unit").await.map_err(fatal)?;
+            }
             Ok(Ok(value))
         }
     }

@@ -19,13 +19,13 @@ use crate::App;
 
 mod builders;
 pub(crate) mod builds;
-mod changes;
+pub(crate) mod changes;
 mod events;
 mod farm;
 pub(crate) mod logs;
-mod plugins;
-mod reports;
-mod requests;
+pub(crate) mod plugins;
+pub(crate) mod reports;
+pub(crate) mod requests;
 pub(crate) mod steps;
 mod workers;
 
@@ -58,9 +58,11 @@ fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(builders::build))
         .routes(routes!(builders::force))
         .routes(routes!(steps::logs))
+        .routes(routes!(steps::journal))
         .routes(routes!(logs::get))
         .routes(routes!(logs::raw))
         .routes(routes!(logs::lines))
+        .routes(routes!(logs::search))
         .routes(routes!(logs::follow))
         .routes(routes!(events::follow))
         .routes(routes!(changes::list))

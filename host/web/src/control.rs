@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use capstan_master::{
-    About, Error as Refusal, Force, Forced, Handle, Invitation, PluginStatus, Reloaded, WorkerStatus,
+    About, Error as Refusal, Force, Forced, Handle, Invitation, PluginStatus, Queued, Reloaded, WorkerStatus,
 };
 use capstan_model::plan::Plan;
-use capstan_model::{BuildId, RequestId};
+use capstan_model::{BuildId, RequestId, Timestamp};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -24,10 +24,14 @@ pub trait Control: Send + Sync {
     fn plan(&self) -> Arc<Plan>;
     /// The master itself.
     fn about(&self) -> About;
+    /// The time.
+    fn now(&self) -> Timestamp;
     /// Every plugin file.
     fn plugins(&self) -> Vec<PluginStatus>;
     /// Every worker that is configured or has joined.
     fn workers(&self) -> Answer<'_, Vec<WorkerStatus>>;
+    /// Every request that waits, in the order in which they are served, and why it waits.
+    fn queue(&self) -> Answer<'_, Vec<Queued>>;
     /// Asks for a build.
     fn force<'a>(&'a self, builder: &'a str, force: Force) -> Answer<'a, Forced>;
     /// Stops a build.
@@ -53,12 +57,20 @@ impl Control for Handle {
         self.about()
     }
 
+    fn now(&self) -> Timestamp {
+        self.clock().now()
+    }
+
     fn plugins(&self) -> Vec<PluginStatus> {
         self.plugins()
     }
 
     fn workers(&self) -> Answer<'_, Vec<WorkerStatus>> {
         async { Ok(self.workers().await?) }.boxed()
+    }
+
+    fn queue(&self) -> Answer<'_, Vec<Queued>> {
+        async { Ok(self.queue().await?) }.boxed()
     }
 
     fn force<'a>(&'a self, builder: &'a str, force: Force) -> Answer<'a, Forced> {
@@ -104,6 +116,7 @@ impl From<Refusal> for Error {
             Refusal::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, "not-found", message),
             Refusal::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", message),
             Refusal::Invalid(_) => Self::invalid(message),
+            Refusal::Field { field, .. } => Self::invalid(message).field(field),
             Refusal::Config(diagnostics) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "configuration", message)
                     .hint("nothing was changed; `capstan check` shows the same with the lines")

@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 #[derive(Debug)]
 pub struct Error {
     status: StatusCode,
-    body: Fault,
+    /// Boxed: every handler answers with a `Result` of this.
+    body: Box<Fault>,
     challenge: Option<&'static str>,
 }
 
@@ -18,7 +19,7 @@ pub struct Error {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Error)]
 pub struct Body {
-    error: Fault,
+    error: Box<Fault>,
 }
 
 /// What went wrong.
@@ -28,6 +29,9 @@ struct Fault {
     code: &'static str,
     /// For people.
     message: String,
+    /// Which part of the request is at fault, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'static str>,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
@@ -41,18 +45,25 @@ impl Error {
         let body = Fault {
             code,
             message: message.into(),
+            field: None,
             hint: None,
             diagnostics: Vec::new(),
         };
         Self {
             status,
-            body,
+            body: Box::new(body),
             challenge: None,
         }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.body.hint = Some(hint.into());
+        self
+    }
+
+    /// Names the part of the request that is at fault.
+    pub(crate) fn field(mut self, field: &'static str) -> Self {
+        self.body.field = Some(field);
         self
     }
 
@@ -105,6 +116,24 @@ impl Error {
 
     pub(crate) fn message(&self) -> &str {
         &self.body.message
+    }
+
+    /// The part of the request that is at fault, and what is wrong with it.
+    pub(crate) fn at_fault(&self) -> Option<(&'static str, &str)> {
+        let (field, message) = (self.body.field?, &self.body.message);
+        let reason = message
+            .strip_prefix(field)
+            .and_then(|rest| rest.strip_prefix(": "));
+        Some((field, reason.unwrap_or(message)))
+    }
+
+    /// Each fault of a configuration.
+    pub(crate) fn faults(&self) -> &[String] {
+        &self.body.diagnostics
+    }
+
+    pub(crate) fn hint_text(&self) -> Option<&str> {
+        self.body.hint.as_deref()
     }
 }
 

@@ -1,6 +1,6 @@
 //! axum's extractors with this server's form of errors.
 
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{FormRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -13,6 +13,9 @@ pub(crate) struct Path<T>(pub(crate) T);
 
 /// What follows the `?`.
 pub(crate) struct Query<T>(pub(crate) T);
+
+/// The fields of a form that a page sends.
+pub(crate) struct Form<T>(pub(crate) T);
 
 /// A JSON body. A request without a body is `{}`.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -54,13 +57,40 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        match axum::Form::from_request(request, state).await {
+            Ok(axum::Form(fields)) => Ok(Self(fields)),
+            Err(rejection) => Err(form_refusal(&rejection)),
+        }
+    }
+}
+
+fn form_refusal(rejection: &FormRejection) -> Error {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            let message = "expected a form's fields, found another type";
+            Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid", message)
+                .hint("programs use the interface under /api/v1")
+        }
+        _ => Error::invalid(rejection.body_text()),
+    }
+}
+
+fn too_large() -> Error {
+    Error::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "too-large",
+        "expected a smaller body",
+    )
+}
+
 fn refusal(rejection: &JsonRejection) -> Error {
     match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Error::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too-large",
-            "expected a smaller body",
-        ),
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
             let message = "expected a JSON body, found another type";
             Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid", message)

@@ -27,10 +27,12 @@ mod error;
 mod extract;
 mod guard;
 mod pages;
+mod session;
 mod stream;
 
 pub use control::Control;
 pub use error::Error;
+use session::{Sessions, Tries};
 
 /// The largest body of a request. The largest honest one is a force with many properties.
 const MAX_BODY: usize = 1024 * 1024;
@@ -44,7 +46,7 @@ pub struct Options {
     /// What a request that changes something must show, as `Authorization: Bearer TOKEN`.
     pub token: String,
     /// Where it is served. On a loopback address reading is open to everybody on the machine; elsewhere reading needs the
-    /// token too.
+    /// token or a session too.
     pub listen: SocketAddr,
     /// Ends the event streams, which have no end of their own.
     pub shutdown: CancellationToken,
@@ -72,6 +74,9 @@ struct Parts {
     control: Arc<dyn Control>,
     /// The digests of two tokens are compared, not the tokens: how long that takes tells nothing about them.
     token: Digest,
+    sessions: Sessions,
+    tries: Tries,
+    histories: pages::Histories,
     listen: SocketAddr,
     shutdown: CancellationToken,
     streams: Arc<Semaphore>,
@@ -86,6 +91,7 @@ impl App {
         listen: SocketAddr,
         shutdown: CancellationToken,
     ) -> Self {
+        let sessions = Sessions::new(token, listen.port());
         let token = Digest::of(token.as_bytes());
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
         Self(Arc::new(Parts {
@@ -93,6 +99,9 @@ impl App {
             logs,
             control,
             token,
+            sessions,
+            tries: Tries::default(),
+            histories: pages::Histories::default(),
             listen,
             shutdown,
             streams,
@@ -101,6 +110,10 @@ impl App {
 
     fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    fn histories(&self) -> &pages::Histories {
+        &self.0.histories
     }
 
     fn logs(&self) -> &Logs {
@@ -116,7 +129,7 @@ fn serve(app: App) -> Router {
     Router::new()
         .merge(api::router())
         .merge(pages::router())
-        .fallback(async || Error::not_found("page or resource", "of this address"))
+        .fallback(pages::unknown)
         .method_not_allowed_fallback(async || Error::method())
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(RequestBodyLimitLayer::new(MAX_BODY))

@@ -7,7 +7,7 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use capstan_logs::Options as LogOptions;
-use capstan_master::{About, Force, Forced, Invitation, PluginStatus, Reloaded, WorkerStatus};
+use capstan_master::{About, Force, Forced, Invitation, PluginStatus, Queued, Reloaded, Why, WorkerStatus};
 use capstan_model::plan::{Bundle, Plan};
 use capstan_model::{BuildId, BuildsetId, Channel, LogId, RequestId, SourceStamp, StepId, Timestamp};
 use capstan_store::{NewBuild, NewBuildset, NewStep, Options as StoreOptions};
@@ -20,7 +20,10 @@ use super::*;
 use crate::control::Answer;
 
 mod control;
+mod log;
+mod operation;
 mod pages;
+mod people;
 mod rest;
 mod streams;
 
@@ -30,6 +33,13 @@ const NOW: Timestamp = Timestamp(1_795_261_987_000);
 /// Records what it is asked.
 struct Recorder {
     plan: Arc<Plan>,
+    workers: Mutex<Vec<WorkerStatus>>,
+    plugins: Mutex<Vec<PluginStatus>>,
+    /// Why the first requests of the queue wait; the others are next.
+    why: Mutex<Vec<Why>>,
+    store: Store,
+    /// What the next reload answers; it is a fault of the code if nobody said so.
+    reload: Mutex<Option<Result<Reloaded, Error>>>,
     asked: Mutex<Vec<String>>,
 }
 
@@ -55,15 +65,36 @@ impl Control for Recorder {
         }
     }
 
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+
     fn plugins(&self) -> Vec<PluginStatus> {
-        Vec::new()
+        self.plugins.lock().unwrap().clone()
     }
 
     fn workers(&self) -> Answer<'_, Vec<WorkerStatus>> {
-        async { Ok(Vec::new()) }.boxed()
+        async { Ok(self.workers.lock().unwrap().clone()) }.boxed()
+    }
+
+    fn queue(&self) -> Answer<'_, Vec<Queued>> {
+        async {
+            let why = self.why.lock().unwrap().clone();
+            let mut why = why.into_iter().chain(std::iter::repeat(Why::Next));
+            let pending = self.store.pending_requests().await?.into_iter();
+            let queued = pending.map(|request| Queued {
+                request,
+                why: why.next().unwrap(),
+            });
+            Ok(queued.collect())
+        }
+        .boxed()
     }
 
     fn force<'a>(&'a self, builder: &'a str, force: Force) -> Answer<'a, Forced> {
+        if let Err(refused) = force.check() {
+            return async { Err(refused.into()) }.boxed();
+        }
         self.note(format!(
             "force {builder} {}",
             serde_json::to_string(&force).unwrap()
@@ -89,7 +120,8 @@ impl Control for Recorder {
     }
 
     fn reload(&self) -> Answer<'_, Reloaded> {
-        async { panic!("a reload that breaks the master's code") }.boxed()
+        let answer = self.reload.lock().unwrap().take();
+        async { answer.expect("a reload that breaks the master's code") }.boxed()
     }
 
     fn invite<'a>(&'a self, worker: &'a str, ttl_ms: u64) -> Answer<'a, Invitation> {
@@ -125,6 +157,11 @@ struct Site {
 
 impl Site {
     async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// Whose plan has these builders.
+    async fn with(builders: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("farm.db").display());
         let store = Store::open(&StoreOptions::new(url), NOW).await.unwrap();
@@ -136,13 +173,18 @@ impl Site {
         let plan = Plan {
             bundle: Bundle::default(),
             workers: vec![],
-            builders: vec![],
+            builders: builders.iter().map(|name| builder(name)).collect(),
             sources: vec![],
             schedulers: vec![],
             reporters: vec![],
         };
         let control = Arc::new(Recorder {
             plan: Arc::new(plan),
+            workers: Mutex::default(),
+            plugins: Mutex::default(),
+            why: Mutex::default(),
+            store: store.clone(),
+            reload: Mutex::default(),
             asked: Mutex::default(),
         });
         let listen = "127.0.0.1:8010".parse().unwrap();
@@ -254,6 +296,21 @@ impl Site {
         frame::encode(&mut bytes, 7, Channel::Stdout, text.as_bytes());
         let mut writer = self.logs.writer(log).await.unwrap();
         writer.append(writer.length(), Bytes::from(bytes)).await.unwrap();
+    }
+}
+
+fn builder(name: &str) -> capstan_model::plan::Builder {
+    capstan_model::plan::Builder {
+        name: name.to_owned(),
+        description: String::new(),
+        tags: vec![],
+        workers: vec![],
+        labels: vec![],
+        env: Default::default(),
+        properties: Default::default(),
+        collapse: true,
+        steps: vec![],
+        location: Default::default(),
     }
 }
 

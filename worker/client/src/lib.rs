@@ -34,7 +34,8 @@ pub struct Options {
     pub handshake: Duration,
     /// A connection is over when nothing at all has come for so long.
     pub idle: Duration,
-    /// How often an idle connection shows that it lives; well below `idle`, so that one lost packet does not end it.
+    /// How often an idle connection shows that it lives; well below `idle`, so that one lost packet does not end it, and
+    /// short, because that is also how soon it learns from a restarted master that nobody knows it any more.
     pub keep_alive: Duration,
     /// Hand the system several packets at once; some networks and drivers announce it and then fail.
     pub segmentation_offload: bool,
@@ -45,7 +46,7 @@ impl Default for Options {
         Self {
             handshake: Duration::from_secs(5),
             idle: Duration::from_secs(20),
-            keep_alive: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(3),
             segmentation_offload: true,
         }
     }

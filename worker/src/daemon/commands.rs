@@ -13,6 +13,7 @@ use capstan_wire::control::ExitReport;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::spares::Spares;
 use super::watcher;
 use crate::folder::{Folder, StopRecord};
 use crate::os;
@@ -66,6 +67,7 @@ pub struct Options {
 pub struct Commands {
     options: Options,
     clock: Arc<dyn Clock>,
+    spares: Arc<Spares>,
     entries: BTreeMap<CommandId, Entry>,
     watchers: JoinSet<()>,
     news: mpsc::Sender<News>,
@@ -75,13 +77,15 @@ impl Commands {
     /// Prepares the state folder. [`Commands::rescan`] finds the commands of earlier daemons.
     pub fn open(options: Options, clock: Arc<dyn Clock>) -> io::Result<(Self, mpsc::Receiver<News>)> {
         // Logs are the master's to show.
-        os::make_private(&options.state.join("commands"))?;
-        let _ = fs::remove_dir_all(options.state.join("trash"));
+        let folder = options.state.join("commands");
+        os::make_private(&folder)?;
+        let spares = Arc::new(Spares::open(folder)?);
         let (news, told) = mpsc::channel(NEWS);
         Ok((
             Self {
                 options,
                 clock,
+                spares,
                 entries: BTreeMap::new(),
                 watchers: JoinSet::new(),
                 news,
@@ -134,7 +138,9 @@ impl Commands {
         let folder = Folder::new(self.options.state.join("commands").join(id.to_string()));
         // At once, so that a stop finds where to leave its reason; starting reports what is wrong with the
         // folder.
-        let _ = fs::create_dir_all(folder.path());
+        if !self.spares.make(&folder) {
+            let _ = fs::create_dir_all(folder.path());
+        }
         self.watch(id, folder, Some(job), Standing::default());
     }
 
@@ -185,9 +191,7 @@ impl Commands {
         else {
             return;
         };
-        if let Err(error) = remove(entry.folder.path(), &self.options.state.join("trash")) {
-            tracing::warn!(command = %id, "a finished command could not be removed: {error}");
-        }
+        self.spares.keep(&entry.folder);
         self.entries.remove(&id);
     }
 
@@ -222,8 +226,13 @@ impl Commands {
         while self.watchers.try_join_next().is_some() {}
         if !ended {
             let teller = watcher::Teller::new(id, standing, self.news.clone());
-            self.watchers
-                .spawn(watcher::watch(folder, job, teller, self.clock.clone()));
+            self.watchers.spawn(watcher::watch(
+                folder,
+                job,
+                teller,
+                self.spares.clone(),
+                self.clock.clone(),
+            ));
         }
     }
 
@@ -236,12 +245,4 @@ impl Commands {
         let age = u128::from(self.clock.now().since(Timestamp(0))).saturating_sub(since.as_millis());
         age > UNUSED.as_millis()
     }
-}
-
-/// Out of sight in one step; what cannot be removed then is removed at the next start.
-fn remove(path: &Path, trash: &Path) -> io::Result<()> {
-    fs::create_dir_all(trash)?;
-    let target = trash.join(path.file_name().unwrap_or_default());
-    fs::rename(path, &target)?;
-    fs::remove_dir_all(target)
 }

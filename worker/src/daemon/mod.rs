@@ -8,6 +8,7 @@
 pub mod commands;
 mod connection;
 mod log;
+mod spares;
 mod watcher;
 
 use std::collections::BTreeSet;

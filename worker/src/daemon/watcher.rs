@@ -4,7 +4,6 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,17 +11,21 @@ use capstan_model::{Channel, Clock, CommandId, Exit};
 use capstan_wire::control::ExitReport;
 use capstan_wire::frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::commands::{News, Standing};
+use super::spares::Spares;
 use crate::folder::{ExitRecord, Folder};
 use crate::os;
-use crate::supervise::Job;
+use crate::supervise::{Job, Order};
 
 /// How often a supervisor is looked at whose bell rings for an earlier daemon.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// A command that says nothing for so long leaves time to prepare the next one. A shorter one is over first, and the
+/// worker idle while the master takes note of that.
+const SETTLED: Duration = Duration::from_millis(20);
 
 /// How long the processes of a command without a supervisor are hunted.
 const HUNT: Duration = Duration::from_secs(5);
@@ -73,10 +76,16 @@ impl Teller {
 }
 
 /// Follows the command to its end; with a job, starts it first.
-pub async fn watch(folder: Folder, job: Option<Job>, mut teller: Teller, clock: Arc<dyn Clock>) {
+pub async fn watch(
+    folder: Folder,
+    job: Option<Job>,
+    mut teller: Teller,
+    spares: Arc<Spares>,
+    clock: Arc<dyn Clock>,
+) {
     let id = teller.id;
     let complaint = match job {
-        Some(job) => follow_new(&folder, job, &mut teller).await.err(),
+        Some(job) => follow_new(&folder, job, &mut teller, &spares).await.err(),
         None => None,
     };
     // Another supervisor may have been first, started by an earlier daemon.
@@ -88,10 +97,12 @@ pub async fn watch(folder: Folder, job: Option<Job>, mut teller: Teller, clock: 
     if standing.exit.is_none() {
         let report = settle(id, &folder, complaint, &*clock).await;
         let record = ExitRecord {
+            id,
             at: clock.now(),
             report,
+            kept: 0,
         };
-        if let Err(error) = folder.write_exit(&record) {
+        if let Err(error) = folder.write_exit(&record, &[]) {
             tracing::warn!(command = %id, "the end could not be recorded: {error}");
         }
         standing.length = record.report.log_length;
@@ -99,14 +110,21 @@ pub async fn watch(folder: Folder, job: Option<Job>, mut teller: Teller, clock: 
     }
     tracing::debug!(command = %id, "ended");
     teller.tell(standing).await;
+    // What was told is on its way first.
+    tokio::task::yield_now().await;
+    spares.prepare();
 }
 
-/// Starts a supervisor and listens to its bell until it ends.
-async fn follow_new(folder: &Folder, job: Job, teller: &mut Teller) -> io::Result<()> {
+/// Gives the command to a supervisor and listens to its bell until it ends, or until it has said how the command did.
+async fn follow_new(folder: &Folder, job: Job, teller: &mut Teller, spares: &Spares) -> io::Result<()> {
     fs::create_dir_all(folder.path())?;
-    let mut child = spawn(folder)?;
-    let text = Zeroizing::new(serde_json::to_vec(&job).map_err(io::Error::other)?);
-    drop(job);
+    let mut child = spares.supervisor()?;
+    let order = Order {
+        folder: folder.path().to_owned(),
+        job,
+    };
+    let text = Zeroizing::new(serde_json::to_vec(&order).map_err(io::Error::other)?);
+    drop(order);
     if let Some(mut input) = child.stdin.take() {
         // One that ended before it read everything explains itself in its complaints.
         let _ = input.write_all(&text).await;
@@ -114,25 +132,27 @@ async fn follow_new(folder: &Folder, job: Job, teller: &mut Teller) -> io::Resul
     drop(text);
     if let Some(mut bell) = child.stdout.take() {
         let mut rings = [0; 256];
-        while matches!(bell.read(&mut rings).await, Ok(1..)) {
-            teller.tell(look(folder)).await;
+        loop {
+            let rung = match tokio::time::timeout(SETTLED, bell.read(&mut rings)).await {
+                Ok(rung) => rung,
+                Err(_) => {
+                    spares.prepare();
+                    bell.read(&mut rings).await
+                }
+            };
+            if !matches!(rung, Ok(1..)) {
+                break;
+            }
+            let standing = look(folder);
+            if standing.exit.is_some() {
+                // The caller tells. All that the supervisor still has to do is to go.
+                return Ok(());
+            }
+            teller.tell(standing).await;
         }
     }
     child.wait().await?;
     Ok(())
-}
-
-fn spawn(folder: &Folder) -> io::Result<Child> {
-    let errors = File::options().create(true).append(true).open(folder.errors())?;
-    let (program, name) = os::own_program()?;
-    let mut command = std::process::Command::new(program);
-    std::os::unix::process::CommandExt::arg0(&mut command, name);
-    command.arg("supervise").arg(folder.path());
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(errors);
-    Command::from(command).kill_on_drop(false).spawn()
 }
 
 /// The end of a command whose supervisor is gone without a record: it never started, or nobody knows.
@@ -166,8 +186,8 @@ async fn settle(
         hunt(id).await;
         "the command's supervisor was killed"
     };
-    let spool = folder.spool();
-    let found = tokio::task::spawn_blocking(move || cut_to_whole_frames(&spool)).await;
+    let left = folder.clone();
+    let found = tokio::task::spawn_blocking(move || cut_and_keep(&left)).await;
     let [length, stdout_bytes, stderr_bytes] = found
         .unwrap_or_else(|error| Err(error.into()))
         .unwrap_or_else(|error| {
@@ -206,6 +226,12 @@ fn complaints(folder: &Folder) -> String {
         "" => "its supervisor ended before it started the command; is the worker's disk full?".to_owned(),
         text => format!("its supervisor failed: {text}"),
     }
+}
+
+fn cut_and_keep(folder: &Folder) -> io::Result<[u64; 3]> {
+    let found = cut_to_whole_frames(&folder.spool())?;
+    folder.sync_names()?;
+    Ok(found)
 }
 
 /// Removes a torn last frame. Gives the length, and the payload bytes of standard output and of standard

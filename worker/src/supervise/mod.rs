@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 
 use capstan_model::{Channel, Clock, CommandId, CommandSpec, Exit};
 use capstan_wire::control::ExitReport;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::folder::{ExitRecord, Folder, Lock, SpecRecord, StartRecord};
 use crate::os;
@@ -51,6 +53,15 @@ pub struct Job {
     pub spool_quota: Option<u64>,
 }
 
+/// What a spare supervisor waits for: a job, and where it is kept.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Order {
+    /// The command's folder.
+    pub folder: PathBuf,
+    /// What to do there.
+    pub job: Job,
+}
+
 /// Why a command could not be supervised; then it did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -76,8 +87,32 @@ pub enum Error {
 /// before, by this process or by any other, is left alone.
 pub fn supervise(path: &Path, clock: &dyn Clock) -> Result<(), Error> {
     os::leave_session();
-    let job = read_job(io::stdin().lock())?;
-    let folder = Folder::new(path);
+    let text = read_all(io::stdin().lock())?;
+    carry_out(Folder::new(path), parse(&text)?, clock)
+}
+
+/// Waits for an [`Order`] on standard input, and carries it out as [`supervise`] does. A daemon keeps one such process
+/// ready: starting a process takes longer than most of what it does. Ends when the daemon does.
+pub fn wait(clock: &dyn Clock) -> Result<(), Error> {
+    os::leave_session();
+    let text = read_all(io::stdin().lock())?;
+    if text.is_empty() {
+        return Ok(());
+    }
+    let Order { folder, job } = parse(&text)?;
+    drop(text);
+    let folder = Folder::new(folder);
+    complain_to(&folder.errors()).map_err(failed(&folder, "written"))?;
+    carry_out(folder, job, clock)
+}
+
+/// From now on complaints, also those of a panic, go there.
+fn complain_to(errors: &Path) -> io::Result<()> {
+    let file = File::options().create(true).append(true).open(errors)?;
+    Ok(nix::unistd::dup2_stderr(file)?)
+}
+
+fn carry_out(folder: Folder, job: Job, clock: &dyn Clock) -> Result<(), Error> {
     let Some(_lock) = patient_lock(&folder).map_err(failed(&folder, "locked"))? else {
         return Ok(());
     };
@@ -96,8 +131,9 @@ pub fn supervise(path: &Path, clock: &dyn Clock) -> Result<(), Error> {
     let mut spool = spool.map_err(failed(&folder, "written"))?;
     let alarm = os::Alarm::install().map_err(Error::Setup)?;
     os::adopt_descendants().map_err(Error::Setup)?;
-    let bell = Bell::new();
+    let mut bell = Bell::new();
     let start = StartRecord {
+        id: job.id,
         at: clock.now(),
         boot: os::boot_text(),
     };
@@ -109,16 +145,20 @@ pub fn supervise(path: &Path, clock: &dyn Clock) -> Result<(), Error> {
     let exit = match folder.stop() {
         Ok(Some(stop)) => Exit::Killed(stop.reason),
         _ => match launch::start(&job) {
-            Ok(child) => run::Run::new(&job, &folder, &mut spool, bell, alarm, begun).until_end(child),
+            Ok(child) => run::Run::new(&job, &folder, &mut spool, &mut bell, alarm, begun).until_end(child),
             Err(error) => Exit::NotStarted(error.to_string()),
         },
     };
-    finish(&folder, spool, exit, begun, clock).map_err(failed(&folder, "written"))
+    finish(&folder, job.id, spool, exit, begun, clock).map_err(failed(&folder, "written"))?;
+    // Nobody has to wait until this process is gone, too.
+    bell.ring();
+    Ok(())
 }
 
-/// The log first, then the end: who sees the end finds the whole log.
+/// The log first, then the end: who sees the end finds the whole log. A short log is durable with the end, in one file.
 fn finish(
     folder: &Folder,
+    id: CommandId,
     mut spool: Spool,
     exit: Exit,
     begun: Instant,
@@ -126,7 +166,8 @@ fn finish(
 ) -> io::Result<()> {
     let mut exit = shortened(exit);
     spool.header(&exit.to_string());
-    if let Err(fault) = spool.sync()
+    if spool.whole().is_none()
+        && let Err(fault) = spool.sync(folder)
         && spool.full().is_none()
     {
         exit = Exit::Killed(fault.to_string());
@@ -138,10 +179,13 @@ fn finish(
         stdout_bytes: spool.payload(Channel::Stdout),
         stderr_bytes: spool.payload(Channel::Stderr),
     };
-    folder.write_exit(&ExitRecord {
+    let record = ExitRecord {
+        id,
         at: clock.now(),
         report,
-    })
+        kept: spool.whole().map_or(0, <[u8]>::len),
+    };
+    folder.write_exit(&record, spool.whole().unwrap_or_default())
 }
 
 fn shortened(mut exit: Exit) -> Exit {
@@ -151,13 +195,17 @@ fn shortened(mut exit: Exit) -> Exit {
     exit
 }
 
-fn read_job(input: impl Read) -> Result<Job, Error> {
-    let mut text = zeroize::Zeroizing::new(Vec::new());
+fn read_all(input: impl Read) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut text = Zeroizing::new(Vec::new());
     input
         .take(MAX_JOB)
         .read_to_end(&mut text)
         .map_err(|error| Error::Job(error.to_string()))?;
-    serde_json::from_slice(&text).map_err(|error| Error::Job(error.to_string()))
+    Ok(text)
+}
+
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(text).map_err(|error| Error::Job(error.to_string()))
 }
 
 /// Takes the lock; a daemon that looks whether it is taken holds it for an instant.

@@ -61,7 +61,7 @@ pub struct Run<'a> {
     job: &'a Job,
     folder: &'a Folder,
     spool: &'a mut Spool,
-    bell: Bell,
+    bell: &'a mut Bell,
     alarm: Alarm,
     begun: Instant,
     pipes: Vec<Pipe>,
@@ -85,7 +85,7 @@ impl<'a> Run<'a> {
         job: &'a Job,
         folder: &'a Folder,
         spool: &'a mut Spool,
-        bell: Bell,
+        bell: &'a mut Bell,
         alarm: Alarm,
         begun: Instant,
     ) -> Self {

@@ -10,6 +10,7 @@ use capstan_model::Channel;
 use capstan_wire::frame;
 
 use super::mask::{Masker, Patterns, SHORTEST};
+use crate::folder::{Folder, SHORT_LOG};
 use crate::os;
 
 /// Why nothing more is written; the command cannot go on.
@@ -38,6 +39,8 @@ pub struct Spool {
     full: Option<Full>,
     frames: Vec<u8>,
     masked: Vec<u8>,
+    /// All of it, as long as it is short.
+    whole: Vec<u8>,
 }
 
 impl Spool {
@@ -60,6 +63,7 @@ impl Spool {
             full: None,
             frames: Vec::new(),
             masked: Vec::new(),
+            whole: Vec::new(),
         };
         for (name, _) in secrets.iter().filter(|(_, value)| value.len() < SHORTEST) {
             spool.header(&format!(
@@ -114,9 +118,15 @@ impl Spool {
         self.payload[index(channel)]
     }
 
-    /// Makes all of it durable.
-    pub fn sync(&mut self) -> Result<(), Full> {
-        self.file.sync_all().map_err(|error| self.fault(&error))
+    /// All of it, if it is short.
+    pub fn whole(&self) -> Option<&[u8]> {
+        (self.length == self.whole.len() as u64).then_some(&self.whole)
+    }
+
+    /// Makes all of it durable, and that it is in `folder`.
+    pub fn sync(&mut self, folder: &Folder) -> Result<(), Full> {
+        let synced = self.file.sync_all().and_then(|()| folder.sync_names());
+        synced.map_err(|error| self.fault(&error))
     }
 
     fn append(&mut self, channel: Channel, bytes: &[u8]) {
@@ -136,6 +146,11 @@ impl Spool {
         match self.file.write_all(&self.frames) {
             Ok(()) => {
                 self.length += self.frames.len() as u64;
+                if self.length <= SHORT_LOG as u64 {
+                    self.whole.extend_from_slice(&self.frames);
+                } else {
+                    self.whole = Vec::new();
+                }
                 if channel != Channel::Header {
                     self.payload[index(channel)] += bytes.len() as u64;
                 }

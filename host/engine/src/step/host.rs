@@ -2,6 +2,7 @@
 //! recorded, or leaves the process between two durable rows.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use capstan_model::Property;
 use capstan_model::journal::Effect;
@@ -109,6 +110,7 @@ impl StepState {
         asked: Value,
         deed: impl FnOnce(&Session) -> Result<Deed, Answer>,
     ) -> wasmtime::Result<(Option<Deed>, Answer)> {
+        let since = Instant::now();
         let session = self.session(call)?;
         let next = session.next(call, &asked).map_err(|halt| self.halt(halt))?;
         let (seq, deed) = match next {
@@ -125,12 +127,16 @@ impl StepState {
                 };
                 match begun.map_err(|halt| self.halt(halt))? {
                     Ok(begun) => begun,
-                    Err(answer) => return Ok((None, answer)),
+                    Err(answer) => {
+                        self.guest.returned(since);
+                        return Ok((None, answer));
+                    }
                 }
             }
         };
         if deed.waits() && self.mode == WaitMode::Replay {
             self.parked = Some((seq, deed));
+            self.guest.returned(since);
             return Err(wasmtime::Error::msg("the step waits without an instance"));
         }
         let answer = self
@@ -138,7 +144,7 @@ impl StepState {
             .carry_out(seq, &deed)
             .await
             .map_err(|halt| self.halt(halt))?;
-        self.guest.left();
+        self.guest.returned(since);
         Ok((Some(deed), answer))
     }
 

@@ -82,7 +82,7 @@ async fn attempt(run: &StepRun, mut session: Session) -> Result<(Attempt, Sessio
     let config = canonical::text(&session.created.config);
     let runtime = plugin.runtime();
     let _place = runtime.place().await;
-    plugin.facts().counters.called();
+    let call = plugin.facts().counters.call();
     let guest = Guest::new(Arc::clone(plugin.facts()), Arc::clone(&run.grants));
     let mut store = guest::store(&runtime.engine, StepState::new(guest, Some(session), run.mode));
     let returned = match pre.instantiate_async(&mut store).await {
@@ -97,6 +97,8 @@ async fn attempt(run: &StepRun, mut session: Session) -> Result<(Attempt, Sessio
         (Err(_), None, Some(halt)) => Attempt::Halted(halt),
         (Err(error), None, None) => Attempt::Halted(Halt::Trap(state.guest.explain(&error))),
     };
+    let failed = matches!(attempt, Attempt::Returned(Err(_)) | Attempt::Halted(_));
+    call.ended(state.guest.away, failed);
     let session = state
         .session
         .ok_or_else(|| StepError::BadJournal("a store without one".to_owned()))?;

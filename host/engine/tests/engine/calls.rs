@@ -1,13 +1,14 @@
 //! Calls into schedulers, change sources and reporters: answers, refusals, and what a hostile plugin costs.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use capstan_engine::{
     CallError, Caller, Commit, Decision, Engine, FileFault, FilesPort, GitFault, GitPort, HttpFault,
     HttpPort, HttpRequest, HttpResponse, Options, Phase, Ports, Reference, Report, SchedulerEvent,
     StepResult, Timer, Trap,
 };
-use capstan_model::plugin::Rights;
+use capstan_model::plugin::{Right, Rights, Side};
 use capstan_model::{Change, ChangeId, NewChange, Outcome, Properties, SourceStamp, Timestamp};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -263,7 +264,7 @@ async fn without_room_for_a_pool_plugins_run_as_well() {
 async fn traps_are_counted() {
     let plugin = fresh("fixture-scheduler");
     let (caller, _) = caller(Rights::default());
-    for what in ["panic", ""] {
+    for what in ["spin", "panic", ""] {
         let _ = plugin
             .handle(
                 &caller,
@@ -274,7 +275,51 @@ async fn traps_are_counted() {
             )
             .await;
     }
-    assert_eq!((plugin.stats().calls, plugin.stats().traps), (2, 1));
+    let stats = plugin.stats();
+    assert_eq!(
+        (stats.calls, stats.ended, stats.failures, stats.traps),
+        (3, 3, 2, 2)
+    );
+    // The one that spun was ended at its limit, a third of the time at least is the average's.
+    assert!(stats.longest >= Duration::from_millis(200), "{stats:?}");
+    assert!(
+        stats.mean() * 3 >= stats.longest && stats.mean() < stats.longest,
+        "{stats:?}"
+    );
+}
+
+/// A server that takes its time is no reason to look for a slow plugin.
+#[tokio::test]
+async fn what_a_plugin_waits_for_is_not_its_time() {
+    const WAIT: Duration = Duration::from_millis(400);
+    struct Slow;
+    impl GitPort for Slow {
+        fn fetch(&self, _repository: String) -> BoxFuture<'_, Result<Vec<Reference>, GitFault>> {
+            tokio::time::sleep(WAIT)
+                .map(|()| Err(GitFault::Unavailable("slow".to_owned())))
+                .boxed()
+        }
+
+        fn commits(
+            &self,
+            _repository: String,
+            _since: Vec<String>,
+            _until: String,
+            _limit: u32,
+        ) -> BoxFuture<'_, Result<Vec<Commit>, GitFault>> {
+            async { Ok(Vec::new()) }.boxed()
+        }
+    }
+    let plugin = fresh("fixture-source");
+    let (mut caller, _) = caller(everything());
+    caller.ports.git = Arc::new(Slow);
+    let config = json!({ "repository": "https://git.example.org/a" });
+    let began = std::time::Instant::now();
+    plugin.poll(&caller, &config, &[]).await.unwrap_err();
+    let took = began.elapsed();
+    let stats = plugin.stats();
+    assert_eq!((stats.failures, stats.traps), (1, 0));
+    assert!(stats.time <= took - WAIT, "{stats:?} of {took:?}");
 }
 
 /// On one thread: a guest that spins must give way to others.
@@ -343,7 +388,26 @@ async fn what_is_not_granted_is_denied_and_counted() {
     assert_snapshot!(poll(everything(), json!({ "repository": "--upload-pack=x" })).await, @r##"GitError::Invalid("expected the URL of a git repository, found \"--upload-pack=x\": it begins with `-`")"##);
     assert_snapshot!(poll(everything(), json!({ "repository": "ext::sh -c id" })).await, @r##"GitError::Invalid("expected the URL of a git repository, found \"ext::sh -c id\": it holds white space or control characters")"##);
     assert_eq!(source.stats().refusals, 3);
-    assert_eq!(source.refusals().len(), 3);
+    assert_eq!(source.stats().failures, 6);
+    let refusals = source.refusals();
+    let told: Vec<_> = refusals
+        .iter()
+        .map(|r| (r.refusal.right, r.refusal.value.as_str(), r.refusal.side, r.count))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (
+                Right::Http,
+                "https://index.example.org.evil.example/",
+                Side::Manifest,
+                1
+            ),
+            (Right::Git, "https://elsewhere.example.org/a", Side::Manifest, 1),
+            (Right::Git, "https://git.example.org/a", Side::Operator, 1),
+        ],
+        "the last comes first"
+    );
 }
 
 #[tokio::test]

@@ -216,3 +216,24 @@ async fn long_lines_in_an_answer_are_limited_in_total() {
     assert_eq!((found.lines.len(), found.total), (64, 100));
     assert_eq!(farm.lines(64, 1000).await.len(), 36);
 }
+
+#[tokio::test]
+async fn an_ended_log_reads_as_the_sealed_one_will() {
+    let farm = Farm::new();
+    let written = frames(&[(Stdout, b"one\ntwo")]);
+    farm.write(&written).await;
+    let mut bell = farm.logs().watch(LOG).await.unwrap();
+    let mut writer = farm.logs().writer(LOG).await.unwrap();
+    let ended = farm.logs().end(LOG).await.unwrap();
+    assert_eq!((ended.lines, bell.borrow_and_update().complete), (2, true));
+    let before = farm.logs().read_lines(LOG, 0, 9).await.unwrap();
+    assert_eq!((before.complete, before.lines.len()), (true, 2));
+    let length = written.len() as u64;
+    // What it has is durable, and nothing follows.
+    assert_eq!(writer.append(0, written.into()).await.unwrap(), length);
+    let late = frames(&[(Stdout, b"late")]);
+    let refused = writer.append(length, late.into()).await;
+    assert!(matches!(refused, Err(Error::Sealed(LOG))), "{refused:?}");
+    assert_eq!(farm.logs().seal(LOG).await.unwrap(), ended);
+    assert_eq!(farm.logs().read_lines(LOG, 0, 9).await.unwrap(), before);
+}

@@ -102,7 +102,7 @@ async fn builds_are_numbered_within_their_builder(farm: &Farm) {
     assert_eq!(store.builds(&filter, 10).await.unwrap()[0].id, numbers[0].id);
     let none = BuildFilter {
         worker: Some("w".to_owned()),
-        outcome: Some(Outcome::Success),
+        outcomes: vec![Outcome::Success],
         ..BuildFilter::default()
     };
     assert_eq!(store.builds(&none, 10).await.unwrap(), []);

@@ -7,8 +7,8 @@ use capstan_model::{
     RequestId, StepId,
 };
 use capstan_store::{
-    BuildFilter, BuildFinish, Consumed, Decision, Error, EventFilter, NewBuild, NewBuildset, NewCertificate,
-    NewReport, Origin, RequestFilter, SchedulerEvent, Store, Timer,
+    BuildFilter, BuildFinish, ChangeFilter, Consumed, Decision, Error, EventFilter, NewBuild, NewBuildset,
+    NewCertificate, NewReport, Origin, RequestFilter, SchedulerEvent, Store, Timer,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -225,10 +225,12 @@ fn show<T: std::fmt::Debug, E: std::fmt::Debug>(answer: Result<T, E>) -> String 
 async fn everything(farm: &Farm) -> Vec<String> {
     let store = &farm.store;
     let mut all = vec![
-        show(store.changes(None, 1000).await),
+        show(store.changes(&ChangeFilter::default(), 1000).await),
         show(store.requests(&RequestFilter::default(), 1000).await),
         show(store.pending_requests().await),
         show(store.builds(&BuildFilter::default(), 1000).await),
+        show(store.builder_histories(100).await),
+        show(store.queue(None, 1000).await),
         show(store.unfinished_commands(None).await),
         show(
             store

@@ -43,7 +43,8 @@ pub struct Farm {
     pub options: Options,
     /// The database, as other clients can reach it.
     pub url: String,
-    folder: Option<tempfile::TempDir>,
+    /// Where a SQLite file is.
+    pub folder: Option<tempfile::TempDir>,
 }
 
 /// A time; the number is all that matters.

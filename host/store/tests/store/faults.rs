@@ -146,7 +146,7 @@ async fn carry(client: TcpStream, server: TcpStream, armed: Arc<AtomicU8>) {
         while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
             let cut = armed.load(Ordering::SeqCst);
             let word = if cut == Cut::Unit as u8 {
-                "RELEASE".as_bytes()
+                "INSERT INTO requests".as_bytes()
             } else {
                 b"COMMIT"
             };

@@ -1,7 +1,7 @@
 //! What comes in: the farm itself, changes, and what schedulers make of them. The same on both databases.
 
 use capstan_model::{Change, ChangeId};
-use capstan_store::{Consumed, Decision, Error, NewBuildset, SchedulerEvent, Store, Timer};
+use capstan_store::{ChangeFilter, Consumed, Decision, Error, NewBuildset, SchedulerEvent, Store, Timer};
 
 use crate::farm::{Farm, at, kinds, new_change, one_change, stamp};
 use crate::on_both;
@@ -132,8 +132,12 @@ async fn changes_are_listed_newest_first(farm: &Farm) {
         .map(|c| c.id)
         .collect();
     let list = async |before, limit| {
+        let filter = ChangeFilter {
+            before,
+            ..ChangeFilter::default()
+        };
         store
-            .changes(before, limit)
+            .changes(&filter, limit)
             .await
             .unwrap()
             .iter()

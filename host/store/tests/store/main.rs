@@ -1,6 +1,7 @@
 //! The store through its public door. What the master relies on is the same on both databases: `intake`, `building`,
-//! `stepping`, `telling`. `differential` shows that both end with the same rows; `faults` are crashes and lost
-//! connections; `schema` is what only SQL shows.
+//! `stepping`, `telling`; so is what pages read: `lists`, `overview`. `differential` shows that both end with the same
+//! rows; `faults` are crashes and lost connections; `schema` is what only SQL shows, `upgrades` what becomes of older
+//! databases.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error ends there")]
 
@@ -9,7 +10,11 @@ mod differential;
 mod farm;
 mod faults;
 mod intake;
+mod lists;
+mod overview;
 mod postgres;
+mod recording;
 mod schema;
 mod stepping;
 mod telling;
+mod upgrades;

@@ -33,7 +33,7 @@ pub(crate) struct Build {
     pub(crate) started: i64,
     pub(crate) finished: Option<i64>,
     /// The requests that it answers.
-    requests: Vec<i64>,
+    pub(crate) requests: Vec<i64>,
     /// The changes that it is about.
     pub(crate) changes: Vec<i64>,
     /// What it was made from.
@@ -47,7 +47,7 @@ pub(crate) struct Build {
 /// What to check out for one codebase.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Source {
-    codebase: String,
+    pub(crate) codebase: String,
     pub(crate) repository: String,
     project: String,
     pub(crate) branch: Option<String>,
@@ -112,6 +112,15 @@ impl From<Row> for Build {
 }
 
 impl Build {
+    /// Its result, or how far it is.
+    pub(crate) fn word(&self) -> &str {
+        self.outcome.as_deref().unwrap_or(self.state)
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.finished.is_none()
+    }
+
     /// With its steps and their logs.
     pub(crate) async fn whole(app: &App, row: Row) -> Result<Self, Error> {
         let steps = Step::of_build(app, row.id).await?;
@@ -132,6 +141,10 @@ pub(crate) struct ListQuery {
     /// Only with this result.
     #[param(value_type = Option<String>)]
     pub(crate) outcome: Option<Outcome>,
+    /// Only on this worker.
+    pub(crate) worker: Option<String>,
+    /// Only with a source of this branch.
+    pub(crate) branch: Option<String>,
     /// `running` or `complete`.
     pub(crate) state: Option<String>,
     /// Only builds with smaller ids: the `next` of the page before.
@@ -155,10 +168,11 @@ impl Page {
         let state = query.state.map(|state| state.parse::<BuildState>()).transpose();
         let filter = BuildFilter {
             builder: query.builder,
-            outcome: query.outcome,
+            worker: query.worker,
+            branch: query.branch,
+            outcomes: query.outcome.into_iter().collect(),
             state: state.map_err(|error| Error::invalid(error.to_string()))?,
             before: query.before.map(BuildId),
-            ..BuildFilter::default()
         };
         let mut rows = app.store().builds(&filter, limit + 1).await?;
         let more = rows.len() > limit as usize;

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use capstan_model::{Change as Row, ChangeId, NewChange};
+use capstan_store::ChangeFilter;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -13,24 +14,24 @@ use crate::{App, Error};
 
 /// A change.
 #[derive(Serialize, ToSchema)]
-struct Change {
-    id: i64,
+pub(crate) struct Change {
+    pub(crate) id: i64,
     /// The change source that reported it.
-    source: String,
+    pub(crate) source: String,
     /// When the master accepted it.
-    received: i64,
+    pub(crate) received: i64,
     /// When it was made, by its author's clock.
-    when: i64,
-    codebase: String,
-    repository: String,
-    project: String,
-    branch: Option<String>,
-    revision: String,
-    author: String,
-    comments: String,
-    files: Vec<String>,
-    category: Option<String>,
-    properties: Vec<NamedValue>,
+    pub(crate) when: i64,
+    pub(crate) codebase: String,
+    pub(crate) repository: String,
+    pub(crate) project: String,
+    pub(crate) branch: Option<String>,
+    pub(crate) revision: String,
+    pub(crate) author: String,
+    pub(crate) comments: String,
+    pub(crate) files: Vec<String>,
+    pub(crate) category: Option<String>,
+    pub(crate) properties: Vec<NamedValue>,
 }
 
 impl From<Row> for Change {
@@ -72,20 +73,49 @@ impl From<Row> for Change {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct ListQuery {
+pub(crate) struct ListQuery {
+    /// Only of this branch.
+    pub(crate) branch: Option<String>,
+    /// Only of this repository.
+    pub(crate) repository: Option<String>,
+    /// Only by this author.
+    pub(crate) author: Option<String>,
+    /// Only of this codebase.
+    pub(crate) codebase: Option<String>,
     /// Only changes with smaller ids: the `next` of the page before.
-    before: Option<i64>,
+    pub(crate) before: Option<i64>,
     /// How many; 50 if absent, 500 at most.
-    limit: Option<u32>,
+    pub(crate) limit: Option<u32>,
 }
 
 /// A page of changes, newest first.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Changes)]
-pub(super) struct Page {
-    changes: Vec<Change>,
+pub(crate) struct Page {
+    pub(crate) changes: Vec<Change>,
     /// What to give as `before` for the next page, if there is one.
-    next: Option<i64>,
+    pub(crate) next: Option<i64>,
+}
+
+impl Page {
+    pub(crate) async fn read(app: &App, query: ListQuery) -> Result<Self, Error> {
+        let limit = page(query.limit);
+        let filter = ChangeFilter {
+            branch: query.branch,
+            repository: query.repository,
+            author: query.author,
+            codebase: query.codebase,
+            before: query.before.map(ChangeId),
+        };
+        let mut rows = app.store().changes(&filter, limit + 1).await?;
+        let more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        let next = rows.last().filter(|_| more).map(|row| row.id.0);
+        Ok(Self {
+            changes: rows.into_iter().map(Change::from).collect(),
+            next,
+        })
+    }
 }
 
 /// Lists changes, newest first.
@@ -94,23 +124,19 @@ pub(super) async fn list(
     State(app): State<App>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page>, Error> {
-    let limit = page(query.limit);
-    let mut rows = app.store().changes(query.before.map(ChangeId), limit + 1).await?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next = rows.last().filter(|_| more).map(|row| row.id.0);
-    Ok(Json(Page {
-        changes: rows.into_iter().map(Change::from).collect(),
-        next,
-    }))
+    Ok(Json(Page::read(&app, query).await?))
+}
+
+pub(crate) async fn find(app: &App, id: i64) -> Result<Row, Error> {
+    app.store()
+        .change(ChangeId(id))
+        .await?
+        .ok_or_else(|| Error::not_found("change", id))
 }
 
 /// Shows one change.
 #[utoipa::path(get, path = "/changes/{id}", tag = "changes", params(("id" = i64, Path)),
     responses((status = 200, body = Change)))]
 pub(super) async fn get(State(app): State<App>, Path(id): Path<i64>) -> Result<Json<impl Serialize>, Error> {
-    let row = app.store().change(ChangeId(id)).await?;
-    Ok(Json(Change::from(
-        row.ok_or_else(|| Error::not_found("change", id))?,
-    )))
+    Ok(Json(Change::from(find(&app, id).await?)))
 }

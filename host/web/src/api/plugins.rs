@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use capstan_master::PluginStatus;
-use capstan_model::plugin::Rights;
+use capstan_master::{PluginStatus, RefusedUse as Refused};
+use capstan_model::plugin::{Limits, Rights, Side};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -29,14 +29,55 @@ struct Plugin {
     /// What the operator granted, by capability.
     #[schema(value_type = Object)]
     granted: Rights,
-    /// Calls since the master was started.
+    /// The size of the file in bytes.
+    size: Option<u64>,
+    /// What one call may use: `memory_mib`, `call_ms`, `journal_rows`.
+    #[schema(value_type = Object)]
+    limits: Limits,
+    /// Calls since this version was loaded. A step that waits without an instance makes several.
     calls: u64,
+    /// Calls that ended without a good answer, traps among them.
+    failures: u64,
     /// Calls that ended in a trap.
     traps: u64,
+    /// The time of a call on average, without what it waited for, in microseconds.
+    mean_us: u64,
+    /// The longest of these times, in microseconds.
+    longest_us: u64,
     /// Uses that were refused for want of a right.
     refusals: u64,
+    /// The last values that were refused, the last first.
+    refused: Vec<RefusedUse>,
     /// Why it cannot be used.
     error: Option<String>,
+}
+
+/// Something that a plugin was not allowed to use.
+#[derive(Serialize, ToSchema)]
+struct RefusedUse {
+    /// `commands`, `http`, `git`, `secrets` or `files`.
+    right: &'static str,
+    /// What it wanted to use.
+    value: String,
+    /// Who did not allow it: `manifest` or `operator`.
+    #[schema(value_type = String)]
+    side: Side,
+    /// How often.
+    count: u64,
+    /// When it happened last.
+    last: i64,
+}
+
+impl From<Refused> for RefusedUse {
+    fn from(refused: Refused) -> Self {
+        Self {
+            right: refused.right.as_str(),
+            value: refused.value,
+            side: refused.side,
+            count: refused.count,
+            last: refused.last.0,
+        }
+    }
 }
 
 impl From<PluginStatus> for Plugin {
@@ -51,9 +92,15 @@ impl From<PluginStatus> for Plugin {
             active: status.active,
             asks: status.asks,
             granted: status.granted,
+            size: status.size,
+            limits: status.limits,
             calls: status.calls,
+            failures: status.failures,
             traps: status.traps,
+            mean_us: status.mean_us,
+            longest_us: status.longest_us,
             refusals: status.refusals,
+            refused: status.refused.into_iter().map(RefusedUse::from).collect(),
             error: status.error,
         }
     }

@@ -15,21 +15,21 @@ const MAX_REPORTS: u32 = 1000;
 
 /// A report in the outbox.
 #[derive(Serialize, ToSchema)]
-struct Report {
-    id: i64,
+pub(crate) struct Report {
+    pub(crate) id: i64,
     /// The same for every attempt: a receiver counts each once.
     delivery_id: String,
-    reporter: String,
+    pub(crate) reporter: String,
     build: i64,
     /// `started` or `finished`.
-    phase: String,
+    pub(crate) phase: String,
     /// `pending`, `delivered` or `parked`.
-    state: &'static str,
-    attempts: u32,
+    pub(crate) state: &'static str,
+    pub(crate) attempts: u32,
     /// When the next attempt is due.
-    next_at: Option<i64>,
+    pub(crate) next_at: Option<i64>,
     /// What the last attempt failed with.
-    last_error: Option<String>,
+    pub(crate) last_error: Option<String>,
     finished: Option<i64>,
 }
 
@@ -47,6 +47,14 @@ impl From<Row> for Report {
             last_error: row.last_error,
             finished: row.finished.map(|time| time.0),
         }
+    }
+}
+
+impl Report {
+    /// The reports about a build, newest first.
+    pub(crate) async fn of_build(app: &App, build: BuildId) -> Result<Vec<Self>, Error> {
+        let rows = app.store().reports(Some(build), MAX_REPORTS).await?;
+        Ok(rows.into_iter().map(Self::from).collect())
     }
 }
 
@@ -72,11 +80,7 @@ pub(super) async fn list(
     State(app): State<App>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page>, Error> {
-    let rows = app
-        .store()
-        .reports(Some(BuildId(query.build)), MAX_REPORTS)
-        .await?;
     Ok(Json(Page {
-        reports: rows.into_iter().map(Report::from).collect(),
+        reports: Report::of_build(&app, BuildId(query.build)).await?,
     }))
 }

@@ -1,5 +1,7 @@
 //! Build requests: what waits, what became of it, cancelling.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -16,27 +18,29 @@ use crate::{App, Error};
 
 /// A request: one builder's share of a buildset.
 #[derive(Serialize, ToSchema)]
-struct Request {
-    id: i64,
-    buildset: i64,
-    builder: String,
+pub(crate) struct Request {
+    pub(crate) id: i64,
+    pub(crate) buildset: i64,
+    pub(crate) builder: String,
     /// Higher is sooner.
-    priority: i32,
+    pub(crate) priority: i32,
     /// `pending`, `claimed` or `complete`.
-    state: &'static str,
-    outcome: Option<String>,
+    pub(crate) state: &'static str,
+    pub(crate) outcome: Option<String>,
+    /// Why it waits, as long as it does.
+    pub(crate) waiting: Option<String>,
     /// Why it was cancelled, if it was.
-    note: Option<String>,
+    pub(crate) note: Option<String>,
     /// Why it was made.
-    reason: String,
-    sources: Vec<Source>,
-    changes: Vec<i64>,
-    properties: Vec<NamedValue>,
+    pub(crate) reason: String,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) changes: Vec<i64>,
+    pub(crate) properties: Vec<NamedValue>,
     /// The builds that have served it: more than one after a retry.
-    builds: Vec<i64>,
-    submitted: i64,
-    claimed: Option<i64>,
-    finished: Option<i64>,
+    pub(crate) builds: Vec<i64>,
+    pub(crate) submitted: i64,
+    pub(crate) claimed: Option<i64>,
+    pub(crate) finished: Option<i64>,
 }
 
 impl From<Row> for Request {
@@ -48,6 +52,7 @@ impl From<Row> for Request {
             priority: row.priority,
             state: row.state.as_str(),
             outcome: row.outcome.map(|outcome| outcome.to_string()),
+            waiting: None,
             note: row.note,
             reason: row.reason,
             sources: row.sources.into_iter().map(Source::from).collect(),
@@ -57,6 +62,34 @@ impl From<Row> for Request {
             submitted: row.submitted.0,
             claimed: row.claimed.map(|time| time.0),
             finished: row.finished.map(|time| time.0),
+        }
+    }
+}
+
+impl Request {
+    /// With the reasons of those that wait.
+    async fn all(app: &App, rows: Vec<Row>) -> Result<Vec<Self>, Error> {
+        let mut requests: Vec<_> = rows.into_iter().map(Self::from).collect();
+        if requests.iter().any(Self::is_pending) {
+            let queue = app.control().queue().await?;
+            let mut why: HashMap<_, _> = queue.into_iter().map(|q| (q.request.id.0, q.why)).collect();
+            for request in requests.iter_mut().filter(|request| request.is_pending()) {
+                request.waiting = why.remove(&request.id).map(|why| why.to_string());
+            }
+        }
+        Ok(requests)
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        self.state == RequestState::Pending.as_str()
+    }
+
+    /// Its result, or how far it is.
+    pub(crate) fn word(&self) -> &str {
+        match &self.outcome {
+            Some(outcome) => outcome,
+            None if self.is_pending() => self.state,
+            None => "running",
         }
     }
 }
@@ -104,7 +137,7 @@ pub(super) async fn list(
     rows.truncate(limit as usize);
     let next = rows.last().filter(|_| more).map(|row| row.id.0);
     Ok(Json(Page {
-        requests: rows.into_iter().map(Request::from).collect(),
+        requests: Request::all(&app, rows).await?,
         next,
     }))
 }
@@ -113,10 +146,15 @@ pub(super) async fn list(
 #[utoipa::path(get, path = "/requests/{id}", tag = "requests", params(("id" = i64, Path)),
     responses((status = 200, body = Request)))]
 pub(super) async fn get(State(app): State<App>, Path(id): Path<i64>) -> Result<Json<impl Serialize>, Error> {
-    let row = app.store().request(RequestId(id)).await?;
-    Ok(Json(Request::from(
-        row.ok_or_else(|| Error::not_found("request", id))?,
-    )))
+    let row = find(&app, id).await?;
+    Ok(Json(Request::all(&app, vec![row]).await?.pop()))
+}
+
+pub(crate) async fn find(app: &App, id: i64) -> Result<Row, Error> {
+    app.store()
+        .request(RequestId(id))
+        .await?
+        .ok_or_else(|| Error::not_found("request", id))
 }
 
 /// Cancels a request that has not become a build.

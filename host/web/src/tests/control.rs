@@ -223,7 +223,7 @@ async fn browsers_are_told_to_trust_nothing_on_every_answer() {
             "{path}"
         );
         assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
-        assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");
+        assert_eq!(headers["referrer-policy"], "same-origin", "{path}");
     }
 }
 

@@ -95,6 +95,56 @@ async fn a_growing_log_is_followed_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_fast_log_comes_in_batches_and_loses_nothing() {
+    let site = Site::new().await;
+    let (_, _, log) = site.build("linux", "x").await;
+    let mut reader = Reader::open(&site, &format!("/api/v1/logs/{log}/follow?styled=true"), None).await;
+    site.print(log, "first\n").await;
+    let first = reader.next().await.unwrap();
+    assert_eq!(texts(&first), ["first"], "at once, alone");
+    assert_eq!(first.data["lines"][0]["spans"], json!([["", "first"]]));
+    let began = std::time::Instant::now();
+    let print = async {
+        for number in 0..2000 {
+            site.print(log, &format!("{number}\n")).await;
+        }
+        site.logs.seal(log).await.unwrap();
+    };
+    let read = async {
+        let (mut events, mut numbers) = (0, Vec::new());
+        loop {
+            let told = reader.next().await.unwrap();
+            if told.kind == "complete" {
+                return (events, numbers);
+            }
+            events += 1;
+            numbers.extend(texts(&told).into_iter().map(|text| text.parse::<u32>().unwrap()));
+        }
+    };
+    let ((), (events, numbers)) = tokio::join!(print, read);
+    assert_eq!(numbers, (0..2000).collect::<Vec<_>>());
+    let most = 20 + began.elapsed().as_millis() / 50;
+    assert!(events <= most, "{events} events, {most} at most");
+}
+
+#[tokio::test]
+async fn who_wants_the_newest_lines_skips_what_is_behind() {
+    let site = Site::new().await;
+    let (_, _, log) = site.build("linux", "x").await;
+    let lines: String = (0..5000).map(|number| format!("{number}\n")).collect();
+    site.print(log, &lines).await;
+    let path = format!("/api/v1/logs/{log}/follow?newest=true&from=10");
+    let mut reader = Reader::open(&site, &path, None).await;
+    let told = reader.next().await.unwrap();
+    assert_eq!((told.id.as_str(), &told.data["first"]), ("5000", &json!(4000)));
+    assert_eq!(texts(&told).first(), Some(&"4000"));
+    site.logs.seal(log).await.unwrap();
+    assert_eq!(reader.next().await.unwrap().kind, "complete");
+    let mut all = Reader::open(&site, &format!("/api/v1/logs/{log}/follow?from=10"), None).await;
+    assert_eq!(all.next().await.unwrap().data["first"], 10);
+}
+
+#[tokio::test]
 async fn a_reader_that_was_cut_off_goes_on_where_it_was() {
     let site = Site::new().await;
     let (_, _, log) = site.build("linux", "x").await;

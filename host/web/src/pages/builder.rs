@@ -1,0 +1,104 @@
+//! The page of one builder: what it is, how it is, and its history.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use capstan_model::{Outcome, plan};
+use serde::Deserialize;
+
+use super::glance::{Glance, Word};
+use super::{Fault, Layout, format, render};
+use crate::api::builds::{ListQuery, Page};
+use crate::extract::{Path, Query};
+use crate::guard::Visitor;
+use crate::{App, Error};
+
+mod chart;
+
+use chart::Chart;
+
+/// Builds in the chart.
+const CHART: u32 = 40;
+/// Builds on a page of the history.
+const PAGE: u32 = 25;
+
+pub(super) fn router() -> Router<App> {
+    Router::new().route("/builders/{name}", get(builder))
+}
+
+/// Which part of the history. An empty field of the form is none.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct HistoryQuery {
+    /// A result, or `running`.
+    result: String,
+    branch: String,
+    before: Option<i64>,
+}
+
+impl HistoryQuery {
+    /// The choices of the form.
+    fn results() -> impl Iterator<Item = &'static str> {
+        Outcome::ALL.into_iter().map(Outcome::as_str).chain(["running"])
+    }
+
+    fn list(&self, builder: &str) -> Result<ListQuery, Error> {
+        let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let outcome = text(&self.result).filter(|result| result != "running");
+        let outcome = outcome.map(|result| result.parse::<Outcome>()).transpose();
+        Ok(ListQuery {
+            builder: Some(builder.to_owned()),
+            outcome: outcome.map_err(|error| Error::invalid(error.to_string()))?,
+            worker: None,
+            branch: text(&self.branch),
+            state: (self.result == "running").then(|| "running".to_owned()),
+            before: self.before,
+            limit: Some(PAGE),
+        })
+    }
+
+    fn is_filter(&self) -> bool {
+        !self.result.is_empty() || !self.branch.is_empty()
+    }
+
+    fn older(&self, before: &i64) -> String {
+        let (result, branch) = (format::encode(&self.result), format::encode(&self.branch));
+        format!("?result={result}&branch={branch}&before={before}#history")
+    }
+}
+
+#[derive(Template)]
+#[template(path = "builder.html")]
+struct BuilderPage {
+    layout: Layout,
+    glance: Glance,
+    /// What the plan in force says of it.
+    plan: Option<plan::Builder>,
+    chart: Option<Chart>,
+    query: HistoryQuery,
+    history: Page,
+}
+
+async fn builder(
+    State(app): State<App>,
+    visitor: Visitor,
+    path: Result<Path<String>, Error>,
+    query: Result<Query<HistoryQuery>, Error>,
+) -> Result<Response, Fault> {
+    let name = path?.0;
+    let layout = Layout::new(&app, "builder", &visitor).about(format!("builder={}", format::encode(&name)));
+    let Query(query) = query?;
+    let glance = Glance::one(&app, &name, CHART).await?;
+    let glance = glance.ok_or_else(|| Error::not_found("builder", format_args!("`{name}`")))?;
+    let history = Page::read(&app, query.list(&name)?).await?;
+    Ok(render(&BuilderPage {
+        plan: app.control().plan().builder(&name).cloned(),
+        chart: Chart::new(&glance.recent, glance.usual, layout.now),
+        layout,
+        glance,
+        query,
+        history,
+    }))
+}

@@ -1,0 +1,206 @@
+//! A builder and its newest builds, as several pages show them: a row of dots, the last result, since when it is red.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use capstan_model::plan;
+use capstan_store::{BuildGlance, BuilderHistory, Store};
+use tokio::sync::Mutex;
+
+use super::format;
+use crate::{App, Error};
+
+/// Builds that a row of dots shows.
+pub(super) const DOTS: u32 = 12;
+
+/// A builder of the plan, of the past, or of both.
+pub(super) struct Glance {
+    pub(super) name: String,
+    /// Whether the plan in force has it.
+    pub(super) configured: bool,
+    pub(super) description: String,
+    pub(super) tags: Vec<String>,
+    pub(super) workers: Vec<String>,
+    pub(super) labels: Vec<String>,
+    /// Newest first.
+    pub(super) recent: Vec<BuildGlance>,
+    /// The build that made it red, if it is.
+    pub(super) red_since: Option<BuildGlance>,
+    pub(super) waiting: u64,
+    /// How long its builds take, in milliseconds.
+    pub(super) usual: Option<i64>,
+}
+
+/// The histories of all builders, read once for all who look at the farm as it is after the same event: whatever changes
+/// them adds an event. Reading them takes ten milliseconds and more, and every open first page asks after every event.
+#[derive(Default)]
+pub(crate) struct Histories(Mutex<(Option<i64>, Arc<Vec<BuilderHistory>>)>);
+
+impl Histories {
+    async fn all(&self, store: &Store) -> Result<Arc<Vec<BuilderHistory>>, Error> {
+        let wanted = *store.bell().borrow();
+        // One reads, the others wait for what it finds.
+        let mut kept = self.0.lock().await;
+        if kept.0.is_none_or(|event| event < wanted) {
+            let event = *store.bell().borrow();
+            *kept = (Some(event), Arc::new(store.builder_histories(DOTS).await?));
+        }
+        Ok(kept.1.clone())
+    }
+}
+
+impl Glance {
+    /// Every builder of the plan in its order, then those that are no longer in it.
+    pub(super) async fn all(app: &App) -> Result<Vec<Self>, Error> {
+        let histories = app.histories().all(app.store()).await?;
+        let mut histories: BTreeMap<_, _> = histories
+            .iter()
+            .map(|history| (history.builder.clone(), history.clone()))
+            .collect();
+        let plan = app.control().plan();
+        let mut all: Vec<_> = plan
+            .builders
+            .iter()
+            .map(|builder| Self::new(&builder.name, Some(builder), histories.remove(&builder.name)))
+            .collect();
+        // What was asked for but never built, and is not configured, has nothing to show.
+        let gone = histories
+            .into_values()
+            .filter(|history| !history.recent.is_empty());
+        all.extend(gone.map(|history| Self::new(&history.builder.clone(), None, Some(history))));
+        Ok(all)
+    }
+
+    /// That builder with so many of its builds; `None` if neither the plan nor the past knows it.
+    pub(super) async fn one(app: &App, name: &str, recent: u32) -> Result<Option<Self>, Error> {
+        let history = app.store().builder_history(name, recent).await?;
+        let plan = app.control().plan();
+        let builder = plan.builder(name);
+        let known = builder.is_some() || history.is_some();
+        Ok(known.then(|| Self::new(name, builder, history)))
+    }
+
+    fn new(name: &str, builder: Option<&plan::Builder>, history: Option<BuilderHistory>) -> Self {
+        let (recent, red_since, waiting, usual) = match history {
+            Some(h) => (h.recent, h.red_since, h.pending, h.usual_ms),
+            None => (Vec::new(), None, 0, None),
+        };
+        let list = |of: fn(&plan::Builder) -> &Vec<String>| builder.map(of).cloned().unwrap_or_default();
+        Self {
+            name: name.to_owned(),
+            configured: builder.is_some(),
+            description: builder.map(|b| b.description.clone()).unwrap_or_default(),
+            tags: list(|b| &b.tags),
+            workers: list(|b| &b.workers),
+            labels: list(|b| &b.labels),
+            recent,
+            red_since,
+            waiting,
+            usual: usual.and_then(|ms| i64::try_from(ms).ok()),
+        }
+    }
+
+    /// Its page.
+    pub(super) fn link(&self) -> String {
+        builder_link(&self.name)
+    }
+
+    /// Oldest first, as people read.
+    pub(super) fn dots(&self) -> impl Iterator<Item = &BuildGlance> {
+        self.recent.iter().take(DOTS as usize).rev()
+    }
+
+    /// The newest build that has ended.
+    pub(super) fn last(&self) -> Option<&BuildGlance> {
+        self.recent.iter().find(|build| build.finished.is_some())
+    }
+
+    /// The newest build that is red.
+    pub(super) fn last_red(&self) -> Option<&BuildGlance> {
+        let first = self.red_since.as_ref()?;
+        let newest = self.recent.iter().find(|build| is_red(build));
+        Some(newest.unwrap_or(first))
+    }
+
+    /// How many builds ended since it was green.
+    pub(super) fn red_for(&self) -> Option<u64> {
+        let first = self.red_since.as_ref()?;
+        let newest = self.last().unwrap_or(first);
+        Some(newest.number.saturating_sub(first.number) + 1)
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.recent
+            .iter()
+            .filter(|build| build.finished.is_none())
+            .count()
+    }
+
+    /// `failure`, `exception`, `running`, `success` … or nothing before the first build: what it is now, at a glance.
+    pub(super) fn word(&self) -> &'static str {
+        match (self.last_red(), self.last()) {
+            (Some(red), _) => red.word(),
+            (None, Some(last)) => last.word(),
+            (None, None) if self.running() > 0 => "running",
+            (None, None) => "",
+        }
+    }
+
+    /// `40 s`, or nothing if nobody knows.
+    pub(super) fn usually(&self) -> String {
+        self.usual.map(format::span).unwrap_or_default()
+    }
+
+    /// The workers by name, or what a worker must be.
+    pub(super) fn runs_on(&self) -> String {
+        match (self.workers.as_slice(), self.labels.as_slice()) {
+            ([], []) if self.configured => "any worker".to_owned(),
+            ([], labels) => labels.join(", "),
+            (workers, _) => workers.join(", "),
+        }
+    }
+
+    /// Red first, then what runs, then what ran most recently.
+    pub(super) fn urgency(&self) -> impl Ord + use<> {
+        let newest = self.recent.first().map(|build| build.started);
+        (
+            self.red_since.is_none(),
+            self.running() == 0,
+            Reverse(newest),
+            self.name.clone(),
+        )
+    }
+}
+
+fn is_red(build: &BuildGlance) -> bool {
+    matches!(build.word(), "failure" | "exception")
+}
+
+/// The page of a builder. Names may hold anything.
+pub(super) fn builder_link(name: &str) -> String {
+    format!("/builders/{}", format::encode(name))
+}
+
+/// What pages say of a build in one word.
+pub(super) trait Word {
+    fn word(&self) -> &'static str;
+}
+
+impl Word for BuildGlance {
+    fn word(&self) -> &'static str {
+        self.outcome
+            .map_or(self.state.as_str(), capstan_model::Outcome::as_str)
+    }
+}
+
+/// What the dot of a build says when one points at it.
+pub(super) fn dot_title(build: &BuildGlance, now: &i64) -> String {
+    let when = build.finished.unwrap_or(build.started).0;
+    let summary = if build.summary.is_empty() {
+        build.word()
+    } else {
+        &build.summary
+    };
+    format!("{}: {summary}, {}", build.number, format::ago(when, now))
+}

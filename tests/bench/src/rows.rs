@@ -1,0 +1,32 @@
+//! The rows, one file each. A file has `pub const ROW: Row` and says at its top from where to where it measures.
+
+mod builds;
+mod history;
+mod live;
+mod log;
+mod logs;
+mod plugins;
+mod reaction;
+mod start;
+mod steps;
+mod store;
+mod worker_size;
+mod workers;
+
+use crate::row::Row;
+
+/// Every row, in the order of the table.
+pub const ALL: &[Row] = &[
+    steps::ROW,
+    builds::ROW,
+    reaction::ROW,
+    live::ROW,
+    log::ROW,
+    logs::ROW,
+    workers::ROW,
+    start::ROW,
+    worker_size::ROW,
+    plugins::ROW,
+    store::ROW,
+    history::ROW,
+];
