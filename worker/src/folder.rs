@@ -5,7 +5,7 @@
 //!   lock        locked by the supervisor for life; its process id
 //!   spec.json   what is run, without secrets' values
 //!   started     durable before anything is executed: the command ran, or may have
-//!   spool       the log, as frames; the supervisor alone writes it
+//!   <id>.spool  the log, as frames; the supervisor alone writes it
 //!   stop        written by the daemon: why the command is to end
 //!   exit.room   room for how it ended, and for a short log
 //!   exit.json   the same file under another name, once it says how the command ended: durable with or after the log
@@ -16,13 +16,14 @@
 //!
 //! `started` and `exit.room` are files with room set aside (see `room`), and a folder that is needed no more becomes the
 //! next command's: making, renaming and syncing names costs several times as much as a sync of data does. So no name here
-//! is trusted after a crash of the machine. What counts is what the records say, and each says whose it is.
+//! is trusted after a crash of the machine, which may have left names of the command before. What counts is what the
+//! records say, and each says whose it is; so does the spool, by its name. What follows a record has its checksum there.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use capstan_model::{CommandId, CommandSpec, Timestamp};
+use capstan_model::{CommandId, CommandSpec, Exit, Timestamp};
 use capstan_wire::control::ExitReport;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,9 @@ const START_ROOM: usize = 4 * 1024;
 
 /// Room for the record of the end, so that a full disk cannot swallow the end of a command.
 const EXIT_ROOM: usize = 8 * 1024;
+
+/// Longer reasons are cut: six times as long, as the most that JSON makes of them, they have to fit into [`EXIT_ROOM`].
+const MAX_REASON: usize = 1200;
 
 /// The longest log that is kept in the record of the end, too: it is durable with it, at the price of one sync.
 pub const SHORT_LOG: usize = 56 * 1024;
@@ -84,6 +88,25 @@ pub struct ExitRecord {
     pub report: ExitReport,
     /// How many bytes follow the record: the whole log, or nothing.
     pub kept: usize,
+    /// Their CRC-32: a crash of the machine may have left those of the command before in their place.
+    pub sum: u32,
+}
+
+impl ExitRecord {
+    /// The record of an end, with `kept` behind it.
+    pub fn new(id: CommandId, at: Timestamp, mut report: ExitReport, kept: &[u8]) -> Self {
+        if let Exit::Killed(reason) | Exit::NotStarted(reason) | Exit::Lost(reason) = &mut report.exit {
+            reason.truncate(reason.floor_char_boundary(MAX_REASON));
+        }
+        let (kept, sum) = (kept.len(), crc32fast::hash(kept));
+        Self {
+            id,
+            at,
+            report,
+            kept,
+            sum,
+        }
+    }
 }
 
 /// The supervisor's lock, held as long as this lives.
@@ -101,9 +124,10 @@ impl Folder {
         &self.0
     }
 
-    /// The file that holds the log.
+    /// The file that holds the log. Named after the command: see the module.
     pub fn spool(&self) -> PathBuf {
-        self.0.join("spool")
+        let id = self.0.file_name().unwrap_or_default();
+        self.0.join(id).with_added_extension("spool")
     }
 
     /// The file that the supervisor's own complaints go to.
@@ -172,9 +196,21 @@ impl Folder {
 
     /// Whether the folder is that command's, by its name. A copy under another name is anybody's.
     fn is_of(&self, id: CommandId) -> bool {
-        let own = self.0.file_name().and_then(|name| name.to_str());
-        own.and_then(|name| name.parse().ok())
-            .is_none_or(|own: CommandId| own == id)
+        self.own().is_none_or(|own| own == id)
+    }
+
+    /// Whose it is, by its name.
+    fn own(&self) -> Option<CommandId> {
+        self.0.file_name()?.to_str()?.parse().ok()
+    }
+
+    /// Whether all its names are known to be durable: its command came to an end that its supervisor wrote, or it is a spare
+    /// one, which was such a command's. A supervisor that was killed may not have come to [`Folder::sync_names`].
+    fn has_lasting_names(&self) -> bool {
+        match self.exit() {
+            Ok(Some(record)) => !matches!(record.report.exit, Exit::Lost(_)),
+            _ => self.own().is_none(),
+        }
     }
 
     /// Asks the supervisor to end the command.
@@ -211,31 +247,43 @@ impl Folder {
 
     /// Reads how the command ended.
     pub fn exit(&self) -> io::Result<Option<ExitRecord>> {
-        let found: Found<ExitRecord> = room::read(&self.ending(), EXIT_ROOM)?;
-        Ok(found.record().filter(|record| self.is_of(record.id)))
+        Ok(self.exit_and_log()?.map(|(record, _)| record))
+    }
+
+    /// Reads how the command ended, and what is kept with that. One without the other is none: it is being written, or a
+    /// crash interrupted that.
+    fn exit_and_log(&self) -> io::Result<Option<(ExitRecord, Vec<u8>)>> {
+        let path = self.ending();
+        let found: Found<ExitRecord> = room::read(&path, EXIT_ROOM)?;
+        let own = |record: &ExitRecord| self.is_of(record.id) && record.kept <= SHORT_LOG;
+        let Some(record) = found.record().filter(own) else {
+            return Ok(None);
+        };
+        let log = room::read_rest(&path, EXIT_ROOM, record.kept)?;
+        Ok((crc32fast::hash(&log) == record.sum).then_some((record, log)))
     }
 
     /// Writes the spool of an ended command again if a crash of the machine took it and the record of the end has it.
     pub fn restore_spool(&self) -> io::Result<()> {
-        let Some(record) = self.exit()? else { return Ok(()) };
-        let found = fs::metadata(self.spool()).map_or(0, |found| found.len());
-        if found >= record.kept as u64 || record.kept > SHORT_LOG {
-            return Ok(());
+        match self.exit_and_log()? {
+            Some((_, log)) if !log.is_empty() && !fs::read(self.spool()).is_ok_and(|found| found == log) => {
+                fs::write(self.spool(), log)
+            }
+            _ => Ok(()),
         }
-        let log = room::read_rest(&self.ending(), EXIT_ROOM, record.kept)?;
-        fs::write(self.spool(), log)
     }
 
     /// Makes the folder of a command that nobody asks for any more ready for another one, at `to`, which does not exist.
     /// `false`: it is not fit for that. Not durable: see the module.
     pub fn recycle(&self, to: &Path) -> io::Result<bool> {
+        let lasting = self.has_lasting_names();
         fs::rename(&self.0, to)?;
         let moved = Self::new(to);
         if moved.ending() != moved.room() {
             fs::rename(moved.ending(), moved.room())?;
         }
         let (started, room) = (to.join("started"), moved.room());
-        if !room::has(&started, START_ROOM) || !room::has(&room, EXIT_ROOM + SHORT_LOG) {
+        if !lasting || !room::has(&started, START_ROOM) || !room::has(&room, EXIT_ROOM + SHORT_LOG) {
             return Ok(false);
         }
         for entry in fs::read_dir(to)? {
@@ -324,92 +372,4 @@ fn json<T: Serialize>(record: &T) -> io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use capstan_model::Exit;
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn start(id: CommandId) -> StartRecord {
-        StartRecord {
-            id,
-            at: Timestamp(1),
-            boot: "boot".to_owned(),
-        }
-    }
-
-    fn end(id: CommandId, log: &[u8]) -> ExitRecord {
-        let report = ExitReport {
-            exit: Exit::Code(0),
-            duration_ms: 1,
-            log_length: log.len() as u64,
-            stdout_bytes: 0,
-            stderr_bytes: 0,
-        };
-        ExitRecord {
-            id,
-            at: Timestamp(2),
-            report,
-            kept: log.len(),
-        }
-    }
-
-    /// A command's folder whose command has run.
-    fn over(commands: &Path, log: &[u8]) -> (CommandId, Folder) {
-        let id = CommandId(Uuid::new_v4());
-        let folder = Folder::new(commands.join(id.to_string()));
-        fs::create_dir_all(folder.path()).unwrap();
-        assert!(!folder.was_started() && !folder.has_exit());
-        folder.reserve_exit().unwrap();
-        assert!(folder.start(&start(id)).unwrap());
-        assert!(!folder.start(&start(id)).unwrap(), "at most once");
-        fs::write(folder.spool(), log).unwrap();
-        folder.write_exit(&end(id, log), log).unwrap();
-        assert!(folder.was_started() && folder.has_exit());
-        (id, folder)
-    }
-
-    #[test]
-    fn a_folder_that_is_used_again_knows_nothing_of_the_command_before() {
-        let commands = tempfile::tempdir().unwrap();
-        let (before, folder) = over(commands.path(), b"log");
-        let spare = commands.path().join("spare-1");
-        assert!(folder.recycle(&spare).unwrap());
-        let id = CommandId(Uuid::new_v4());
-        let folder = Folder::new(commands.path().join(id.to_string()));
-        fs::rename(&spare, folder.path()).unwrap();
-        assert!(!folder.was_started() && !folder.has_exit() && !folder.spool().exists());
-        // As if a crash of the machine had brought back what was written before.
-        let restored = room::encode(&start(before), START_ROOM).unwrap();
-        room::overwrite(&folder.path().join("started"), &restored).unwrap();
-        folder.write_exit(&end(before, b""), b"").unwrap();
-        assert!(!folder.was_started() && !folder.has_exit());
-        assert!(folder.start(&start(id)).unwrap());
-        assert_eq!(folder.started().unwrap(), Some(start(id)));
-        assert_eq!(folder.exit().unwrap(), None);
-    }
-
-    #[test]
-    fn a_start_in_doubt_counts() {
-        let commands = tempfile::tempdir().unwrap();
-        let folder = Folder::new(commands.path().join(Uuid::new_v4().to_string()));
-        fs::create_dir_all(folder.path()).unwrap();
-        fs::write(folder.path().join("started"), b"{\"id\":").unwrap();
-        assert!(folder.was_started());
-        assert!(!folder.start(&start(CommandId(Uuid::new_v4()))).unwrap());
-    }
-
-    #[test]
-    fn a_short_log_comes_back_with_the_end() {
-        let commands = tempfile::tempdir().unwrap();
-        let (_, folder) = over(commands.path(), b"all of the log");
-        for left in [None, Some(b"all of".as_slice())] {
-            fs::remove_file(folder.spool()).unwrap();
-            if let Some(left) = left {
-                fs::write(folder.spool(), left).unwrap();
-            }
-            folder.restore_spool().unwrap();
-            assert_eq!(fs::read(folder.spool()).unwrap(), b"all of the log");
-        }
-    }
-}
+mod tests;

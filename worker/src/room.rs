@@ -73,12 +73,12 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     serde_json::from_slice(json).ok()
 }
 
-/// Reads what follows the record, `length` bytes.
+/// Reads what follows the record, at most `length` bytes.
 pub fn read_rest(path: &Path, head: usize, length: usize) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(head as u64))?;
-    let mut bytes = vec![0; length];
-    file.read_exact(&mut bytes)?;
+    let mut bytes = Vec::with_capacity(length);
+    file.take(length as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -131,7 +131,8 @@ impl Logs {
     }
 
     /// Nothing follows any more: readers and those who follow are told, and the log takes nothing new. Sealing it, which
-    /// takes longer and is the same to them, may come later. Forgotten when the process ends.
+    /// takes longer and is the same to them, may come later. Forgotten when the process ends, or a new writer comes: who
+    /// ended it could not note that, and begins anew.
     pub async fn end(&self, log: LogId) -> Result<Totals, Error> {
         let live = self.log(log).await?;
         let _guard = live.writing.lock().await;

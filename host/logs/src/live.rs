@@ -181,15 +181,21 @@ impl Live {
         }
     }
 
-    /// Makes the segment if there is none. The number is the new writer's; it supersedes older ones.
+    /// Makes the segment if there is none. The number is the new writer's; it supersedes older ones, and the end that one of
+    /// them came to.
     pub(crate) fn start_writing(&self) -> Result<u64, Error> {
         if matches!(self.state().stage, Stage::Nothing) {
             let file = segment::create(&self.paths.live, &self.paths.temporary, self.id)?;
             self.state().stage = Stage::Open(Arc::new(file));
         }
-        let mut state = self.state();
-        state.writer += 1;
-        Ok(state.writer)
+        let number = {
+            let mut state = self.state();
+            state.ended = None;
+            state.writer += 1;
+            state.writer
+        };
+        self.ring();
+        Ok(number)
     }
 
     /// Appends what is new in `bytes`, which start at `offset`. Gives the durable length.

@@ -101,6 +101,10 @@ async fn carry_out(farm: &Arc<Farm>, id: BuildId) -> Result<(), Error> {
     let Some(mut build) = farm.store.build(id).await? else {
         return Err(Error::failed("find a build", id));
     };
+    if build.outcome.is_some() {
+        // It ended, but the store could not tell.
+        return Ok(());
+    }
     if let Some(reason) = &build.stop_requested {
         farm.stops.stop(id, reason);
     }
@@ -112,7 +116,10 @@ async fn carry_out(farm: &Arc<Farm>, id: BuildId) -> Result<(), Error> {
     while let Some(next) = farm.store.next_step(id, done).await? {
         done = Some(next.id);
         let options = StepOptions::from_value(&next.options)?;
-        let result = advance(farm, &ledger, &build, &next, &options, standing).await?;
+        let result = tokio::select! {
+            result = advance(farm, &ledger, &build, &next, &options, standing) => result?,
+            never = ledger.commit_in_time(farm) => match never {},
+        };
         if ledger.changed_properties() {
             ledger.commit(farm).await?;
             build.properties = farm

@@ -102,10 +102,17 @@ impl Ledger {
             false => farm.store.record(taken.records.clone()).await?,
         };
         taken.records.clear();
-        for (id, worker) in std::mem::take(&mut taken.ended) {
-            farm.commands.remove(id);
+        // One by one: who drops this in between leaves the rest to the next commit.
+        while let Some((id, worker)) = taken
+            .ended
+            .iter()
+            .next()
+            .map(|(id, worker)| (*id, worker.clone()))
+        {
             farm.commands.close_writer(id).await;
+            farm.commands.remove(id);
             farm.link()?.forget(&worker, id);
+            taken.ended.remove(&id);
         }
         Ok(log)
     }
@@ -133,5 +140,49 @@ impl Drop for Taken<'_> {
         let mut waiting = self.ledger.waiting();
         waiting.records.splice(0..0, self.records.drain(..));
         waiting.ended.extend(self.ended.drain());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use capstan_config::Operator;
+    use capstan_model::SystemClock;
+    use futures::FutureExt as _;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{Master, Options};
+
+    #[tokio::test]
+    async fn an_end_whose_commit_was_cut_off_is_told_with_the_next_one() {
+        // As the program does; another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ci.star"), "").unwrap();
+        let text = Operator::template().replace(":8010", ":0").replace(":9010", ":0");
+        let options = Options {
+            operator: Operator::parse(&text, folder.path()).unwrap(),
+            built_in: &[],
+            clock: Arc::new(SystemClock),
+        };
+        let handle = Master::start(options).await.unwrap().handle();
+        let (farm, ledger) = (&handle.0, Ledger::default());
+        let ids = [(); 3].map(|()| CommandId(Uuid::new_v4()));
+        for id in ids {
+            ledger.note_end(id, "w1", []);
+        }
+        // Somebody opens a writer: who wants to close one has to wait.
+        let mut opening = Box::pin(
+            farm.commands
+                .writer(ids[0], async || std::future::pending().await),
+        );
+        assert!((&mut opening).now_or_never().is_none());
+        assert!(ledger.commit(farm).now_or_never().is_none());
+        assert_eq!(ledger.waiting().ended.len(), ids.len());
+        drop(opening);
+        ledger.commit(farm).await.unwrap();
+        assert!(ledger.waiting().ended.is_empty());
     }
 }

@@ -1,8 +1,10 @@
 //! Brings complete logs into their final form, soon after the end of their step; or later, if that did not work then.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use capstan_model::LogId;
 use capstan_store::Record;
 use tokio_util::sync::CancellationToken;
 
@@ -13,59 +15,66 @@ use crate::farm::Farm;
 const PAUSE: Duration = Duration::from_secs(300);
 /// How long complete logs wait for others: steps that follow each other quickly have the disk for themselves.
 const GATHER: Duration = Duration::from_secs(2);
-/// How many at a time: a full disk does not get a thousand attempts, and one transaction notes them all.
+/// How many at a time: one transaction notes them all.
 const BATCH: u32 = 32;
 
-/// Tries again, at the start and from time to time, until `shutdown`.
+/// Seals what there is, at the start, after steps and from time to time, until `shutdown`.
 pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
+    let mut refused = HashSet::new();
+    let mut again = tokio::time::interval(PAUSE);
     loop {
-        match seal_some(&farm).await {
-            // There may be more.
-            Ok(BATCH) if !shutdown.is_cancelled() => continue,
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "failed to seal logs that are complete"),
-        }
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(PAUSE) => continue,
-            () = farm.to_seal.notified() => {}
+            _ = again.tick() => refused.clear(),
+            () = farm.to_seal.notified() => tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(GATHER) => {}
+            },
         }
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(GATHER) => {}
+        if let Err(error) = seal_all(&farm, &mut refused, &shutdown).await {
+            tracing::warn!(%error, "failed to seal logs that are complete");
         }
     }
 }
 
-/// Seals the oldest complete logs. Answers how many.
-async fn seal_some(farm: &Farm) -> Result<u32, Error> {
-    let mut sealed = Vec::new();
-    let mut fault = None;
-    for log in farm.store.unsealed_logs(BATCH).await? {
-        // A log of a step that still runs is left to the step: another command may write to it.
-        let done = farm
-            .store
-            .step(log.step)
-            .await?
-            .is_some_and(|step| step.outcome.is_some());
-        if !done {
-            continue;
-        }
-        match farm.logs.seal(log.id).await {
-            Ok(totals) => sealed.push((log.id, totals)),
-            // What keeps one from being sealed, a full disk for instance, keeps the others, too.
-            Err(error) => {
-                fault = Some(error);
-                break;
+/// Seals complete logs, oldest first. One that is damaged is among the `refused` from then on, and keeps no other from it.
+async fn seal_all(
+    farm: &Farm,
+    refused: &mut HashSet<LogId>,
+    shutdown: &CancellationToken,
+) -> Result<(), Error> {
+    let mut after = None;
+    while !shutdown.is_cancelled() {
+        let logs = farm.store.unsealed_logs(after, BATCH).await?;
+        let Some(last) = logs.last() else { break };
+        after = Some(last.id);
+        let (mut sealed, mut full) = (Vec::new(), None);
+        for log in logs.iter().map(|log| log.id) {
+            if refused.contains(&log) {
+                continue;
+            }
+            match farm.logs.seal(log).await {
+                Ok(totals) => sealed.push((log, totals)),
+                // A full disk keeps the others from it, too.
+                Err(error @ capstan_logs::Error::Full { .. }) => {
+                    full = Some(error);
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(%log, %error, "a log stays unsealed for now");
+                    refused.insert(log);
+                }
             }
         }
+        let now = farm.clock.now();
+        let records = sealed.into_iter().map(|(log, totals)| {
+            let (length, lines) = (totals.length, totals.lines);
+            (now, Record::LogSealed { log, length, lines })
+        });
+        farm.store.record(records.collect()).await?;
+        if let Some(full) = full {
+            return Err(full.into());
+        }
     }
-    let now = farm.clock.now();
-    let count = u32::try_from(sealed.len()).unwrap_or(BATCH);
-    let records = sealed.into_iter().map(|(log, totals)| {
-        let (length, lines) = (totals.length, totals.lines);
-        (now, Record::LogSealed { log, length, lines })
-    });
-    farm.store.record(records.collect()).await?;
-    fault.map_or(Ok(count), |fault| Err(fault.into()))
+    Ok(())
 }

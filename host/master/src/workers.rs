@@ -301,6 +301,8 @@ async fn again(farm: &Farm, worker: &str, id: CommandId) -> Result<(), Error> {
     match unrecorded {
         Some((log, ended)) if !ended.recorded => note(farm, worker, id, log, ended).await,
         _ => {
+            // Opened by a welcome that the record of the end overtook.
+            farm.commands.close_writer(id).await;
             farm.link()?.forget(worker, id);
             Ok(())
         }

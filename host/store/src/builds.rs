@@ -207,14 +207,13 @@ async fn create(tx: &mut Tx, new: NewBuild, now: Timestamp) -> Result<Option<Cre
         .builder(&new.builder)
         .build(id)
         .payload(payload)
-        .add(tx, now)
-        .await?;
+        .add(tx, now);
     for request in &new.requests {
         let event = Draft::new("request.claimed")
             .builder(&new.builder)
             .build(id)
             .request(*request);
-        event.add(tx, now).await?;
+        event.add(tx, now);
     }
     let steps = steps::insert(tx, id, 0, None, &Origin::Plan, new.steps).await?;
     outbox::queue(tx, id, &new.builder, new.reports, now).await?;
@@ -276,7 +275,7 @@ async fn request_stop(tx: &mut Tx, id: BuildId, reason: String, now: Timestamp) 
     let event = Draft::new("build.stopping")
         .builder(&row.get::<String>("builder_name")?)
         .build(id);
-    event.payload(json!({ "reason": reason })).add(tx, now).await?;
+    event.payload(json!({ "reason": reason })).add(tx, now);
     Ok(true)
 }
 
@@ -305,8 +304,7 @@ async fn finish_build(tx: &mut Tx, id: BuildId, finish: BuildFinish, now: Timest
         .builder(&builder)
         .build(id)
         .payload(payload)
-        .add(tx, now)
-        .await?;
+        .add(tx, now);
     finish_requests(tx, id, &finish, now).await?;
     outbox::queue(tx, id, &builder, finish.reports, now).await?;
     let sources = sources_of(tx, &[id]).await?.remove(&id.0).unwrap_or_default();

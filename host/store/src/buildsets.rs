@@ -122,10 +122,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: NewBuildset, now: Timestamp) -> Res
     }
     let payload =
         json!({ "buildset": id, "scheduler": new.scheduler, "reason": new.reason, "builders": new.builders });
-    Draft::new("buildset.submitted")
-        .payload(payload)
-        .add(tx, now)
-        .await?;
+    Draft::new("buildset.submitted").payload(payload).add(tx, now);
     let mut requests = Vec::with_capacity(new.builders.len());
     for name in &new.builders {
         requests.push(insert_request(tx, id, name, new.priority, now).await?);
@@ -169,8 +166,7 @@ async fn insert_request(
     let event = Draft::new("request.submitted").builder(builder).request(id);
     event
         .payload(json!({ "buildset": buildset, "priority": priority }))
-        .add(tx, now)
-        .await?;
+        .add(tx, now);
     Ok(id)
 }
 
@@ -193,8 +189,8 @@ pub(crate) async fn complete_if_done(tx: &mut Tx, id: BuildsetId, now: Timestamp
     .await?;
     Draft::new("buildset.complete")
         .payload(json!({ "buildset": id, "outcome": worst }))
-        .add(tx, now)
-        .await
+        .add(tx, now);
+    Ok(())
 }
 
 /// What each of these buildsets checks out, by key.

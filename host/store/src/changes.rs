@@ -224,10 +224,7 @@ async fn insert(
         facts,
     };
     let payload = json!({ "change": change.id, "source": source, "revision": change.facts.revision });
-    Draft::new("change.accepted")
-        .payload(payload)
-        .add(tx, now)
-        .await?;
+    Draft::new("change.accepted").payload(payload).add(tx, now);
     Ok(Some(change))
 }
 
@@ -246,8 +243,7 @@ async fn failed(tx: &mut Tx, source: String, error: String, now: Timestamp) -> R
     if before.as_ref() != Some(&error) {
         Draft::new("source.failed")
             .payload(json!({ "source": source, "reason": error }))
-            .add(tx, now)
-            .await?;
+            .add(tx, now);
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::dialect::Sql;
 use crate::sql::{Conn, Json, Row, args};
 use crate::writer::Tx;
 use crate::{Error, Store};
@@ -117,30 +118,41 @@ impl Draft {
         self
     }
 
-    /// Adds the event to the transaction.
-    pub async fn add(self, tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
-        let row = tx
-            .one(
-                "INSERT INTO events (at, kind, builder, build, step, request, payload)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
-                args![
-                    now,
-                    self.kind,
-                    self.builder,
-                    self.build,
-                    self.step,
-                    self.request,
-                    Json(&self.payload)
-                ],
-            )
-            .await?;
-        tx.ring(row.get("id")?);
+    /// Adds the event to the transaction. It is written before the commit, with the others of that: one statement for all.
+    pub fn add(self, tx: &mut Tx, now: Timestamp) {
         // What a step does is for those who look on: no request, report or event for a scheduler comes with it.
         if self.step.is_none() {
             tx.ring_for_work();
         }
-        Ok(())
+        tx.events.push((now, self));
     }
+}
+
+/// Writes events in their order; answers the id of the newest.
+pub(crate) async fn write(
+    conn: &mut Conn,
+    events: Vec<(Timestamp, Draft)>,
+) -> Result<Option<EventId>, Error> {
+    const INSERT: Sql = Sql {
+        sqlite: "INSERT INTO events (at, kind, builder, build, step, request, payload)
+                 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+                 FROM json_each($1) ORDER BY key RETURNING id",
+        postgres: "INSERT INTO events (at, kind, builder, build, step, request, payload)
+                   SELECT (event ->> 0)::bigint, event ->> 1, event ->> 2, (event ->> 3)::bigint, (event ->> 4)::bigint,
+                   (event ->> 5)::bigint, event ->> 6
+                   FROM json_array_elements($1::json) WITH ORDINALITY AS list (event, place) ORDER BY place RETURNING id",
+    };
+    let rows = events.into_iter().map(|(at, event)| {
+        let (build, step, request) = (event.build, event.step, event.request);
+        let payload = event.payload.to_string();
+        (at, event.kind, event.builder, build, step, request, payload)
+    });
+    let rows: Vec<_> = rows.collect();
+    let mut newest = None;
+    for row in conn.rows(INSERT, args![Json(&rows)]).await? {
+        newest = newest.max(Some(row.get("id")?));
+    }
+    Ok(newest)
 }
 
 pub(crate) async fn last(conn: &mut Conn) -> Result<i64, Error> {
@@ -180,7 +192,11 @@ impl Store {
     /// Adds an event of the master itself: a configuration was loaded, a plugin failed …
     pub async fn record_event(&self, kind: &str, payload: Value, now: Timestamp) -> Result<(), Error> {
         let draft = Draft::new(kind).payload(payload);
-        self.write(move |tx| draft.add(tx, now).boxed()).await
+        self.write(move |tx| {
+            draft.add(tx, now);
+            std::future::ready(Ok(())).boxed()
+        })
+        .await
     }
 }
 

@@ -58,8 +58,8 @@ async fn create(
     tx.run(insert, args![id, secret_hash, now, expires]).await?;
     Draft::new("worker.invited")
         .payload(json!({ "worker": worker, "expires": expires }))
-        .add(tx, now)
-        .await
+        .add(tx, now);
+    Ok(())
 }
 
 async fn find(
@@ -109,7 +109,6 @@ async fn use_up(
     workers::enrol(tx, invite.worker, certificate, now).await?;
     Draft::new("worker.enrolled")
         .payload(json!({ "worker": invite.name }))
-        .add(tx, now)
-        .await?;
+        .add(tx, now);
     Ok(Ok(invite.name))
 }

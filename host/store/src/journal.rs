@@ -112,10 +112,19 @@ pub(crate) async fn append_all(
     command: Option<NewCommand>,
     now: Timestamp,
 ) -> Result<Option<CommandLog>, Error> {
+    // Most appends are rows alone, as they should be: one statement for each.
+    if effects.is_empty()
+        && command.is_none()
+        && let Some((first, others)) = entries.split_first()
+        && try_insert(tx, step, first, If::Running).await?
+    {
+        append(tx, step, others).await?;
+        return Ok(None);
+    }
     let scope = Scope::of(tx, step).await?;
     let appends = scope.state == StepState::Running;
     if let Some(first) = entries.first()
-        && !(appends && try_insert(tx, step, first).await?)
+        && !(appends && try_insert(tx, step, first, If::Next).await?)
     {
         if holds(tx, step, &entries).await? {
             return match command {
@@ -161,7 +170,7 @@ pub(crate) async fn holds(conn: &mut Conn, step: StepId, entries: &[Entry]) -> R
 /// Appends rows that count on from the last one.
 pub(crate) async fn append(tx: &mut Tx, step: StepId, entries: &[Entry]) -> Result<(), Error> {
     for entry in entries {
-        if !try_insert(tx, step, entry).await? {
+        if !try_insert(tx, step, entry, If::Next).await? {
             return Err(out_of_place(tx, step, entry).await?);
         }
     }
@@ -178,16 +187,40 @@ async fn out_of_place(tx: &mut Tx, step: StepId, entry: &Entry) -> Result<Error,
     )))
 }
 
-/// Appends a row if it counts on from the last one: asked and done in one statement. Whether it does.
-async fn try_insert(tx: &mut Tx, step: StepId, entry: &Entry) -> Result<bool, Error> {
+/// When a row may be appended.
+#[derive(Clone, Copy)]
+enum If {
+    /// If it counts on from the last one.
+    Next,
+    /// If it does, and the step runs.
+    Running,
+}
+
+impl If {
+    fn statement(self) -> &'static str {
+        match self {
+            Self::Next => {
+                "INSERT INTO journal (step, seq, kind, call, class, request_hash, request, request_blob, response, response_blob,
+                 at) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
+                 WHERE (SELECT COALESCE(MAX(seq), -1) + 1 FROM journal WHERE step = $1) = $2"
+            }
+            Self::Running => {
+                "INSERT INTO journal (step, seq, kind, call, class, request_hash, request, request_blob, response, response_blob,
+                 at) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
+                 WHERE (SELECT COALESCE(MAX(seq), -1) + 1 FROM journal WHERE step = $1) = $2
+                 AND EXISTS (SELECT 1 FROM steps WHERE id = $1 AND state = 'running')"
+            }
+        }
+    }
+}
+
+/// Appends a row if it may be: asked and done in one statement. Whether it was.
+async fn try_insert(tx: &mut Tx, step: StepId, entry: &Entry, condition: If) -> Result<bool, Error> {
     let (request, request_blob) = payload(tx, entry.request.as_ref()).await?;
     let (response, response_blob) = payload(tx, entry.response.as_ref()).await?;
-    let insert = "INSERT INTO journal (step, seq, kind, call, class, request_hash, request, request_blob, response, response_blob,
-         at) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
-         WHERE (SELECT COALESCE(MAX(seq), -1) + 1 FROM journal WHERE step = $1) = $2";
     let touched = tx
         .run(
-            insert,
+            condition.statement(),
             args![
                 step,
                 entry.seq,

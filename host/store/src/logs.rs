@@ -68,13 +68,19 @@ impl Store {
         conn.rows(sql, args![build]).await?.iter().map(log).collect()
     }
 
-    /// The logs that are complete but not sealed, oldest first, at most `limit`: a master that starts seals them.
-    pub async fn unsealed_logs(&self, limit: u32) -> Result<Vec<Log>, Error> {
+    /// The logs of steps that have ended that are complete but not sealed, after that one, oldest first, at most `limit`.
+    pub async fn unsealed_logs(&self, after: Option<LogId>, limit: u32) -> Result<Vec<Log>, Error> {
         let mut conn = self.reader().await?;
-        let sql =
-            "SELECT logs.*, commands.id AS command FROM logs LEFT JOIN commands ON commands.log = logs.id
-                   WHERE logs.complete = 1 AND logs.sealed = 0 ORDER BY logs.id LIMIT $1";
-        conn.rows(sql, args![limit]).await?.iter().map(log).collect()
+        let sql = "SELECT logs.*, commands.id AS command FROM logs JOIN steps ON steps.id = logs.step
+                   LEFT JOIN commands ON commands.log = logs.id
+                   WHERE logs.complete = 1 AND logs.sealed = 0 AND steps.state = 'complete' AND logs.id > $1
+                   ORDER BY logs.id LIMIT $2";
+        let after = after.map_or(0, |log| log.0);
+        conn.rows(sql, args![after, limit])
+            .await?
+            .iter()
+            .map(log)
+            .collect()
     }
 
     /// Notes how long a log is by now. A log that is complete stays as it is.
@@ -130,8 +136,7 @@ pub(crate) async fn create(
     scope
         .event("log.opened")
         .payload(json!({ "log": id, "name": name }))
-        .add(tx, now)
-        .await?;
+        .add(tx, now);
     Ok((id, name))
 }
 
@@ -166,7 +171,8 @@ pub(crate) async fn complete(
     };
     let scope = Scope::of(tx, row.get("step")?).await?;
     let payload = json!({ "log": id, "name": row.get::<String>("name")?, "length": length, "lines": lines });
-    scope.event("log.complete").payload(payload).add(tx, now).await
+    scope.event("log.complete").payload(payload).add(tx, now);
+    Ok(())
 }
 
 pub(crate) async fn seal(

@@ -146,7 +146,7 @@ pub(crate) async fn queue(
         .await?;
         let event = Draft::new("report.queued").builder(builder).build(build);
         let payload = json!({ "reporter": reporter, "phase": phase, "delivery_id": delivery_id });
-        event.payload(payload).add(tx, now).await?;
+        event.payload(payload).add(tx, now);
     }
     Ok(())
 }
@@ -189,8 +189,8 @@ async fn update(
         .builder(&builder)
         .build(build)
         .payload(payload)
-        .add(tx, now)
-        .await
+        .add(tx, now);
+    Ok(())
 }
 
 fn report(row: &Row) -> Result<Report, Error> {

@@ -272,8 +272,7 @@ pub(crate) async fn complete(
         .builder(&row.get::<String>("builder_name")?);
     event
         .payload(json!({ "outcome": outcome, "reason": note }))
-        .add(tx, now)
-        .await?;
+        .add(tx, now);
     row.get("buildset")
 }
 
@@ -289,7 +288,8 @@ pub(crate) async fn put_back(tx: &mut Tx, id: RequestId, now: Timestamp) -> Resu
                   (SELECT name FROM builders WHERE builders.id = requests.builder) AS builder_name";
     let builder: String = tx.one(update, args![id]).await?.get("builder_name")?;
     let event = Draft::new("request.submitted").request(id).builder(&builder);
-    event.payload(json!({ "again": true })).add(tx, now).await
+    event.payload(json!({ "again": true })).add(tx, now);
+    Ok(())
 }
 
 async fn load(conn: &mut Conn, rows: Vec<Row>) -> Result<Vec<Request>, Error> {

@@ -235,7 +235,7 @@ pub(crate) async fn enqueue(
     }
     let insert = "INSERT INTO scheduler_events (scheduler, payload, created) VALUES ($1, $2, $3)";
     tx.run(insert, args![scheduler, Json(payload), now]).await?;
-    tx.ring(0);
+    tx.ring();
     tx.ring_for_work();
     Ok(())
 }
@@ -289,8 +289,8 @@ async fn give_up(
     .await?;
     Draft::new("scheduler.failed")
         .payload(json!({ "scheduler": scheduler, "reason": reason }))
-        .add(tx, now)
-        .await
+        .add(tx, now);
+    Ok(())
 }
 
 async fn consume(conn: &mut Conn, scheduler: &str, consumed: &Consumed) -> Result<(), Error> {

@@ -275,7 +275,7 @@ async fn insert_while_running(
     let event = Draft::new("build.updated")
         .builder(&row.get::<String>("builder_name")?)
         .build(build);
-    event.payload(json!({ "steps": ids })).add(tx, now).await?;
+    event.payload(json!({ "steps": ids })).add(tx, now);
     Ok(ids)
 }
 
@@ -340,8 +340,8 @@ pub(crate) async fn begin(tx: &mut Tx, id: StepId, created: Entry, now: Timestam
     scope
         .event("step.started")
         .payload(json!({ "name": scope.name }))
-        .add(tx, now)
-        .await
+        .add(tx, now);
+    Ok(())
 }
 
 pub(crate) async fn finish(
@@ -370,7 +370,8 @@ pub(crate) async fn finish(
         .await?
         .get("summary")?;
     let payload = json!({ "name": scope.name, "outcome": outcome, "summary": summary });
-    scope.event("step.finished").payload(payload).add(tx, now).await
+    scope.event("step.finished").payload(payload).add(tx, now);
+    Ok(())
 }
 
 /// Applies what local rows of a journal change.
@@ -397,7 +398,7 @@ pub(crate) async fn apply(
                 tx.run(insert, args![scope.step, label, url]).await?;
             }
         }
-        scope.event("step.updated").payload(payload).add(tx, now).await?;
+        scope.event("step.updated").payload(payload).add(tx, now);
     }
     Ok(())
 }

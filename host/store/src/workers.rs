@@ -204,8 +204,8 @@ async fn connected(tx: &mut Tx, name: String, info: Value, now: Timestamp) -> Re
     tx.run(update, args![id, now, Json(&info)]).await?;
     Draft::new("worker.connected")
         .payload(json!({ "worker": name, "info": info }))
-        .add(tx, now)
-        .await
+        .add(tx, now);
+    Ok(())
 }
 
 async fn seen(tx: &mut Tx, name: String, now: Timestamp) -> Result<(), Error> {
@@ -225,8 +225,8 @@ async fn disconnected(tx: &mut Tx, name: String, now: Timestamp) -> Result<(), E
     }
     Draft::new("worker.disconnected")
         .payload(json!({ "worker": name }))
-        .add(tx, now)
-        .await
+        .add(tx, now);
+    Ok(())
 }
 
 async fn set_paused(tx: &mut Tx, name: String, reason: Option<String>, now: Timestamp) -> Result<(), Error> {
@@ -241,8 +241,8 @@ async fn set_paused(tx: &mut Tx, name: String, reason: Option<String>, now: Time
     };
     Draft::new(kind)
         .payload(json!({ "worker": name, "reason": reason }))
-        .add(tx, now)
-        .await
+        .add(tx, now);
+    Ok(())
 }
 
 async fn revoke(tx: &mut Tx, name: String, now: Timestamp) -> Result<bool, Error> {
@@ -264,8 +264,7 @@ async fn revoke(tx: &mut Tx, name: String, now: Timestamp) -> Result<bool, Error
     .await?;
     Draft::new("worker.revoked")
         .payload(json!({ "worker": name }))
-        .add(tx, now)
-        .await?;
+        .add(tx, now);
     Ok(true)
 }
 

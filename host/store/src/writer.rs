@@ -10,8 +10,11 @@ use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
+use capstan_model::{EventId, Timestamp};
+
 use crate::Error;
 use crate::dialect::Pools;
+use crate::events::{self, Draft};
 use crate::sql::Conn;
 
 /// How many units may wait before who asks for more has to.
@@ -27,8 +30,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Tx {
     conn: Conn,
     pub installation: Uuid,
-    /// What the bell is to ring with once this is committed: the newest event.
-    rings: Option<i64>,
+    /// Events that wait to be written.
+    pub events: Vec<(Timestamp, Draft)>,
+    /// Whether the bell is to ring once this is committed, though there may be no event.
+    rings: bool,
     /// Whether the bell for work is to ring, too.
     work: bool,
 }
@@ -47,9 +52,9 @@ impl std::ops::DerefMut for Tx {
 }
 
 impl Tx {
-    /// Rings the bell after the commit, with the id of an event or, if there was none, with what it rang before.
-    pub fn ring(&mut self, event: i64) {
-        self.rings = self.rings.max(Some(event));
+    /// Rings the bell after the commit, also if there is no event.
+    pub fn ring(&mut self) {
+        self.rings = true;
     }
 
     /// Rings the bell for work after the commit.
@@ -161,21 +166,27 @@ impl Writer {
     }
 
     async fn serve(&mut self, units: Vec<Unit>) {
-        let mut conn = match self.begin().await {
+        let conn = match self.begin().await {
             Ok(conn) => conn,
             Err(error) => return refuse(units.into_iter().map(|unit| unit.answer), &error),
         };
         let mut tx = Tx {
             conn,
             installation: self.installation,
-            rings: None,
+            events: Vec::new(),
+            rings: false,
             work: false,
         };
         let alone = units.len() == 1;
         let mut done = Vec::with_capacity(units.len());
         let mut units = units.into_iter();
         for unit in units.by_ref() {
-            match run_unit(&mut tx, unit.work, alone).await {
+            let place = match (alone, done.is_empty()) {
+                (true, _) => Place::Alone,
+                (false, true) => Place::First,
+                (false, false) => Place::Later,
+            };
+            match run_unit(&mut tx, unit.work, place).await {
                 Ok(result) => done.push((unit.answer, result)),
                 Err(error) => {
                     tx.conn.discard();
@@ -185,15 +196,14 @@ impl Writer {
             }
         }
         let (rings, work) = (tx.rings, tx.work);
-        conn = tx.conn;
-        if let Err(error) = conn.control("COMMIT").await {
-            let error = commit_error(&conn, &error);
-            conn.discard();
-            return refuse(done.into_iter().map(|(answer, _)| answer), &error);
-        }
+        let (conn, newest) = match commit(tx).await {
+            Ok(committed) => committed,
+            Err(error) => return refuse(done.into_iter().map(|(answer, _)| answer), &error),
+        };
         self.conn = Some(conn);
-        if let Some(event) = rings {
-            self.bell.send_modify(|last| *last = event.max(*last));
+        if rings || newest.is_some() {
+            let newest = newest.map_or(0, |event| event.0);
+            self.bell.send_modify(|last| *last = newest.max(*last));
         }
         if work {
             self.work_bell.send_replace(());
@@ -249,14 +259,38 @@ impl Writer {
     }
 }
 
-/// Runs one unit within a savepoint, or without one if it is `alone` in its transaction: then it begins that anew when it
-/// fails. The outer error means that the whole transaction is lost.
-async fn run_unit(tx: &mut Tx, work: Work, alone: bool) -> Result<Result<Box<dyn Any + Send>, Error>, Error> {
-    let fatal = |error: sqlx::Error| Error::from_driver("SAVEPOINT unit", &error);
-    if !alone {
-        tx.conn.control("SAVEPOINT unit").await.map_err(fatal)?;
+/// Where a unit stands in its transaction. A statement to begin a savepoint and one to end it cost as much as the unit's own,
+/// so the next unit's beginning ends the savepoint before, and the commit ends the last.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    /// There is no other: when it fails, the transaction is begun anew.
+    Alone,
+    First,
+    /// The savepoint of the one before is open.
+    Later,
+}
+
+impl Place {
+    fn begin(self) -> Option<&'static str> {
+        match self {
+            Self::Alone => None,
+            Self::First => Some("SAVEPOINT unit"),
+            Self::Later => Some("RELEASE SAVEPOINT unit; SAVEPOINT unit"),
+        }
     }
-    let (rings, work_before) = (tx.rings, tx.work);
+}
+
+/// Runs one unit so that its failure undoes it alone. The outer error means that the whole transaction is lost.
+async fn run_unit(
+    tx: &mut Tx,
+    work: Work,
+    place: Place,
+) -> Result<Result<Box<dyn Any + Send>, Error>, Error> {
+    let fatal = |error: sqlx::Error| Error::from_driver("SAVEPOINT unit", &error);
+    if let Some(begin) = place.begin() {
+        tx.conn.control(begin).await.map_err(fatal)?;
+    }
+    let (events, rings, work_before) = (tx.events.len(), tx.rings, tx.work);
     // A panic is a fault in this crate; it may cost its own unit but not the writer.
     let result = AssertUnwindSafe(work(tx)).catch_unwind().await;
     let result = result.unwrap_or_else(|_| {
@@ -268,21 +302,42 @@ async fn run_unit(tx: &mut Tx, work: Work, alone: bool) -> Result<Result<Box<dyn
     match result {
         Err(Error::Unavailable { reason }) => Err(Error::Unavailable { reason }),
         Err(error) => {
+            tx.events.truncate(events);
             (tx.rings, tx.work) = (rings, work_before);
-            let undo = match alone {
-                true => ["ROLLBACK", tx.conn.begin_statement()],
-                false => ["ROLLBACK TO SAVEPOINT unit", "RELEASE SAVEPOINT unit"],
+            // The savepoint itself stays for the next unit to release.
+            let undo = match place {
+                Place::Alone => &["ROLLBACK", tx.conn.begin_statement()][..],
+                Place::First | Place::Later => &["ROLLBACK TO SAVEPOINT unit"],
             };
             for statement in undo {
                 tx.conn.control(statement).await.map_err(fatal)?;
             }
             Ok(Err(error))
         }
-        Ok(value) => {
-            if !alone {
-                tx.conn.control("RELEASE SAVEPOINT unit").await.map_err(fatal)?;
-            }
-            Ok(Ok(value))
+        Ok(value) => Ok(Ok(value)),
+    }
+}
+
+/// Writes the events and commits; answers the newest of them. A transaction that cannot be committed is lost.
+async fn commit(mut tx: Tx) -> Result<(Conn, Option<EventId>), Error> {
+    let events = std::mem::take(&mut tx.events);
+    let newest = match events.is_empty() {
+        true => Ok(None),
+        false => events::write(&mut tx.conn, events).await,
+    };
+    let mut conn = tx.conn;
+    let committed = match newest {
+        Ok(newest) => match conn.control("COMMIT").await {
+            Ok(()) => Ok(newest),
+            Err(error) => Err(commit_error(&conn, &error)),
+        },
+        Err(error) => Err(error),
+    };
+    match committed {
+        Ok(newest) => Ok((conn, newest)),
+        Err(error) => {
+            conn.discard();
+            Err(error)
         }
     }
 }
@@ -309,7 +364,7 @@ mod tests {
 
     use super::*;
     use crate::sql::args;
-    use crate::{Options, Store};
+    use crate::{EventFilter, Options, Store};
 
     /// One unit: good, refused by the database, or with a fault of its own.
     async fn unit(tx: &mut Tx, number: i64) -> Result<i64, Error> {
@@ -318,7 +373,7 @@ mod tests {
             args![number.to_string()],
         )
         .await?;
-        tx.ring(number);
+        Draft::new("unit").payload(number.into()).add(tx, Timestamp(1));
         match number % 4 {
             1 => tx
                 .run(
@@ -344,14 +399,24 @@ mod tests {
             assert_eq!(result.is_ok(), good, "{number}: {result:?}");
         }
         insta::assert_snapshot!(results[3].as_ref().unwrap_err(), @"the database refused `INSERT INTO builders (name, next_number) VALUES ('taken', 1)`: (code: 2067) UNIQUE constraint failed: builders.name");
-        let kept = store.builders().await.unwrap();
+        let builders = store.builders().await.unwrap();
         assert_eq!(
-            kept.len(),
+            builders.len(),
             2 + results.iter().filter(|result| result.is_ok()).count()
         );
+        let events = store
+            .events_after(EventId(0), &EventFilter::default(), 500)
+            .await
+            .unwrap();
+        let mut told: Vec<_> = events.iter().filter_map(|event| event.payload.as_i64()).collect();
+        told.sort_unstable();
+        let good = (2..200).zip(&results).filter(|(_, result)| result.is_ok());
+        let good = good.map(|(number, _)| number);
+        let kept: Vec<i64> = [1].into_iter().chain(good).collect();
+        assert_eq!(told, kept, "each unit that was kept has its event, and no other");
         assert_eq!(
             *store.bell().borrow(),
-            199,
+            events.last().unwrap().id.0,
             "the bell rings only for what was kept"
         );
         store.close().await;

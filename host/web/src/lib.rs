@@ -76,7 +76,7 @@ struct Parts {
     token: Digest,
     sessions: Sessions,
     tries: Tries,
-    histories: pages::Histories,
+    memory: pages::Memory,
     listen: SocketAddr,
     shutdown: CancellationToken,
     streams: Arc<Semaphore>,
@@ -101,7 +101,7 @@ impl App {
             token,
             sessions,
             tries: Tries::default(),
-            histories: pages::Histories::default(),
+            memory: pages::Memory::default(),
             listen,
             shutdown,
             streams,
@@ -112,8 +112,8 @@ impl App {
         &self.0.store
     }
 
-    fn histories(&self) -> &pages::Histories {
-        &self.0.histories
+    fn memory(&self) -> &pages::Memory {
+        &self.0.memory
     }
 
     fn logs(&self) -> &Logs {

@@ -7,11 +7,14 @@ use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 
+use as_of::AsOf;
+
 use crate::guard::Visitor;
 use crate::{App, Error};
 
 mod actions;
 pub(crate) mod ansi;
+mod as_of;
 mod assets;
 mod build;
 mod builder;
@@ -32,7 +35,13 @@ mod workers;
 
 pub(crate) use format::encode;
 
-pub(crate) use glance::Histories;
+/// What pages remember between requests.
+#[derive(Default)]
+pub(crate) struct Memory {
+    home: AsOf<home::Farm>,
+    builders: AsOf<Vec<glance::Glance>>,
+    workers: AsOf<Vec<workers::Worker>>,
+}
 
 pub(crate) fn router() -> Router<App> {
     Router::new()

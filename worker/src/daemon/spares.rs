@@ -81,10 +81,12 @@ impl Spares {
 
     /// Makes the folder of a command out of a spare one, if there is one. Whether it did.
     pub fn make(&self, folder: &Folder) -> bool {
-        let Some(ready) = lock(&self.folders).ready.pop() else {
+        // What an earlier order left there stays.
+        if folder.path().exists() {
             return false;
-        };
-        !folder.path().exists() && fs::rename(ready, folder.path()).is_ok()
+        }
+        let ready = lock(&self.folders).ready.pop();
+        ready.is_some_and(|ready| fs::rename(ready, folder.path()).is_ok())
     }
 
     /// Keeps the folder of a command that nobody asks for any more, or removes it.
@@ -135,4 +137,56 @@ fn spawn() -> io::Result<Child> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use capstan_model::{CommandId, Exit, Timestamp};
+    use capstan_wire::control::ExitReport;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::folder::{ExitRecord, StartRecord};
+
+    fn folder(commands: &Path) -> (CommandId, Folder) {
+        let id = CommandId(Uuid::new_v4());
+        (id, Folder::new(commands.join(id.to_string())))
+    }
+
+    /// A command's folder whose command has run.
+    fn over(commands: &Path) -> (CommandId, Folder) {
+        let (id, folder) = folder(commands);
+        let (at, boot) = (Timestamp(1), String::new());
+        fs::create_dir_all(folder.path()).unwrap();
+        folder.reserve_exit().unwrap();
+        assert!(folder.start(&StartRecord { id, at, boot }).unwrap());
+        let report = ExitReport {
+            exit: Exit::Code(0),
+            duration_ms: 1,
+            log_length: 0,
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+        };
+        folder
+            .write_exit(&ExitRecord::new(id, at, report, b""), b"")
+            .unwrap();
+        (id, folder)
+    }
+
+    #[tokio::test]
+    async fn a_folder_goes_by_what_its_record_says_and_a_spare_one_is_used_once() {
+        let state = tempfile::tempdir().unwrap();
+        let commands = state.path();
+        let ((id, kept), (_, other)) = (over(commands), over(commands));
+        // As a daemon leaves them that is killed while it clears away, or a crash of the machine that takes a name back.
+        fs::rename(kept.path(), commands.join("spare-7")).unwrap();
+        assert!(other.recycle(&commands.join("spare-1")).unwrap());
+        let spares = Spares::open(commands.to_owned()).unwrap();
+        assert_eq!(kept.started().unwrap().map(|record| record.id), Some(id));
+        // A command whose order was on its way already keeps its folder, and costs no spare one.
+        assert!(!spares.make(&kept));
+        let ((_, next), (_, last)) = (folder(commands), folder(commands));
+        assert!(spares.make(&next) && !next.was_started());
+        assert!(!spares.make(&last));
+    }
 }

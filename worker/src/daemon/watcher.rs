@@ -96,12 +96,7 @@ pub async fn watch(
     let mut standing = look(&folder);
     if standing.exit.is_none() {
         let report = settle(id, &folder, complaint, &*clock).await;
-        let record = ExitRecord {
-            id,
-            at: clock.now(),
-            report,
-            kept: 0,
-        };
+        let record = ExitRecord::new(id, clock.now(), report, &[]);
         if let Err(error) = folder.write_exit(&record, &[]) {
             tracing::warn!(command = %id, "the end could not be recorded: {error}");
         }

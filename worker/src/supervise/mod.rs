@@ -33,9 +33,6 @@ const MAX_JOB: u64 = 16 * 1024 * 1024;
 /// How long somebody who only looks may hold the lock of a command that is being started.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
-/// Longer reasons are cut: the record of the end has a fixed room.
-const MAX_REASON: usize = 2000;
-
 /// What a supervisor is told.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Job {
@@ -160,11 +157,10 @@ fn finish(
     folder: &Folder,
     id: CommandId,
     mut spool: Spool,
-    exit: Exit,
+    mut exit: Exit,
     begun: Instant,
     clock: &dyn Clock,
 ) -> io::Result<()> {
-    let mut exit = shortened(exit);
     spool.header(&exit.to_string());
     if spool.whole().is_none()
         && let Err(fault) = spool.sync(folder)
@@ -179,20 +175,8 @@ fn finish(
         stdout_bytes: spool.payload(Channel::Stdout),
         stderr_bytes: spool.payload(Channel::Stderr),
     };
-    let record = ExitRecord {
-        id,
-        at: clock.now(),
-        report,
-        kept: spool.whole().map_or(0, <[u8]>::len),
-    };
-    folder.write_exit(&record, spool.whole().unwrap_or_default())
-}
-
-fn shortened(mut exit: Exit) -> Exit {
-    if let Exit::Killed(reason) | Exit::NotStarted(reason) | Exit::Lost(reason) = &mut exit {
-        reason.truncate(reason.floor_char_boundary(MAX_REASON));
-    }
-    exit
+    let kept = spool.whole().unwrap_or_default();
+    folder.write_exit(&ExitRecord::new(id, clock.now(), report, kept), kept)
 }
 
 fn read_all(input: impl Read) -> Result<Zeroizing<Vec<u8>>, Error> {

@@ -44,13 +44,18 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// A new spool. Times in it count from `begun`.
+    /// A new spool, in the place of one that a supervisor left that was killed before it started the command. Times in it
+    /// count from `begun`.
     pub fn create(
         path: &Path,
         quota: Option<u64>,
         secrets: &BTreeMap<String, String>,
         begun: Instant,
     ) -> io::Result<Self> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let file = OpenOptions::new().append(true).create_new(true).open(path)?;
         let mut spool = Self {
             file,

@@ -1,12 +1,15 @@
 //! What a build may rely on: the supervisor runs a command once, keeps every byte, and leaves no process
 //! behind.
 
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use capstan_model::{Channel, EnvValue, Exit, TimeOut};
 use capstan_worker::folder::{Folder, StopRecord};
 use capstan_worker::os;
+use capstan_worker::supervise::Order;
 
 use crate::support::{Bench, argv, bytes, shell, wait_for};
 
@@ -285,6 +288,44 @@ fn the_same_id_never_runs_twice() {
 }
 
 #[test]
+fn a_supervisor_that_was_killed_before_it_began_leaves_the_command_to_another() {
+    let bench = Bench::new(shell("echo mine"));
+    std::fs::write(bench.folder().spool(), "the beginning of a log").unwrap();
+    let ran = bench.run();
+    assert_eq!(ran.text(Stdout), "mine\n");
+}
+
+#[test]
+fn a_waiting_supervisor_ends_with_its_daemon_and_does_nothing_on_half_an_order() {
+    let bench = Bench::new(shell("echo ran"));
+    let order = Order {
+        folder: bench.folder().path().to_owned(),
+        job: bench.job.clone(),
+    };
+    let order = serde_json::to_vec(&order).unwrap();
+    for (part, fine) in [
+        (0, true),
+        (1, false),
+        (order.len() - 1, false),
+        (order.len(), true),
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_capstan-worker"))
+            .arg("supervise")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Dropped at once, as by a daemon that is killed.
+        child.stdin.take().unwrap().write_all(&order[..part]).unwrap();
+        let status = wait_for("the waiting supervisor's end", || child.try_wait().unwrap());
+        assert_eq!(status.success(), fine, "after {part} bytes");
+        assert_eq!(bench.folder().was_started(), part == order.len());
+    }
+    assert_eq!(bench.ran().text(Stdout), "ran\n");
+}
+
+#[test]
 fn a_killed_supervisor_leaves_a_command_whose_end_nobody_knows() {
     let bench = Bench::new(shell("echo ready; sleep 100"));
     let mut child = bench.start();
@@ -321,24 +362,25 @@ fn a_full_disk_ends_the_command_with_that_reason() {
     let bench = Bench::new(shell("head -c 3000000 /dev/zero; sleep 100"));
     let folder = bench.folder();
     let out = bench.root.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    let left = Folder::new(out.join(bench.job.id.to_string()));
     let script = r#"mount -t tmpfs -o size=1m small "$1" && "$2" supervise "$1" && cp -r "$1" "$3""#;
-    let mut child = std::process::Command::new("unshare")
+    let mut child = Command::new("unshare")
         .args(["--mount", "--map-root-user", "sh", "-c", script, "sh"])
         .args([
             folder.path(),
             env!("CARGO_BIN_EXE_capstan-worker").as_ref(),
             out.as_path(),
         ])
-        .stdin(std::process::Stdio::piped())
+        .stdin(Stdio::piped())
         .spawn()
         .unwrap();
     serde_json::to_writer(child.stdin.take().unwrap(), &bench.job).unwrap();
     let status = wait_for("the supervisor's end", || child.try_wait().unwrap());
-    if !status.success() && !out.exists() {
+    if !status.success() && !left.path().exists() {
         eprintln!("LEFT OUT: this system lets no test mount a small disk (unshare: {status})");
         return;
     }
-    let left = Folder::new(out);
     let report = left.exit().unwrap().unwrap().report;
     let Exit::Killed(reason) = report.exit else {
         panic!("expected a stop, found {}", report.exit)

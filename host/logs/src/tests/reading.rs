@@ -237,3 +237,17 @@ async fn an_ended_log_reads_as_the_sealed_one_will() {
     assert_eq!(farm.logs().seal(LOG).await.unwrap(), ended);
     assert_eq!(farm.logs().read_lines(LOG, 0, 9).await.unwrap(), before);
 }
+
+#[tokio::test]
+async fn a_new_writer_goes_on_with_an_ended_log() {
+    let farm = Farm::new();
+    let written = frames(&[(Stdout, b"before\n")]);
+    farm.write(&written).await;
+    farm.logs().end(LOG).await.unwrap();
+    let mut writer = farm.logs().writer(LOG).await.unwrap();
+    let more = frames(&[(Stdout, b"after\n")]);
+    writer.append(written.len() as u64, more.into()).await.unwrap();
+    let found = farm.logs().read_lines(LOG, 0, 9).await.unwrap();
+    assert_eq!((found.complete, found.lines.len()), (false, 2));
+    assert_eq!(farm.logs().end(LOG).await.unwrap().lines, 2);
+}

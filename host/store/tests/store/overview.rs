@@ -27,7 +27,10 @@ async fn build(farm: &Farm, outcome: Option<Outcome>, duration: i64) -> BuildId 
 
 async fn history(store: &Store) -> BuilderHistory {
     let one = store.builder_history("b", 3).await.unwrap().unwrap();
-    assert_eq!(store.builder_histories(3).await.unwrap(), [one.clone()]);
+    assert_eq!(
+        store.builder_histories(3).await.unwrap(),
+        std::slice::from_ref(&one)
+    );
     one
 }
 

@@ -2,11 +2,9 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use capstan_model::plan;
-use capstan_store::{BuildGlance, BuilderHistory, Store};
-use tokio::sync::Mutex;
+use capstan_store::{BuildGlance, BuilderHistory};
 
 use super::format;
 use crate::{App, Error};
@@ -15,6 +13,7 @@ use crate::{App, Error};
 pub(super) const DOTS: u32 = 12;
 
 /// A builder of the plan, of the past, or of both.
+#[derive(Clone)]
 pub(super) struct Glance {
     pub(super) name: String,
     /// Whether the plan in force has it.
@@ -32,31 +31,22 @@ pub(super) struct Glance {
     pub(super) usual: Option<i64>,
 }
 
-/// The histories of all builders, read once for all who look at the farm as it is after the same event: whatever changes
-/// them adds an event. Reading them takes ten milliseconds and more, and every open first page asks after every event.
-#[derive(Default)]
-pub(crate) struct Histories(Mutex<(Option<i64>, Arc<Vec<BuilderHistory>>)>);
-
-impl Histories {
-    async fn all(&self, store: &Store) -> Result<Arc<Vec<BuilderHistory>>, Error> {
-        let wanted = *store.bell().borrow();
-        // One reads, the others wait for what it finds.
-        let mut kept = self.0.lock().await;
-        if kept.0.is_none_or(|event| event < wanted) {
-            let event = *store.bell().borrow();
-            *kept = (Some(event), Arc::new(store.builder_histories(DOTS).await?));
-        }
-        Ok(kept.1.clone())
-    }
-}
-
 impl Glance {
     /// Every builder of the plan in its order, then those that are no longer in it.
     pub(super) async fn all(app: &App) -> Result<Vec<Self>, Error> {
-        let histories = app.histories().all(app.store()).await?;
+        let all = app
+            .memory()
+            .builders
+            .get(app.store(), Self::read_all(app))
+            .await?;
+        Ok(all.to_vec())
+    }
+
+    async fn read_all(app: &App) -> Result<Vec<Self>, Error> {
+        let histories = app.store().builder_histories(DOTS).await?;
         let mut histories: BTreeMap<_, _> = histories
-            .iter()
-            .map(|history| (history.builder.clone(), history.clone()))
+            .into_iter()
+            .map(|history| (history.builder.clone(), history))
             .collect();
         let plan = app.control().plan();
         let mut all: Vec<_> = plan

@@ -1,6 +1,7 @@
 //! The first page: what is red and since when, what runs and how far it is, what ran lately.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
@@ -85,6 +86,11 @@ impl Running {
 #[template(path = "home.html")]
 struct HomePage {
     layout: Layout,
+    farm: Arc<Farm>,
+}
+
+/// What the page tells of the farm.
+pub(super) struct Farm {
     red: Vec<Red>,
     /// Red builders beyond those shown.
     more_red: usize,
@@ -103,7 +109,45 @@ struct HomePage {
     connected: bool,
 }
 
-impl HomePage {
+impl Farm {
+    async fn read(app: &App) -> Result<Self, Error> {
+        let mut all = Glance::all(app).await?;
+        let total = all.len();
+        let waiting = all.iter().map(|glance| glance.waiting).sum();
+        let configured = all.iter().filter(|glance| glance.configured);
+        let configured = configured.map(|glance| glance.name.clone()).collect();
+        let usual: HashMap<_, _> = all
+            .iter()
+            .filter_map(|glance| Some((glance.name.clone(), glance.usual?)))
+            .collect();
+        let (running, more_running) = running(app, &usual).await?;
+        let fresh = all.iter().all(|glance| glance.recent.is_empty());
+        let connected = fresh
+            && app
+                .control()
+                .workers()
+                .await?
+                .iter()
+                .any(|worker| worker.connected);
+        // What is no longer configured is history: it is neither red now nor news.
+        all.retain(|glance| glance.configured && !glance.recent.is_empty());
+        all.sort_by_cached_key(Glance::urgency);
+        let (red, more_red) = red(app, &mut all).await?;
+        all.truncate(RECENT);
+        Ok(Self {
+            red,
+            more_red,
+            running,
+            more_running,
+            waiting,
+            recent: all,
+            total,
+            configured,
+            fresh,
+            connected,
+        })
+    }
+
     /// The whole farm in one sentence.
     fn verdict(&self) -> String {
         let red = self.red.len() + self.more_red;
@@ -126,42 +170,8 @@ impl HomePage {
 
 async fn home(State(app): State<App>, visitor: Visitor) -> Result<Response, Fault> {
     let layout = Layout::new(&app, "home", &visitor);
-    let mut all = Glance::all(&app).await?;
-    let total = all.len();
-    let waiting = all.iter().map(|glance| glance.waiting).sum();
-    let configured = all.iter().filter(|glance| glance.configured);
-    let configured = configured.map(|glance| glance.name.clone()).collect();
-    let usual: HashMap<_, _> = all
-        .iter()
-        .filter_map(|glance| Some((glance.name.clone(), glance.usual?)))
-        .collect();
-    let (running, more_running) = running(&app, &usual).await?;
-    let fresh = all.iter().all(|glance| glance.recent.is_empty());
-    let connected = fresh
-        && app
-            .control()
-            .workers()
-            .await?
-            .iter()
-            .any(|worker| worker.connected);
-    // What is no longer configured is history: it is neither red now nor news.
-    all.retain(|glance| glance.configured && !glance.recent.is_empty());
-    all.sort_by_cached_key(Glance::urgency);
-    let (red, more_red) = red(&app, &mut all).await?;
-    all.truncate(RECENT);
-    Ok(render(&HomePage {
-        layout,
-        red,
-        more_red,
-        running,
-        more_running,
-        waiting,
-        recent: all,
-        total,
-        configured,
-        fresh,
-        connected,
-    }))
+    let farm = app.memory().home.get(app.store(), Farm::read(&app)).await?;
+    Ok(render(&HomePage { layout, farm }))
 }
 
 /// What runs, newest first, and whether there is more of it.

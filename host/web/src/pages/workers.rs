@@ -33,7 +33,8 @@ pub(super) fn router() -> Router<App> {
 }
 
 /// A worker as a card shows it.
-struct Worker {
+#[derive(Clone)]
+pub(super) struct Worker {
     status: WorkerStatus,
     state: Standing,
     running: Vec<Build>,
@@ -42,6 +43,7 @@ struct Worker {
 }
 
 /// How a worker stands, the most hindering first.
+#[derive(Clone, Copy)]
 enum Standing {
     Revoked(Option<i64>),
     Unconfigured,
@@ -145,6 +147,22 @@ async fn all(app: &App) -> Result<Vec<Worker>, Error> {
     Ok(status.into_iter().map(worker).collect())
 }
 
+/// Every worker, those of the first page with their builds.
+async fn start(app: &App) -> Result<Vec<Worker>, Error> {
+    let mut workers = all(app).await?;
+    let shown = workers.len().min(WORKERS);
+    show_builds(app, &mut workers[..shown]).await?;
+    Ok(workers)
+}
+
+/// Adds what each of these built last.
+async fn show_builds(app: &App, workers: &mut [Worker]) -> Result<(), Error> {
+    for worker in workers {
+        worker.recent = builds(app, &worker.status.name, None, DOTS).await?;
+    }
+    Ok(())
+}
+
 /// The newest builds of a worker before that one.
 async fn builds(app: &App, worker: &str, before: Option<i64>, limit: u32) -> Result<Vec<Build>, Error> {
     let filter = BuildFilter {
@@ -183,7 +201,11 @@ async fn list(
 ) -> Result<Response, Fault> {
     let layout = Layout::new(&app, "workers", &visitor);
     let Query(WorkersQuery { after }) = query?;
-    let mut workers = all(&app).await?;
+    // Nearly everybody sees the first page: it is read once for all of them.
+    let mut workers = match after.is_empty() {
+        true => app.memory().workers.get(app.store(), start(&app)).await?.to_vec(),
+        false => all(&app).await?,
+    };
     let total = workers.len();
     let connected = || workers.iter().filter(|worker| worker.status.connected);
     let slots = connected().map(|worker| worker.status.slots).sum();
@@ -194,8 +216,8 @@ async fn list(
     workers.truncate(WORKERS);
     let last = workers.last().filter(|_| cut);
     let more = last.map(|worker| format!("/workers?after={}", format::encode(&worker.status.name)));
-    for worker in &mut workers {
-        worker.recent = builds(&app, &worker.status.name, None, DOTS).await?;
+    if !after.is_empty() {
+        show_builds(&app, &mut workers).await?;
     }
     Ok(render(&WorkersPage {
         layout,

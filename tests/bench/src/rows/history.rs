@@ -26,7 +26,7 @@ const READERS: usize = 8;
 /// How long one farm is read.
 const BOUND: Duration = Duration::from_secs(15);
 /// What is faster than this is not asked how much it grew: a quick answer doubles by chance.
-const NOTICEABLE_MS: f64 = 5.0;
+const NOTICEABLE_MS: f64 = 10.0;
 /// The largest page that is read.
 const MAX_PAGE: u64 = 64 << 20;
 

@@ -1,0 +1,476 @@
+//! The port of one step: what its plugin asks of the world, carried out. Made by `step` for each run, called by the engine.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use capstan_engine::{Abandoned, CommandFault, StepEnd, StepPort};
+use capstan_model::journal::{Effect, Entry, Kind};
+use capstan_model::{Channel, CommandId, CommandSpec, Completion, EnvValue, Exit, LogId, StepId, Timestamp};
+use capstan_store::{Build, Command, NewCommand, Record, Step};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::without_output;
+use crate::commands::{Ended, Flight};
+use crate::farm::Farm;
+use crate::ledger::Ledger;
+use crate::{Error, workers};
+
+/// How long after its grace a command that was told to stop may take to be gone, its output included.
+const SETTLE: Duration = Duration::from_secs(15);
+/// How often a waiting step looks whether its worker has been away for too long.
+const GRACE_CHECK: Duration = Duration::from_secs(1);
+/// The clock may be turned while a step sleeps: it looks again at least so often.
+const LONGEST_NAP: Duration = Duration::from_secs(30);
+
+/// See the module.
+pub(super) struct Host {
+    farm: Arc<Farm>,
+    ledger: Arc<Ledger>,
+    step: StepId,
+    worker: String,
+    /// When the step began, by the master's clock: text that it writes is timed from there.
+    began: Timestamp,
+    /// Whether an earlier run of the step may have left something behind that only the store knows of.
+    taken_up: bool,
+    /// See [`Asked`].
+    commands: Mutex<Vec<Asked>>,
+    /// The logs that the step itself writes, once they are open.
+    logs: tokio::sync::Mutex<HashMap<String, (LogId, capstan_logs::Writer)>>,
+}
+
+/// A command that this run of the step has to do with.
+struct Asked {
+    id: CommandId,
+    log: LogId,
+    /// Until it is sent, for one whose row this run has made.
+    unsent: Option<CommandSpec>,
+    /// Its end was noted.
+    ended: bool,
+    /// Its log was noted to be complete.
+    complete: bool,
+}
+
+impl Host {
+    pub(super) fn new(
+        farm: Arc<Farm>,
+        ledger: Arc<Ledger>,
+        build: &Build,
+        step: &Step,
+        journal: &[Entry],
+    ) -> Self {
+        let began = journal.first().map_or_else(|| farm.clock.now(), |row| row.at);
+        Self {
+            farm,
+            ledger,
+            step: step.id,
+            worker: build.worker.clone(),
+            began,
+            taken_up: !journal.is_empty(),
+            commands: Mutex::default(),
+            logs: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn commands(&self) -> MutexGuard<'_, Vec<Asked>> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes rows of the journal. The first and the last one wait for whatever is to be durable next: the first is no answer
+    /// to anything, and after the last one nothing comes but the step's end. All others are durable when this returns, with
+    /// everything noted before.
+    async fn append(
+        &self,
+        rows: Vec<Entry>,
+        effects: Vec<Effect>,
+        command: Option<NewCommand>,
+    ) -> Result<(), Abandoned> {
+        let now = self.farm.clock.now();
+        let (step, mut entries) = (self.step, rows);
+        if entries.first().is_some_and(|row| row.kind == Kind::Created) {
+            let created = entries.remove(0);
+            self.ledger.note(now, Record::Begin { step, created });
+        }
+        let Some(last) = entries.last().map(|row| row.kind) else {
+            return Ok(());
+        };
+        let asked = command.as_ref().map(|command| (command.id, command.spec.clone()));
+        let record = Record::Journal {
+            step,
+            entries,
+            effects,
+            command,
+        };
+        self.ledger.note(now, record);
+        if last == Kind::Finished {
+            return Ok(());
+        }
+        let log = self.ledger.commit(&self.farm).await.map_err(abandoned)?;
+        if let (Some((id, spec)), Some(log)) = (asked, log) {
+            self.know(id, log.id, Some(spec));
+        }
+        Ok(())
+    }
+
+    /// Sends a command to its worker, unless it has ended already, which a replayed step learns here.
+    async fn start(&self, id: CommandId) -> Result<(), CommandFault> {
+        if self.farm.commands.get(id).is_some() {
+            return Ok(());
+        }
+        if let Some((spec, log)) = self.take_unsent(id) {
+            // Its row is of this very run: no worker has heard of it.
+            return self.send(id, spec, log).await;
+        }
+        let missing = || Abandoned(format!("command {id} has no row"));
+        let command = self.row(id).await?.ok_or_else(missing)?;
+        self.know(id, command.log, None);
+        if command.completion.is_some() {
+            return Ok(());
+        }
+        if self.farm.commands.is_missing(&self.worker, id)
+            && workers::had_begun(&self.farm, id).await.map_err(abandoned)?
+        {
+            return self.end_here(id, Exit::Lost(workers::FORGOTTEN.to_owned())).await;
+        }
+        if !self.farm.commands.holds(&self.worker, id) {
+            return self.send(id, command.spec, command.log).await;
+        }
+        // Its welcome resumed it. A `Start` could cross the end of the command and begin it anew.
+        let flight = Flight::new(&self.worker, command.spec, BTreeMap::new(), command.log);
+        self.farm.commands.adopt(id, flight);
+        self.look_once_more(id).await
+    }
+
+    fn know(&self, id: CommandId, log: LogId, unsent: Option<CommandSpec>) {
+        let mut commands = self.commands();
+        if !commands.iter().any(|asked| asked.id == id) {
+            commands.push(Asked {
+                id,
+                log,
+                unsent,
+                ended: false,
+                complete: false,
+            });
+        }
+    }
+
+    fn take_unsent(&self, id: CommandId) -> Option<(CommandSpec, LogId)> {
+        let mut commands = self.commands();
+        let asked = commands.iter_mut().find(|asked| asked.id == id)?;
+        Some((asked.unsent.take()?, asked.log))
+    }
+
+    async fn send(&self, id: CommandId, spec: CommandSpec, log: LogId) -> Result<(), CommandFault> {
+        let secrets = match self.secrets(&spec) {
+            Ok(secrets) => secrets,
+            Err(reason) => return self.end_here(id, Exit::NotStarted(reason)).await,
+        };
+        let link = self.farm.link().map_err(abandoned)?;
+        let flight = Flight::new(&self.worker, spec, secrets, log);
+        self.farm.commands.start(id, flight, link);
+        Ok(())
+    }
+
+    async fn row(&self, id: CommandId) -> Result<Option<Command>, Abandoned> {
+        self.farm.store.command(id).await.map_err(abandoned)
+    }
+
+    /// A command may have ended after its row was read and before it was among those in flight.
+    async fn look_once_more(&self, id: CommandId) -> Result<(), CommandFault> {
+        if let Some(completion) = self.row(id).await?.and_then(|row| row.completion) {
+            self.farm.commands.finish(id, Ended::recorded(completion));
+        }
+        Ok(())
+    }
+
+    fn secrets(&self, spec: &CommandSpec) -> Result<BTreeMap<String, String>, String> {
+        let named = spec.env.values().filter_map(|value| match value {
+            EnvValue::Secret(name) => Some(name),
+            _ => None,
+        });
+        named
+            .map(|name| {
+                let secret = self.farm.secrets.get(name).map_err(|e| e.to_string())?;
+                let text = secret
+                    .expose_text()
+                    .ok_or_else(|| format!("secret `{name}` is not UTF-8 text"))?;
+                Ok((name.clone(), text.to_owned()))
+            })
+            .collect()
+    }
+
+    /// Ends a command that its worker does not run.
+    async fn end_here(&self, id: CommandId, exit: Exit) -> Result<(), CommandFault> {
+        workers::end_command(&self.farm, id, without_output(exit))
+            .await
+            .map_err(abandoned)?;
+        Ok(())
+    }
+
+    async fn wait(&self, id: CommandId) -> Result<Completion, CommandFault> {
+        loop {
+            let Some(flight) = self.farm.commands.get(id) else {
+                if let Some(completion) = self.row(id).await?.and_then(|row| row.completion) {
+                    return ended(completion);
+                }
+                // After a restart a step may wait for a command that it started before.
+                self.start(id).await?;
+                continue;
+            };
+            self.know(id, flight.log, None);
+            let mut end = flight.end.subscribe();
+            let gone = tokio::select! {
+                ended = end.wait_for(Option::is_some) => ended.is_err(),
+                () = self.worker_gone() => true,
+            };
+            if gone {
+                let reason = format!(
+                    "worker `{}` has been away for longer than the grace period",
+                    self.worker
+                );
+                self.end_here(id, Exit::Lost(reason)).await?;
+            }
+            let end = flight.end.borrow().clone();
+            if let Some(end) = end {
+                self.note_ends();
+                return ended(end.completion);
+            }
+        }
+    }
+
+    /// Notes the ends that this step's commands have come to, to be committed with the row that answers one of them. Also
+    /// those that it did not wait for this time: `workers` leaves them to who waits.
+    fn note_ends(&self) {
+        let now = self.farm.clock.now();
+        for asked in self.commands().iter_mut().filter(|asked| !asked.ended) {
+            let Some(flight) = self.farm.commands.get(asked.id) else {
+                continue;
+            };
+            let end = flight.end.borrow().clone();
+            let Some(end) = end else { continue };
+            (asked.ended, asked.complete) = (true, end.log.is_some());
+            let records = end.records(asked.id, asked.log);
+            self.ledger
+                .note_end(asked.id, &self.worker, records.map(|record| (now, record)));
+        }
+    }
+
+    /// Answers once the worker has been away for the whole grace period without a break.
+    async fn worker_gone(&self) {
+        let grace = self.farm.operator.link.grace;
+        let mut away = Duration::ZERO;
+        while away < grace {
+            tokio::time::sleep(GRACE_CHECK).await;
+            let connected = self.farm.link().is_ok_and(|link| link.is_connected(&self.worker));
+            away = if connected {
+                Duration::ZERO
+            } else {
+                away + GRACE_CHECK
+            };
+        }
+    }
+
+    async fn kill(&self, id: CommandId, reason: &str) -> Result<(), Abandoned> {
+        let link = self.farm.link().map_err(abandoned)?;
+        if self.farm.commands.get(id).is_none() {
+            // After a restart. One that its worker never got is over; else the worker is to hear of the kill alone.
+            if self.farm.commands.is_missing(&self.worker, id) {
+                let end = without_output(Exit::Killed(reason.to_owned()));
+                workers::end_command(&self.farm, id, end)
+                    .await
+                    .map_err(abandoned)?;
+                return Ok(());
+            }
+            self.register(id, reason).await?;
+        }
+        self.farm.commands.kill(id, reason, link);
+        Ok(())
+    }
+
+    /// Puts a command that an earlier master started among those in flight, to be stopped.
+    async fn register(&self, id: CommandId, reason: &str) -> Result<(), Abandoned> {
+        let Some(command) = self.row(id).await?.filter(|row| row.completion.is_none()) else {
+            return Ok(());
+        };
+        self.know(id, command.log, None);
+        let flight = Flight::new(&command.worker, command.spec, BTreeMap::new(), command.log);
+        let _first = flight.kill.set(reason.to_owned());
+        self.farm.commands.adopt(id, flight);
+        Ok(())
+    }
+
+    /// Waits for the commands that the step left behind, so that their logs are whole before they are sealed. They were
+    /// told to stop; one that cannot be waited for is given up, and its worker removes it when it comes back.
+    pub(super) async fn settle(&self) -> Result<(), Error> {
+        if !self.taken_up && self.commands().iter().all(|asked| asked.ended) {
+            return Ok(());
+        }
+        self.ledger.commit(&self.farm).await?;
+        for command in self.farm.store.unfinished_commands(Some(&self.worker)).await? {
+            if command.step != self.step {
+                continue;
+            }
+            let kill = self.kill(command.id, "the step has ended").await;
+            kill.map_err(|e| Error::failed("stop what a step left behind", e))?;
+            let patience = Duration::from_millis(command.spec.term_grace_ms) + SETTLE;
+            let connected = self.farm.link()?.is_connected(&self.worker);
+            let ended = connected
+                && tokio::time::timeout(patience, self.wait(command.id))
+                    .await
+                    .is_ok();
+            if !ended {
+                let lost = without_output(Exit::Lost(
+                    "its step ended while it could not be reached".to_owned(),
+                ));
+                workers::end_command(&self.farm, command.id, lost).await?;
+                self.farm.link()?.forget(&self.worker, command.id);
+            }
+            self.ledger.commit(&self.farm).await?;
+            self.farm.commands.remove(command.id);
+        }
+        // Those that ended while nobody waited for them were noted by `workers`.
+        for asked in self.commands().iter().filter(|asked| !asked.ended) {
+            self.farm.commands.remove(asked.id);
+        }
+        Ok(())
+    }
+
+    /// Notes that the step's logs are complete, and its end. Sealing the logs is left to `sealing`: nobody waits for it.
+    pub(super) async fn conclude(&self, end: &StepEnd) -> Result<(), Error> {
+        let now = self.farm.clock.now();
+        for (log, complete) in self.open_logs().await? {
+            let totals = self.farm.logs.end(log).await?;
+            let (length, lines) = (totals.length, totals.lines);
+            if !complete {
+                self.ledger.note(now, Record::LogComplete { log, length, lines });
+            }
+        }
+        let summary = match (&end.failure, &end.summary) {
+            (Some(failure), _) => failure.to_string(),
+            (None, summary) => summary.clone().unwrap_or_default(),
+        };
+        let (step, outcome) = (self.step, end.outcome);
+        self.ledger.note(
+            now,
+            Record::Finish {
+                step,
+                outcome,
+                summary,
+            },
+        );
+        self.farm.to_seal.notify_one();
+        Ok(())
+    }
+
+    /// The logs of the step that are not sealed, and whether each was noted to be complete.
+    async fn open_logs(&self) -> Result<Vec<(LogId, bool)>, Error> {
+        if self.taken_up {
+            self.ledger.commit(&self.farm).await?;
+            let logs = self.farm.store.logs(self.step).await?;
+            let open = logs.iter().filter(|log| !log.sealed);
+            return Ok(open.map(|log| (log.id, log.complete)).collect());
+        }
+        let own = self.logs.lock().await;
+        let own = own.values().map(|(log, _)| (*log, false));
+        let commands = self.commands();
+        let commands = commands.iter().map(|asked| (asked.log, asked.complete));
+        Ok(own.chain(commands).collect())
+    }
+
+    async fn write(&self, name: String, offset: u64, text: &str) -> Result<(), Error> {
+        let mut logs = self.logs.lock().await;
+        if !logs.contains_key(&name) {
+            self.ledger.commit(&self.farm).await?;
+            let id = self
+                .farm
+                .store
+                .open_log(self.step, &name, self.farm.clock.now())
+                .await?;
+            let writer = self.farm.logs.writer(id).await?;
+            logs.insert(name.clone(), (id, writer));
+        }
+        let Some((_, writer)) = logs.get_mut(&name) else {
+            return Ok(());
+        };
+        let elapsed = self.farm.clock.now().since(self.began);
+        writer
+            .append_text(offset, Channel::Stdout, elapsed, text.as_bytes())
+            .await?;
+        Ok(())
+    }
+}
+
+/// A command that nobody knows the end of is the worker's loss; everything else is an end.
+fn ended(completion: Completion) -> Result<Completion, CommandFault> {
+    match completion.exit {
+        Exit::Lost(reason) => Err(CommandFault::Lost(reason)),
+        _ => Ok(completion),
+    }
+}
+
+fn abandoned(error: impl std::fmt::Display) -> Abandoned {
+    Abandoned(error.to_string())
+}
+
+impl StepPort for Host {
+    fn append(&self, rows: Vec<Entry>, effects: Vec<Effect>) -> BoxFuture<'_, Result<(), Abandoned>> {
+        self.append(rows, effects, None).boxed()
+    }
+
+    fn append_start(
+        &self,
+        rows: Vec<Entry>,
+        effects: Vec<Effect>,
+        id: CommandId,
+        spec: CommandSpec,
+    ) -> BoxFuture<'_, Result<(), Abandoned>> {
+        let seq = rows.last().map_or(0, |row| row.seq);
+        let command = NewCommand {
+            id,
+            seq,
+            log: spec.log.clone(),
+            worker: self.worker.clone(),
+            spec,
+        };
+        self.append(rows, effects, Some(command)).boxed()
+    }
+
+    fn start_command(
+        &self,
+        _: u32,
+        id: CommandId,
+        _: CommandSpec,
+    ) -> BoxFuture<'_, Result<(), CommandFault>> {
+        self.start(id).boxed()
+    }
+
+    fn wait_command(&self, id: CommandId) -> BoxFuture<'_, Result<Completion, CommandFault>> {
+        self.wait(id).boxed()
+    }
+
+    fn kill_command(&self, id: CommandId, reason: String) -> BoxFuture<'_, Result<(), Abandoned>> {
+        async move { self.kill(id, &reason).await }.boxed()
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
+        async move {
+            loop {
+                let left = at.since(self.farm.clock.now());
+                if left == 0 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(left).min(LONGEST_NAP)).await;
+            }
+        }
+        .boxed()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.farm.clock.now()
+    }
+
+    fn write_log(&self, name: String, offset: u64, text: String) -> BoxFuture<'_, Result<(), Abandoned>> {
+        async move { self.write(name, offset, &text).await.map_err(abandoned) }.boxed()
+    }
+}
