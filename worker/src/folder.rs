@@ -237,7 +237,7 @@ impl Folder {
             os::sync_folder(&self.0)?;
         }
         // For those who look; which of the two names a crash of the machine leaves does not matter.
-        fs::rename(self.room(), self.0.join("exit.json"))
+        fs::rename(self.room(), self.ended())
     }
 
     /// Whether it is known how the command ended.
@@ -251,15 +251,27 @@ impl Folder {
     }
 
     /// Reads how the command ended, and what is kept with that. One without the other is none: it is being written, or a
-    /// crash interrupted that.
+    /// crash interrupted that. The supervisor may rename the file meanwhile, from the first of these names to the second: so
+    /// they are tried in that order.
     fn exit_and_log(&self) -> io::Result<Option<(ExitRecord, Vec<u8>)>> {
-        let path = self.ending();
-        let found: Found<ExitRecord> = room::read(&path, EXIT_ROOM)?;
+        match self.ending_at(&self.room())? {
+            None => self.ending_at(&self.ended()),
+            found => Ok(found),
+        }
+    }
+
+    fn ending_at(&self, path: &Path) -> io::Result<Option<(ExitRecord, Vec<u8>)>> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let found: Found<ExitRecord> = room::read_from(&mut file, EXIT_ROOM)?;
         let own = |record: &ExitRecord| self.is_of(record.id) && record.kept <= SHORT_LOG;
         let Some(record) = found.record().filter(own) else {
             return Ok(None);
         };
-        let log = room::read_rest(&path, EXIT_ROOM, record.kept)?;
+        let log = room::read_rest(&mut file, EXIT_ROOM, record.kept)?;
         Ok((crc32fast::hash(&log) == record.sum).then_some((record, log)))
     }
 
@@ -279,8 +291,8 @@ impl Folder {
         let lasting = self.has_lasting_names();
         fs::rename(&self.0, to)?;
         let moved = Self::new(to);
-        if moved.ending() != moved.room() {
-            fs::rename(moved.ending(), moved.room())?;
+        if moved.ended().exists() {
+            fs::rename(moved.ended(), moved.room())?;
         }
         let (started, room) = (to.join("started"), moved.room());
         if !lasting || !room::has(&started, START_ROOM) || !room::has(&room, EXIT_ROOM + SHORT_LOG) {
@@ -301,10 +313,9 @@ impl Folder {
         self.0.join("exit.room")
     }
 
-    /// The file that tells of the end, by either name.
-    fn ending(&self) -> PathBuf {
-        let named = self.0.join("exit.json");
-        if named.exists() { named } else { self.room() }
+    /// The same file's name once it tells of the end.
+    fn ended(&self) -> PathBuf {
+        self.0.join("exit.json")
     }
 }
 

@@ -49,14 +49,19 @@ pub fn encode<T: Serialize>(record: &T, head: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads the record of a file.
+/// Reads the record of the file at `path`.
 pub fn read<T: DeserializeOwned>(path: &Path, head: usize) -> io::Result<Found<T>> {
-    let mut bytes = Vec::with_capacity(head);
     match File::open(path) {
-        Ok(file) => file.take(head as u64).read_to_end(&mut bytes)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(error) => return Err(error),
-    };
+        Ok(mut file) => read_from(&mut file, head),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the record of a file, from its beginning.
+pub fn read_from<T: DeserializeOwned>(file: &mut File, head: usize) -> io::Result<Found<T>> {
+    let mut bytes = Vec::with_capacity(head);
+    file.take(head as u64).read_to_end(&mut bytes)?;
     if bytes.iter().all(|byte| *byte == b' ') {
         return Ok(Found::Nothing);
     }
@@ -74,8 +79,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 }
 
 /// Reads what follows the record, at most `length` bytes.
-pub fn read_rest(path: &Path, head: usize, length: usize) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+pub fn read_rest(file: &mut File, head: usize, length: usize) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(head as u64))?;
     let mut bytes = Vec::with_capacity(length);
     file.take(length as u64).read_to_end(&mut bytes)?;
@@ -139,7 +143,8 @@ mod tests {
         bytes.extend_from_slice(b"more");
         assert!(overwrite(&path, &bytes).unwrap(), "there was room");
         assert_eq!(found(), Found::Record(long));
-        assert_eq!(read_rest(&path, 512, 4).unwrap(), b"more");
+        let mut file = File::open(&path).unwrap();
+        assert_eq!(read_rest(&mut file, 512, 4).unwrap(), b"more");
         // The first bytes of another record, as a crash would leave them.
         let short = encode(&vec!["b".to_owned(); 10], 512).unwrap();
         overwrite(&path, &short[..20]).unwrap();

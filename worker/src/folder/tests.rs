@@ -98,7 +98,7 @@ fn a_folder_whose_names_may_not_be_durable_is_not_used_again() {
     folder.write_exit(&lost, b"").unwrap();
     assert!(!folder.recycle(&commands.path().join("spare-1")).unwrap());
     let (_, folder) = over(commands.path(), b"");
-    fs::remove_file(folder.ending()).unwrap();
+    fs::remove_file(folder.ended()).unwrap();
     folder.reserve_exit().unwrap();
     assert!(!folder.recycle(&commands.path().join("spare-2")).unwrap());
 }
@@ -140,5 +140,24 @@ fn a_short_log_comes_back_with_the_end() {
         }
         folder.restore_spool().unwrap();
         assert_eq!(fs::read(folder.spool()).unwrap(), b"all of the log");
+    }
+}
+
+#[test]
+fn an_end_that_was_seen_stays_seen_while_its_file_gets_its_name() {
+    let commands = tempfile::tempdir().unwrap();
+    for _ in 0..200 {
+        let id = CommandId(uuid::Uuid::new_v4());
+        let folder = Folder::new(commands.path().join(id.to_string()));
+        fs::create_dir(folder.path()).unwrap();
+        folder.reserve_exit().unwrap();
+        let writer = folder.clone();
+        let writing = std::thread::spawn(move || writer.write_exit(&end(id, b"log"), b"log").unwrap());
+        while !folder.has_exit() {}
+        while !writing.is_finished() {
+            assert!(folder.has_exit(), "the end was there a moment ago");
+        }
+        writing.join().unwrap();
+        assert!(folder.has_exit());
     }
 }

@@ -38,3 +38,6 @@ CREATE INDEX requests_by_builder_and_urgency ON requests (builder, priority DESC
 
 CREATE INDEX events_by_builder ON events (builder, id);
 CREATE INDEX events_by_request ON events (request, id) WHERE request IS NOT NULL;
+
+-- What is still to be sealed.
+CREATE INDEX logs_unsealed ON logs (complete, id) WHERE sealed = 0;

@@ -109,6 +109,7 @@ pub fn all(farm: &Filled) -> Vec<Read> {
         "queue": store => store.queue(None, PAGE);
         "queue of a builder": store => store.queue(Some("builder-3"), PAGE);
         "queue for the dispatcher": store => store.pending_requests();
+        "no logs to seal": store => store.unsealed_logs(None, PAGE);
     }
 }
 

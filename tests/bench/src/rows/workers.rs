@@ -72,7 +72,7 @@ async fn measure(bench: &Bench, count: usize) -> Result<Vec<Measured>> {
         Measured {
             aim: Some(Aim::AtMost(5.0)),
             note: "from the kill; the master is started again at once, and a worker notices when it next shows itself, \
-                   which idle workers do every 5 s"
+                   which idle workers do every 3 s"
                 .to_owned(),
             ..Measured::of("all back after kill -9", Unit::Seconds, back)
         },
