@@ -147,7 +147,7 @@ fn a_short_log_comes_back_with_the_end() {
 fn an_end_that_was_seen_stays_seen_while_its_file_gets_its_name() {
     let commands = tempfile::tempdir().unwrap();
     for _ in 0..200 {
-        let id = CommandId(uuid::Uuid::new_v4());
+        let id = CommandId(Uuid::new_v4());
         let folder = Folder::new(commands.path().join(id.to_string()));
         fs::create_dir(folder.path()).unwrap();
         folder.reserve_exit().unwrap();
