@@ -40,4 +40,4 @@ CREATE INDEX events_by_builder ON events (builder, id);
 CREATE INDEX events_by_request ON events (request, id) WHERE request IS NOT NULL;
 
 -- What is still to be sealed.
-CREATE INDEX logs_unsealed ON logs (complete, id) WHERE sealed = 0;
+CREATE INDEX logs_by_completion ON logs (complete, id) WHERE sealed = 0;
