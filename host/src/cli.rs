@@ -79,13 +79,13 @@ pub enum Command {
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// Show one build with its steps
-    Build {
-        /// `ID` or `BUILDER/NUMBER`
-        build: String,
-    },
+    /// Look at one build
+    #[command(subcommand)]
+    Build(BuildCommand),
     /// Print a log
     Log(LogArguments),
+    /// Run a step's plugin again on its recorded journal, without any effect
+    Replay(ReplayArguments),
     /// List changes, newest first
     Changes {
         /// How many
@@ -94,6 +94,23 @@ pub enum Command {
     },
     /// List plugins: built in and from the plugin folder, with what keeps them from working
     Plugins,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BuildCommand {
+    /// Show a build with its steps, or what its steps asked of the master
+    Show(ShowArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct ShowArguments {
+    /// `ID` or `BUILDER/NUMBER`
+    pub build: String,
+    /// Only this step: its name or position
+    pub step: Option<String>,
+    /// The journal: what each step asked of the master, and the answers
+    #[arg(long)]
+    pub journal: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -166,6 +183,24 @@ pub struct LogArguments {
     /// The bytes as they came, of standard output and standard error
     #[arg(long)]
     pub raw: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplayArguments {
+    /// `ID` or `BUILDER/NUMBER`
+    #[arg(required_unless_present = "from", requires = "step")]
+    pub build: Option<String>,
+    /// The step's name or position
+    pub step: Option<String>,
+    /// Another build of the plugin, instead of the one that the step ran with
+    #[arg(long, value_name = "FILE")]
+    pub plugin: Option<PathBuf>,
+    /// Take journal and plugin from a saved file; needs no master
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["build", "step", "save"])]
+    pub from: Option<PathBuf>,
+    /// Write journal and plugin into one file instead, to be replayed elsewhere
+    #[arg(long, value_name = "FILE", conflicts_with = "plugin")]
+    pub save: Option<PathBuf>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -1,26 +1,59 @@
 //! The client of a running master: finds its address and token, sends requests, reads event streams.
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use futures::StreamExt;
 use serde_json::Value;
 
 use crate::cli::Common;
+use crate::output::print_error;
 
 /// A line of an event stream longer than this means that the other side is no master.
 const MAX_EVENT: usize = 16 * 1024 * 1024;
 
+/// How long to wait for a master that is away.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// After so long who waits is told.
+const QUIET: Duration = Duration::from_secs(5);
+/// The pauses between two looks for the master: the first, and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
+/// How long a master may take to say that it is there.
+const GREETING: Duration = Duration::from_secs(5);
+
 /// A running master.
 pub struct Client {
-    base: String,
+    common: Common,
+    place: Mutex<Place>,
     token: Option<String>,
     http: reqwest::Client,
 }
 
+/// Where the master is, and which one.
+struct Place {
+    base: String,
+    epoch: Option<i64>,
+}
+
+/// The master cannot be reached: it may come back.
+#[derive(Debug)]
+struct Away(String);
+
+impl std::fmt::Display for Away {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Away {}
+
 /// One event of a stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Event {
+    /// Where to go on after it; empty if the stream does not say.
+    pub id: String,
     pub kind: String,
     pub data: String,
 }
@@ -29,10 +62,7 @@ impl Client {
     /// The master that `common` names, or the one that runs on the farm.
     pub fn new(common: &Common) -> anyhow::Result<Self> {
         let data = data_folder(&common.farm);
-        let base = match &common.url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
-            None => running(&data.as_ref().map_or(common.farm.join("data"), Clone::clone))?,
-        };
+        let base = base(common)?;
         let token = match (&common.token, &data) {
             (Some(token), _) => Some(token.clone()),
             // The farm's token is for the farm's own master: it is not sent to an address that was given by hand.
@@ -41,10 +71,65 @@ impl Client {
         };
         let http = reqwest::Client::builder().no_proxy().build()?;
         Ok(Self {
-            base,
+            common: common.clone(),
+            place: Mutex::new(Place { base, epoch: None }),
             token: token.map(|t| t.trim().to_owned()),
             http,
         })
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the master who it is: its newest event, its epoch. [`Client::survive`] knows by it when another one has come.
+    pub async fn greet(&self) -> anyhow::Result<Value> {
+        let health = self.get("/health").await?;
+        self.place().epoch = health["epoch"].as_i64();
+        Ok(health)
+    }
+
+    /// Repeats `attempt` while the master is away, until it answers. `back` is called when another master has come.
+    pub async fn survive<T>(
+        &self,
+        mut attempt: impl AsyncFnMut() -> anyhow::Result<T>,
+        back: impl AsyncFn(),
+    ) -> anyhow::Result<T> {
+        loop {
+            let error = match attempt().await {
+                Err(error) if error.is::<Away>() => error,
+                done => return done,
+            };
+            if self.wait_for_master(error).await? {
+                back().await;
+            }
+        }
+    }
+
+    /// Waits until a master answers, and says whether it is another one. Gives up with `error`.
+    async fn wait_for_master(&self, error: anyhow::Error) -> anyhow::Result<bool> {
+        let [mut pause, longest] = PAUSES;
+        let (began, mut told) = (Instant::now(), false);
+        while began.elapsed() < PATIENCE {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(longest);
+            // One that was started anew may have another address.
+            if let Ok(base) = base(&self.common) {
+                self.place().base = base;
+            }
+            let before = self.place().epoch;
+            match tokio::time::timeout(GREETING, self.greet()).await {
+                Ok(Ok(_)) => return Ok(self.place().epoch != before),
+                // It is there, and refuses.
+                Ok(Err(refused)) if !refused.is::<Away>() => return Err(refused),
+                _ => {}
+            }
+            if !told && began.elapsed() > QUIET {
+                told = true;
+                print_error("capstan: the master does not answer, trying again");
+            }
+        }
+        Err(error)
     }
 
     /// The answer to a GET.
@@ -76,7 +161,8 @@ impl Client {
         let mut stream = Box::pin(self.bytes(path).await?);
         let mut buffer = Vec::new();
         while let Some(chunk) = stream.next().await {
-            buffer.extend_from_slice(&chunk.context("the connection to the master broke")?);
+            let chunk = chunk.map_err(|_| Away("the connection to the master broke".to_owned()))?;
+            buffer.extend_from_slice(&chunk);
             while let Some(end) = buffer.windows(2).position(|pair| pair == b"\n\n") {
                 let block: Vec<u8> = buffer.drain(..end + 2).collect();
                 let event = parse_event(&String::from_utf8_lossy(&block));
@@ -89,7 +175,7 @@ impl Client {
                 "expected an event stream, found {MAX_EVENT} bytes without an end"
             );
         }
-        bail!("the master ended the connection")
+        bail!(Away("the master ended the connection".to_owned()))
     }
 
     /// The id of a build given as `ID` or `BUILDER/NUMBER`.
@@ -113,7 +199,9 @@ impl Client {
 
     /// A request with the token, if there is one: a master that serves beyond its own machine wants it for reading, too.
     fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
-        let request = self.http.request(method, format!("{}/api/v1{path}", self.base));
+        let request = self
+            .http
+            .request(method, format!("{}/api/v1{path}", self.place().base));
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -122,23 +210,28 @@ impl Client {
 
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::Response> {
         let answer = request.send().await.map_err(|e| {
-            anyhow::anyhow!(
-                "failed to reach the master at {}: {}; is `capstan run` running?",
-                self.base,
-                e.without_url()
-            )
+            let (base, reason) = (self.place().base.clone(), e.without_url());
+            Away(format!(
+                "failed to reach the master at {base}: {reason}; is `capstan run` running?"
+            ))
         })?;
         if answer.status().is_success() {
             return Ok(answer);
         }
         let status = answer.status();
         let body = answer.text().await.unwrap_or_default();
-        bail!(refusal(status, &body))
+        let refusal = refusal(status, &body);
+        // Its database is away, or what stands before it does not find it.
+        if matches!(status.as_u16(), 502..=504) {
+            bail!(Away(refusal));
+        }
+        bail!(refusal)
     }
 
     async fn json(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
         let answer = self.send(request).await?;
-        let bytes = answer.bytes().await?;
+        let bytes = answer.bytes().await;
+        let bytes = bytes.map_err(|e| Away(format!("the master's answer broke off: {}", e.without_url())))?;
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
@@ -175,6 +268,13 @@ fn refusal(status: reqwest::StatusCode, body: &str) -> String {
     text
 }
 
+fn base(common: &Common) -> anyhow::Result<String> {
+    match &common.url {
+        Some(url) => Ok(url.trim_end_matches('/').to_owned()),
+        None => running(&data_folder(&common.farm).unwrap_or_else(|_| common.farm.join("data"))),
+    }
+}
+
 fn data_folder(farm: &Path) -> anyhow::Result<std::path::PathBuf> {
     Ok(capstan_config::Operator::load(farm)?.master.data)
 }
@@ -201,6 +301,7 @@ fn parse_event(block: &str) -> Event {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
+            "id" => event.id = value.to_owned(),
             "event" => event.kind = value.to_owned(),
             "data" if event.data.is_empty() => event.data = value.to_owned(),
             "data" => event.data.push_str(&format!("\n{value}")),
@@ -220,6 +321,7 @@ mod tests {
         assert_eq!(
             event,
             Event {
+                id: "3".to_owned(),
                 kind: "lines".to_owned(),
                 data: "{\n}".to_owned()
             }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, WorkerCommand};
+use crate::cli::{BuildCommand, Cli, Command, WorkerCommand};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -61,8 +61,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Force(arguments) => commands::force::run(&common, arguments).await,
         Command::Stop { build, reason } => commands::builds::stop(&common, &build, reason).await,
         Command::Builds { builder, limit } => commands::builds::list(&common, builder, limit).await,
-        Command::Build { build } => commands::builds::show(&common, &build).await,
+        Command::Build(BuildCommand::Show(arguments)) => commands::builds::show(&common, arguments).await,
         Command::Log(arguments) => commands::log::run(&common, arguments).await,
+        Command::Replay(arguments) => commands::replay::run(&common, arguments).await,
         Command::Changes { limit } => commands::changes::list(&common, limit).await,
         Command::Plugins => commands::plugins::list(&common).await,
     }

@@ -40,6 +40,24 @@ pub fn print(line: &str) {
     let _closed = writeln!(std::io::stdout(), "{line}");
 }
 
+/// Prints a quiet remark beside what was asked for: never among it where a program may read that.
+pub fn print_aside(line: &str) {
+    if std::io::stdout().is_terminal() {
+        print(&format!("\x1b[2m{line}\x1b[0m"));
+    } else {
+        print_error(line);
+    }
+}
+
+/// How many characters a line of the terminal has; `None` where standard output is none.
+pub fn width() -> Option<usize> {
+    /// Of a terminal that does not say.
+    const USUAL: usize = 80;
+    let known = || terminal_size::terminal_size_of(std::io::stdout());
+    let terminal = std::io::stdout().is_terminal();
+    terminal.then(|| known().map_or(USUAL, |(width, _)| usize::from(width.0)))
+}
+
 /// Prints a JSON value, indented.
 pub fn print_json(value: &Value) {
     print(&serde_json::to_string_pretty(value).unwrap_or_default());

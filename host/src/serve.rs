@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::serve::ListenerExt as _;
 use capstan_config::Operator;
 use capstan_master::{Error, Master, Options};
 use capstan_model::SystemClock;
@@ -26,6 +27,9 @@ pub async fn run(common: &Common) -> anyhow::Result<ExitCode> {
     let operator = Operator::load(&common.farm)?;
     let data = operator.master.data.clone();
     let listen = operator.web.listen;
+    if let Some(file) = SystemClock::offset_file() {
+        tracing::warn!(file = %file.display(), "the clock is moved by a number in a file: this is for tests only");
+    }
     let options = Options {
         operator,
         built_in: capstan_builtin::components(),
@@ -62,6 +66,8 @@ pub async fn run(common: &Common) -> anyhow::Result<ExitCode> {
     tasks.spawn(wait_for_signal(shutdown.clone()));
     let stopped = shutdown.clone();
     tasks.spawn(async move {
+        // Small answers on a connection that is kept would wait for the reader's acknowledgement, 40 ms each.
+        let web = web.tap_io(|stream| drop(stream.set_nodelay(true)));
         let served = axum::serve(web, app).with_graceful_shutdown(stopped.clone().cancelled_owned());
         tokio::select! {
             result = served => result.context("the web server ended"),

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::Api;
 use crate::process::{self, Process};
 use crate::project::isolate;
+use crate::proxy::Proxy;
 use crate::wait::{BOUND, wait_for};
 
 /// The programs under test.
@@ -39,6 +40,16 @@ impl Programs {
             );
         }
         Ok(found)
+    }
+
+    /// Copies of them in `folder`, as an upgrade puts them in place.
+    pub fn copied_to(&self, folder: &Path) -> Result<Self> {
+        for program in [&self.capstan, &self.worker] {
+            let name = program.file_name().context("expected a program's file")?;
+            std::fs::copy(program, folder.join(name))
+                .with_context(|| format!("failed to copy {}", program.display()))?;
+        }
+        Self::in_folder(folder)
     }
 
     /// The programs of the target folder that this test was built into: `target/debug/deps/test-1234` is two below.
@@ -125,6 +136,30 @@ impl Farm {
         self.root()
     }
 
+    /// The programs that are started next.
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
+    /// Starts other programs from now on; those that run go on.
+    pub fn set_programs(&mut self, programs: Programs) {
+        self.programs = programs;
+    }
+
+    /// Puts a proxy between the master and the workers that are invited from now on; before the master's first start.
+    pub fn behind_a_proxy(&self) -> Result<Proxy> {
+        let text = self.read("capstan.toml")?;
+        let operator: toml::Table = text.parse().context("expected TOML in capstan.toml")?;
+        let listen = operator["link"]["listen"]
+            .as_str()
+            .context("expected [link] listen")?;
+        let proxy = Proxy::start(listen.parse()?, 1).context("failed to start a proxy")?;
+        let entry = format!("listen = \"{listen}\"");
+        let both = format!("{entry}\nadvertise = [\"{}\"]", proxy.address());
+        self.edit("capstan.toml", &entry, &both)?;
+        Ok(proxy)
+    }
+
     /// Writes a file of the farm's folder.
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) -> Result<()> {
         let path = self.folder().join(path);
@@ -206,6 +241,17 @@ impl Farm {
 
     /// Starts the master and waits until it serves.
     pub fn start_master(&mut self) -> Result<()> {
+        let started = self
+            .launch_master()?
+            .wait_until_printed("capstan is ready", BOUND);
+        if started.is_err() {
+            self.master = None;
+        }
+        started
+    }
+
+    /// Starts the master, and does not wait.
+    pub fn launch_master(&mut self) -> Result<&mut Process> {
         ensure!(self.master.is_none(), "the master runs already");
         let words: Vec<_> = self
             .wrapper
@@ -220,10 +266,8 @@ impl Farm {
             .arg(self.folder())
             .arg("run");
         self.prepare(&mut command);
-        let mut master = Process::spawn(command, &self.root().join("master.log"))?;
-        master.wait_until_printed("capstan is ready", BOUND)?;
-        self.master = Some(master);
-        Ok(())
+        let master = Process::spawn(command, &self.root().join("master.log"))?;
+        Ok(self.master.insert(master))
     }
 
     /// The master's process.

@@ -5,10 +5,13 @@
 //! `tests/tests`; `cargo xtask demo` starts the same farm and shows what it does.
 
 pub mod api;
+pub mod cluster;
+pub mod commits;
 pub mod farm;
 pub mod logs;
 pub mod process;
 pub mod project;
+pub mod proxy;
 pub mod sample;
 pub mod story;
 pub mod wait;
@@ -16,5 +19,6 @@ pub mod wait;
 pub use api::Api;
 pub use farm::{Farm, Programs};
 pub use project::Project;
+pub use proxy::{Proxy, Weather};
 pub use story::{Told, story};
 pub use wait::{BOUND, wait_for};

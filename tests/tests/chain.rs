@@ -144,7 +144,7 @@ fn the_command_line_forces_a_build_and_shows_it() {
             "it works\n"
         );
         let build: serde_json::Value =
-            serde_json::from_str(&farm.capstan_ok(&["--json", "build", "hello/1"])?)?;
+            serde_json::from_str(&farm.capstan_ok(&["--json", "build", "show", "hello/1"])?)?;
         assert_eq!(build["outcome"], "success");
         let listed = farm.capstan_ok(&["builds"])?;
         ensure!(

@@ -12,16 +12,21 @@
 //!   errors      what the supervisor itself had to complain about
 //! ```
 //!
-//! No `started`: it never ran. `started`, the lock free and no end: nobody knows how it ended.
+//! No `started` and no log: it never ran. `started`, the lock free and no end: nobody knows how it ended.
 //!
 //! `started` and `exit.room` are files with room set aside (see `room`), and a folder that is needed no more becomes the
 //! next command's: making, renaming and syncing names costs several times as much as a sync of data does. So no name here
 //! is trusted after a crash of the machine, which may have left names of the command before. What counts is what the
 //! records say, and each says whose it is; so does the spool, by its name. What follows a record has its checksum there.
+//!
+//! A supervisor of one version and a daemon of another, older or newer, meet here: a field that a reader does not know is
+//! ignored, one that it misses means what it meant before there was such a field.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use capstan_model::{CommandId, CommandSpec, Exit, Timestamp};
 use capstan_wire::control::ExitReport;
@@ -68,6 +73,12 @@ pub struct StartRecord {
     pub at: Timestamp,
     /// [`os::boot_text`] then.
     pub boot: String,
+    /// [`os::uptime`] then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime: Option<Duration>,
+    /// The command's [`os::Group`], if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<PathBuf>,
 }
 
 /// `stop`.
@@ -87,8 +98,10 @@ pub struct ExitRecord {
     /// How it ended and how much it wrote.
     pub report: ExitReport,
     /// How many bytes follow the record: the whole log, or nothing.
+    #[serde(default)]
     pub kept: usize,
     /// Their CRC-32: a crash of the machine may have left those of the command before in their place.
+    #[serde(default)]
     pub sum: u32,
 }
 
@@ -156,15 +169,25 @@ impl Folder {
         if self.was_started() {
             return Ok(false);
         }
-        let path = self.0.join("started");
-        if room::overwrite(&path, &room::encode(record, START_ROOM)?)? {
-            return Ok(true);
+        let path = self.started_at();
+        let fresh = !room::has(&path, START_ROOM);
+        let written = room::overwrite(&path, &room::encode(record, START_ROOM)?).and_then(|_| {
+            if fresh {
+                // The first command in this folder. From now on its files are where they are: later ones need only their
+                // data synced.
+                File::open(self.room())?.sync_all()?;
+                self.sync_names()?;
+            }
+            Ok(())
+        });
+        if written.is_err() {
+            // It is not going to be started: nobody shall take it for lost.
+            let _ = File::options()
+                .write(true)
+                .open(&path)
+                .and_then(|file| file.set_len(0));
         }
-        // The first command in this folder. From now on its files are where they are: later ones need only their data
-        // synced.
-        File::open(self.room())?.sync_all()?;
-        self.sync_names()?;
-        Ok(true)
+        written.map(|()| true)
     }
 
     /// Makes the names of the folder's files, and the folder's own, durable.
@@ -173,10 +196,10 @@ impl Folder {
         self.0.parent().map_or(Ok(()), os::sync_folder)
     }
 
-    /// Whether `started` says that the command was, as far as it can be read.
+    /// Whether `started` says that the command was, as far as it can be read; or a log that has begun.
     pub fn was_started(&self) -> bool {
         match self.whoever_started() {
-            Ok(Found::Nothing) => false,
+            Ok(Found::Nothing) => fs::metadata(self.spool()).is_ok_and(|found| found.len() > 0),
             Ok(Found::Record(record)) => self.is_of(record.id),
             // A record in doubt is one that counts: better lost than run twice.
             Ok(Found::Torn) | Err(_) => true,
@@ -191,7 +214,7 @@ impl Folder {
 
     /// Reads `started`, whichever command's it is.
     pub fn whoever_started(&self) -> io::Result<Found<StartRecord>> {
-        room::read(&self.0.join("started"), START_ROOM)
+        room::read(&self.started_at(), START_ROOM)
     }
 
     /// Whether the folder is that command's, by its name. A copy under another name is anybody's.
@@ -226,6 +249,10 @@ impl Folder {
     /// Sets room aside for the end.
     pub fn reserve_exit(&self) -> io::Result<()> {
         room::make(&self.room(), EXIT_ROOM + SHORT_LOG)
+    }
+
+    fn started_at(&self) -> PathBuf {
+        self.0.join("started")
     }
 
     /// Writes how the command ended, durable, into the room set aside: it needs no new space. With the whole log if that
@@ -275,13 +302,26 @@ impl Folder {
         Ok((crc32fast::hash(&log) == record.sum).then_some((record, log)))
     }
 
-    /// Writes the spool of an ended command again if a crash of the machine took it and the record of the end has it.
+    /// Writes the spool of an ended command again if a crash of the machine took or damaged it and the record of the end has
+    /// it. Without room for that there is none, and [`Folder::log`] reads the record's.
     pub fn restore_spool(&self) -> io::Result<()> {
         match self.exit_and_log()? {
             Some((_, log)) if !log.is_empty() && !fs::read(self.spool()).is_ok_and(|found| found == log) => {
-                fs::write(self.spool(), log)
+                fs::write(self.spool(), log).or_else(|_| fs::remove_file(self.spool()))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The log, to read.
+    pub fn log(&self) -> io::Result<Log> {
+        match File::open(self.spool()) {
+            Ok(file) => Ok(Log::Spool(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match self.exit_and_log()? {
+                Some((_, log)) if !log.is_empty() => Ok(Log::Kept(log)),
+                _ => Err(error),
+            },
+            Err(error) => Err(error),
         }
     }
 
@@ -294,7 +334,7 @@ impl Folder {
         if moved.ended().exists() {
             fs::rename(moved.ended(), moved.room())?;
         }
-        let (started, room) = (to.join("started"), moved.room());
+        let (started, room) = (moved.started_at(), moved.room());
         if !lasting || !room::has(&started, START_ROOM) || !room::has(&room, EXIT_ROOM + SHORT_LOG) {
             return Ok(false);
         }
@@ -316,6 +356,30 @@ impl Folder {
     /// The same file's name once it tells of the end.
     fn ended(&self) -> PathBuf {
         self.0.join("exit.json")
+    }
+}
+
+/// See [`Folder::log`].
+#[derive(Debug)]
+pub enum Log {
+    /// The spool.
+    Spool(File),
+    /// What is kept in the record of the end.
+    Kept(Vec<u8>),
+}
+
+impl Log {
+    /// Fills `buffer` with what is at `offset`.
+    pub fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        match self {
+            Self::Spool(file) => file.read_exact_at(buffer, offset),
+            Self::Kept(log) => {
+                let from = usize::try_from(offset).ok();
+                let found = from.and_then(|from| log.get(from..)?.get(..buffer.len()));
+                buffer.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+                Ok(())
+            }
+        }
     }
 }
 

@@ -95,6 +95,9 @@ fn run(dir: &Path) -> anyhow::Result<()> {
         .with_ansi(colours)
         .with_writer(io::stderr)
         .init();
+    if let Some(file) = SystemClock::offset_file() {
+        tracing::warn!(file = %file.display(), "the clock is moved by a number in a file: this is for tests only");
+    }
     Ok(daemon::main(dir, Arc::new(SystemClock))?)
 }
 

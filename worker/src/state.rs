@@ -9,8 +9,16 @@ use uuid::Uuid;
 
 use crate::folder::{read_record, write_record};
 use crate::os;
+use crate::room;
 
 const FILE: &str = "state.json";
+
+/// Room for the next state: a full disk must not keep the worker from serving a new master, because the room comes back when
+/// that has taken the logs.
+const ROOM: &str = "state.room";
+
+/// Longer than the state ever is.
+const SIZE: usize = 512;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Record {
@@ -39,6 +47,8 @@ impl State {
                 record
             }
         };
+        // Without it there is nothing to lose but the one above.
+        let _ = room::make(&folder.join(ROOM), SIZE);
         Ok(Self {
             folder: folder.to_owned(),
             record,
@@ -57,8 +67,20 @@ impl State {
 
     /// Keeps a higher epoch, durable.
     pub fn remember_epoch(&mut self, epoch: u64) -> io::Result<()> {
-        self.record.epoch_seen = epoch;
-        write_record(&self.folder, FILE, &self.record)
+        let record = Record {
+            epoch_seen: epoch,
+            ..self.record.clone()
+        };
+        let room = self.folder.join(ROOM);
+        let mut text = serde_json::to_vec(&record).map_err(io::Error::other)?;
+        text.resize(SIZE, b' ');
+        room::overwrite(&room, &text)?;
+        std::fs::rename(&room, self.folder.join(FILE))?;
+        os::sync_folder(&self.folder)?;
+        // What was replaced has made room for it.
+        let _ = room::make(&room, SIZE);
+        self.record = record;
+        Ok(())
     }
 }
 
@@ -83,5 +105,21 @@ mod tests {
         assert_eq!((again.epoch_seen(), again.boot()), (7, first.boot()));
         let other = tempfile::tempdir().unwrap();
         assert_ne!(State::open(other.path()).unwrap().boot(), first.boot());
+    }
+
+    #[test]
+    fn a_new_epoch_finds_room_on_a_full_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = State::open(folder.path()).unwrap();
+        for epoch in 1..4 {
+            let room = folder.path().join(ROOM);
+            assert_eq!(std::fs::metadata(&room).unwrap().len(), SIZE as u64);
+            state.remember_epoch(epoch).unwrap();
+            assert_eq!(State::open(folder.path()).unwrap().epoch_seen(), epoch);
+        }
+        // What could not be kept does not count as kept.
+        std::fs::remove_dir_all(folder.path()).unwrap();
+        state.remember_epoch(9).unwrap_err();
+        assert_eq!(state.epoch_seen(), 3);
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 
 use crate::workspace::{self, cargo};
-use crate::{demo, test};
+use crate::{chaos, demo, test};
 
 /// Programs of the Rust world that are built once into `target/tools`; versions fixed, so that a gate gives the same
 /// verdict tomorrow.
@@ -29,12 +29,13 @@ pub struct Args {
 type Stage = (&'static str, fn(&Path) -> Result<()>);
 
 /// In the order of what fails fast.
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 9] = [
     ("format", format),
     ("plugins", workspace::plugins),
     ("clippy", clippy),
     ("guests", clippy_guests),
     ("test", tests),
+    ("chaos", disturb),
     ("docs", docs),
     ("deny", deny),
     ("demo", play),
@@ -131,6 +132,14 @@ fn tests(repository: &Path) -> Result<()> {
     )
 }
 
+/// As many seeds as a change can wait for.
+fn disturb(repository: &Path) -> Result<()> {
+    good(
+        chaos::run(repository, &Chaos::parse_from(["ci", "--seeds", "25"]).chaos)?,
+        "the chaos campaign",
+    )
+}
+
 fn play(repository: &Path) -> Result<()> {
     good(
         demo::run(repository, &Demo::parse_from(["ci", "--once"]).demo)?,
@@ -151,6 +160,12 @@ fn good(code: ExitCode, what: &str) -> Result<()> {
 struct Defaults {
     #[command(flatten)]
     test: test::Args,
+}
+
+#[derive(Parser)]
+struct Chaos {
+    #[command(flatten)]
+    chaos: chaos::Args,
 }
 
 #[derive(Parser)]

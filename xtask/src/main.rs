@@ -2,6 +2,8 @@
 //! built in seconds on a machine that has nothing yet.
 
 mod bench;
+mod broken;
+mod chaos;
 mod ci;
 mod demo;
 mod plugins;
@@ -30,6 +32,10 @@ enum Task {
     Bench(bench::Args),
     /// Runs every test and prints their number
     Test(test::Args),
+    /// Breaks one promise after the other, on purpose, and shows that a test notices
+    Broken(broken::Args),
+    /// Lets seeded faults loose on real farms and compares what is left with a run without faults
+    Chaos(chaos::Args),
     /// Runs everything that a change has to pass
     Ci(ci::Args),
 }
@@ -40,6 +46,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Demo(args) => demo::run(&repository(), &args),
         Task::Bench(args) => bench::run(&repository(), &args),
         Task::Test(args) => test::run(&repository(), &args),
+        Task::Broken(args) => broken::run(&repository(), &args),
+        Task::Chaos(args) => chaos::run(&repository(), &args),
         Task::Ci(args) => ci::run(&repository(), &args),
     }
 }

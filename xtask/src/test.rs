@@ -2,7 +2,7 @@
 //! adds up the results.
 
 mod browser;
-mod postgres;
+pub mod postgres;
 mod tally;
 
 use std::io::{BufRead as _, BufReader, Write as _};

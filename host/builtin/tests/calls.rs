@@ -5,6 +5,8 @@
 
 mod master;
 
+use std::time::Duration;
+
 use capstan_engine::{CallError, Caller, Phase, Plugin, Report, SchedulerEvent, WaitMode};
 use capstan_model::plugin::Rights;
 use capstan_model::{
@@ -245,7 +247,12 @@ async fn a_report_becomes_a_line_of_a_file() {
     );
 }
 
-const MODES: [WaitMode; 2] = [WaitMode::Warm, WaitMode::Replay];
+/// With the instance, without one, and without one unless the answer is there at once.
+const MODES: [WaitMode; 3] = [
+    WaitMode::Warm,
+    WaitMode::Replay,
+    WaitMode::WarmFor(Duration::ZERO),
+];
 
 #[tokio::test]
 async fn a_shell_step_is_as_good_as_its_exit_code() {

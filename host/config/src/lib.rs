@@ -26,8 +26,7 @@ pub use difference::diff;
 pub use evaluate::{Check, Evaluated, Problem, evaluate};
 pub use farm::{Farm, Limits as FileLimits};
 pub use operator::{
-    Backend, Database, Error, Limits, Link, Master, Operator, Secrets, StepMode, Synchronous, Web,
-    starter_star,
+    Backend, Database, Error, Limits, Link, Master, Operator, Secrets, Synchronous, Web, starter_star,
 };
 pub use plugins::PluginInfo;
 pub use show::render_plan;

@@ -84,6 +84,9 @@ pub struct Link {
     /// The addresses that join strings name, `host:port`; where workers are awaited, if none are given.
     #[serde(deserialize_with = "host_ports")]
     pub advertise: Vec<String>,
+    /// How long a connected worker may be silent before its connection is given up.
+    #[serde(deserialize_with = "idle")]
+    pub idle: Duration,
     /// How long a worker may be away before its builds are given up.
     #[serde(deserialize_with = "duration")]
     pub grace: Duration,
@@ -133,24 +136,15 @@ pub struct Secrets {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// What becomes of a step's plugin while a command runs.
-    #[serde(alias = "step-mode")]
-    pub step_mode: StepMode,
+    /// How long a step's plugin stays in memory while the step waits; after that it is run again from its journal when the
+    /// answer is there.
+    #[serde(deserialize_with = "duration")]
+    pub keep_instances: Duration,
     /// The largest log, in bytes; a command that prints more is stopped.
     #[serde(deserialize_with = "size")]
     pub max_log: u64,
     /// Limits of plugins whose manifests name none.
     pub plugin: plugin::Limits,
-}
-
-/// What becomes of a step's plugin while a command runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StepMode {
-    /// It stays in memory.
-    Warm,
-    /// It is dropped and run again from its journal.
-    Replay,
 }
 
 /// Why there is no operator's file to work with.
@@ -208,6 +202,8 @@ impl Default for Link {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9010)),
             advertise: Vec::new(),
+            // Long enough for a moving laptop or a router's restart, short enough that people are told soon.
+            idle: Duration::from_secs(20),
             // Long enough for a master's restart or a short network failure; builds go on meanwhile.
             grace: Duration::from_secs(300),
         }
@@ -235,7 +231,8 @@ impl Default for Secrets {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            step_mode: StepMode::Warm,
+            // Most commands are shorter: those cost no second run. One that lasts for hours costs no memory.
+            keep_instances: Duration::from_secs(30),
             max_log: 4 << 30,
             plugin: plugin::Limits::default(),
         }
@@ -399,6 +396,17 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     deserializer.deserialize_str(Form {
         expecting,
         parse: text::duration,
+    })
+}
+
+/// Less than a second is the jitter of a busy machine; workers themselves give up after a minute.
+fn idle<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    deserializer.deserialize_str(Form {
+        expecting: "a duration from \"1s\" to \"60s\"",
+        parse: |text| {
+            let sensible = Duration::from_secs(1)..=Duration::from_secs(60);
+            text::duration(text).filter(|length| sensible.contains(length))
+        },
     })
 }
 

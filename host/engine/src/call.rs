@@ -173,7 +173,7 @@ macro_rules! call_guest {
     ($plugin:expr, $pre:expr, $state:expr, |$bindings:ident, $store:ident| $call:expr) => {{
         let plugin: &crate::plugin::Plugin = $plugin;
         let runtime = plugin.runtime();
-        let _place = runtime.place().await;
+        let _place = runtime.places.take().await;
         let call = plugin.facts().counters.call();
         let mut $store = crate::guest::store(&runtime.engine, $state);
         let outcome = match $pre.instantiate_async(&mut $store).await {

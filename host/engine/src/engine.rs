@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use capstan_model::journal::Entry;
 use capstan_model::plugin::Kind;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -15,8 +15,9 @@ use crate::cache::Cache;
 use crate::call::CallState;
 use crate::inspect::LoadError;
 use crate::limits::{MAX_TABLE, TICK_MS};
+use crate::places::Places;
 use crate::plugin::Plugin;
-use crate::step::{StepEnd, StepError, StepPort, StepRun, StepState, StopSignal};
+use crate::step::{Replay, StepEnd, StepError, StepPort, StepRun, StepState, StopSignal};
 
 /// How plugins are run.
 #[derive(Clone, Debug)]
@@ -24,7 +25,8 @@ pub struct Options {
     /// Where compiled plugins are kept; `None` compiles anew at each start. Holds machine code that is executed as it
     /// is, so it is made readable and writable for its owner alone.
     pub cache_dir: Option<PathBuf>,
-    /// Steps that are inside a guest, or wait with a warm one, at the same time; more wait for their turn.
+    /// Steps that are inside a guest, or wait with a warm one, at the same time. When more want to run, those that wait
+    /// give up their instances early; if none does, they wait for their turn.
     pub step_instances: u32,
     /// Calls of other plugins at the same time; more wait for their turn.
     pub call_instances: u32,
@@ -97,7 +99,10 @@ pub(crate) struct Inner {
 /// One wasmtime engine and the places in its pool.
 pub(crate) struct Runtime {
     pub engine: wasmtime::Engine,
-    places: Arc<Semaphore>,
+    /// Taken before a store is made, and held as long as it.
+    pub places: Arc<Places>,
+    /// How many places there are.
+    instances: u32,
 }
 
 /// What each kind of plugin is linked with. Every import of its world is there; a right that is missing answers `denied`.
@@ -141,6 +146,17 @@ impl Engine {
     ) -> Result<StepEnd, StepError> {
         crate::step::run(run, port, stop).await
     }
+
+    /// Runs a step's component against a recorded journal, row 0 first, with nothing behind it: no command, no network, no
+    /// store. The component need not be the one that the journal was made with. Bounded as any other run.
+    pub async fn replay(&self, plugin: &Plugin, journal: Vec<Entry>) -> Result<Replay, StepError> {
+        crate::step::replay(plugin, journal).await
+    }
+
+    /// How many instances of steps are in memory now. A step that waits without one is not among them.
+    pub fn live_steps(&self) -> u64 {
+        self.0.steps.live()
+    }
 }
 
 impl Inner {
@@ -165,13 +181,17 @@ impl Runtime {
         };
         Ok(Self {
             engine,
-            places: Arc::new(Semaphore::new(instances as usize)),
+            places: Arc::new(Places::new(instances as usize)),
+            instances,
         })
     }
 
-    /// Waits for a place in the pool. Hold it as long as the store.
-    pub(crate) async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).acquire_owned().await.ok()
+    /// How many instances there are now: what the pool has given out or, without a pool, the places that are taken.
+    fn live(&self) -> u64 {
+        let taken = || (self.instances as usize).saturating_sub(self.places.free()) as u64;
+        self.engine
+            .pooling_allocator_metrics()
+            .map_or_else(taken, |pool| pool.component_instances())
     }
 }
 

@@ -120,8 +120,9 @@ impl Guest {
         UpdateDeadline::Interrupt
     }
 
-    /// Passes one diagnostic message on. `silent` while a step is replayed: it was passed on the first time.
-    pub(crate) fn log(&mut self, level: Level, mut message: String, silent: bool) {
+    /// Passes one diagnostic message on. `silent` while a step is replayed: it was passed on the first time. Answers what it
+    /// took of it, none where there were too many.
+    pub(crate) fn log(&mut self, level: Level, mut message: String, silent: bool) -> Option<String> {
         let end = message.floor_char_boundary(MAX_MESSAGE);
         if end < message.len() {
             message.truncate(end);
@@ -131,8 +132,11 @@ impl Guest {
             self.last_error = Some(message.clone());
         }
         self.messages = self.messages.saturating_add(1);
-        if silent || self.messages > MAX_MESSAGES {
-            return;
+        if self.messages > MAX_MESSAGES {
+            return None;
+        }
+        if silent {
+            return Some(message);
         }
         let plugin = self.facts.name();
         match level {
@@ -141,6 +145,7 @@ impl Guest {
             Level::Warn => tracing::warn!(target: "plugin", plugin, "{message}"),
             Level::Error => tracing::error!(target: "plugin", plugin, "{message}"),
         }
+        Some(message)
     }
 
     /// Says why a call into the guest failed, and counts it.

@@ -15,6 +15,7 @@ mod engine;
 mod guest;
 mod inspect;
 mod limits;
+mod places;
 mod plugin;
 mod ports;
 mod reporter;
@@ -36,6 +37,6 @@ pub use reporter::{Phase, Report, StepResult};
 pub use scheduler::{Buildset, Decision, Finished, SchedulerEvent, Timer};
 pub use source::Poll;
 pub use step::{
-    Abandoned, CommandFault, Mismatch, StepEnd, StepError, StepFailure, StepPort, StepRun, StopSignal,
-    WaitMode, created_row,
+    Abandoned, Answered, CommandFault, Message, Mismatch, Past, Replay, STEP_CALLS, StepCall, StepEnd,
+    StepError, StepFailure, StepPort, StepRun, StopSignal, Verdict, WaitMode, created_row, kills,
 };

@@ -1,6 +1,7 @@
 //! Taking in connections: a bounded number of newcomers at a time, each in a task of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use capstan_wire::close::Code;
@@ -45,5 +46,6 @@ fn take_in(incoming: Incoming, shared: &Arc<Shared>, newcomers: &Arc<Semaphore>,
         let _never = incoming.retry();
         return;
     }
-    tasks.spawn(serve::newcomer(incoming, shared.clone(), permit));
+    let arrival = shared.arrivals.fetch_add(1, Ordering::Relaxed);
+    tasks.spawn(serve::newcomer(incoming, arrival, shared.clone(), permit));
 }

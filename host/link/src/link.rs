@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub port: Arc<dyn Port>,
     pub seats: Arc<Seats>,
     pub shutdown: CancellationToken,
+    /// How many connections have come: each has a number, the later one a higher one.
+    pub arrivals: AtomicU64,
 }
 
 impl Link {
@@ -55,6 +58,7 @@ impl Link {
             port,
             seats,
             shutdown: CancellationToken::new(),
+            arrivals: AtomicU64::new(0),
         };
         Ok(Self {
             endpoint,

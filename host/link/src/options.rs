@@ -22,9 +22,10 @@ pub struct Options {
     pub epoch: u64,
     /// For certificates, and for when workers were heard.
     pub clock: Arc<dyn Clock>,
-    /// A worker is gone when nothing at all has come from it for so long. Workers show themselves every 3 s.
+    /// A worker is gone when it has confirmed nothing for so long. It thinks of us alike, if its own limit is not lower.
     pub idle: Duration,
-    /// How often each worker is asked whether it lives; it takes that as a sign of life, too.
+    /// How often each worker is asked whether it lives; it takes that as a sign of life, too. At least four times
+    /// within `idle` in any case.
     pub ping: Duration,
     /// How long a newcomer may take for each of: the TLS handshake, its first message.
     pub greeting: Duration,

@@ -1,8 +1,7 @@
 //! A connected worker: its control stream, its session, and the tasks that serve it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,8 +26,17 @@ const OUTBOX: usize = 1024;
 /// How long a worker may take to hear our goodbye.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// How long what was received may take to be stored after the connection has ended.
-const SETTLE: Duration = Duration::from_secs(30);
+/// How long the worker's next connection waits until what was received on this one is stored. A disk that hangs does not
+/// decide who serves: what is stored after that is known by its offset, and is not stored twice.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Pings in each idle time, at least: one that is lost does not end a connection.
+const PINGS: u32 = 4;
+
+/// A silent worker is noticed within the idle time: looked for so many times in it …
+const LOOKS: u32 = 10;
+/// … and cut off after so many looks in a row that found nothing new.
+const SILENT_LOOKS: u32 = 9;
 
 /// See the module.
 pub(crate) struct Peer {
@@ -37,9 +45,10 @@ pub(crate) struct Peer {
     port: Arc<dyn Port>,
     clock: Arc<dyn Clock>,
     hello: Hello,
-    address: SocketAddr,
     since: Timestamp,
     heard: AtomicI64,
+    /// Pings that it has answered.
+    answers: AtomicU64,
     leaving: AtomicBool,
     session: Mutex<Session>,
     outbox: mpsc::Sender<Vec<u8>>,
@@ -51,13 +60,15 @@ pub(crate) struct Peer {
 pub(crate) async fn serve(
     name: String,
     connection: &Connection,
+    arrival: u64,
     shared: &Shared,
     permit: OwnedSemaphorePermit,
 ) -> Result<(), End> {
     let (to, from, hello, session) = greet(&name, connection, shared).await?;
-    let leave = Arc::new(Leave::default());
+    let leave = Arc::new(Leave::of(arrival));
     let _seat = tokio::select! {
-        seat = shared.seats.claim(&name, &leave) => seat,
+        seat = shared.seats.claim(&name, &leave, connection) => seat?,
+        (end, _) = leave.given() => return Err(end),
         lost = connection.closed() => return Err(End::lost(&lost)),
         () = shared.shutdown.cancelled() => return Err(End::new(Code::Ending, "the master ends")),
     };
@@ -73,9 +84,9 @@ pub(crate) async fn serve(
         port: shared.port.clone(),
         clock: shared.options.clock.clone(),
         hello,
-        address: connection.remote_address(),
         since: now,
         heard: AtomicI64::new(now.0),
+        answers: AtomicU64::new(0),
         leaving: AtomicBool::new(false),
         session: Mutex::new(session),
         outbox,
@@ -88,7 +99,7 @@ pub(crate) async fn serve(
         .await;
     shared
         .port
-        .disconnected(peer.name.clone(), end.reason.clone())
+        .disconnected(peer.name.clone(), peer.last_heard(), end.reason.clone())
         .await;
     Err(end)
 }
@@ -138,13 +149,17 @@ impl Peer {
         self.leave.give(end, false);
     }
 
+    fn last_heard(&self) -> Timestamp {
+        Timestamp(self.heard.load(Ordering::Relaxed))
+    }
+
     pub fn status(&self) -> Connected {
         Connected {
             name: self.name.clone(),
-            address: self.address,
+            address: self.connection.remote_address(),
             hello: self.hello.clone(),
             since: self.since,
-            last_heard: Timestamp(self.heard.load(Ordering::Relaxed)),
+            last_heard: self.last_heard(),
             leaving: self.leaving.load(Ordering::Relaxed),
         }
     }
@@ -225,7 +240,8 @@ impl Peer {
                     recorded.map_err(failed)?;
                 }
                 Action::Leaving => self.leaving.store(true, Ordering::Relaxed),
-                Action::Greet(_) | Action::Alive => {}
+                Action::Alive => drop(self.answers.fetch_add(1, Ordering::Relaxed)),
+                Action::Greet(_) => {}
             }
         }
         Ok(())
@@ -256,7 +272,7 @@ impl Peer {
             Err(end) => return end,
         };
         drop(permit);
-        tracing::info!(worker = self.name, address = %self.address, "a worker is connected");
+        tracing::info!(worker = self.name, address = %self.connection.remote_address(), "a worker is connected");
         self.tasks.spawn(write(outgoing.0, outgoing.1));
         shared.seats.occupy(self.clone());
         shared.port.ready(
@@ -273,14 +289,26 @@ impl Peer {
     }
 
     async fn until_the_end(&self, shared: &Shared) -> (End, bool) {
-        let mut ping = interval(shared.options.ping);
+        let mut ping = interval(shared.options.ping.min(shared.options.idle / PINGS));
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval(shared.options.idle / LOOKS);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut confirmed, mut silent) = (self.confirmed(), 0);
         let mut nonce = 0;
         loop {
             tokio::select! {
                 lost = self.connection.closed() => return (End::lost(&lost), false),
                 order = self.leave.given() => return order,
                 () = shared.shutdown.cancelled() => return (End::new(Code::Ending, "the master ends"), false),
+                _ = look.tick() => {
+                    // Said aloud, because a connection that times out says nothing to the other end, which may still hear us.
+                    let now = self.confirmed();
+                    silent = if now == confirmed { silent + 1 } else { 0 };
+                    confirmed = now;
+                    if silent >= SILENT_LOOKS {
+                        return (End::new(Code::Silent, silence(&shared.options)), false);
+                    }
+                }
                 _ = ping.tick() => {
                     nonce += 1;
                     if let Err(end) = self.send(&FromMaster::Ping { nonce }) {
@@ -289,6 +317,12 @@ impl Peer {
                 }
             }
         }
+    }
+
+    /// Changes as long as pings arrive and word of that comes back, so not where one direction is dead, whichever. An answer may
+    /// be held up behind logs that are not stored yet; then the measured round trip changes with each confirmation by QUIC.
+    fn confirmed(&self) -> (u64, Duration) {
+        (self.answers.load(Ordering::Relaxed), self.connection.rtt())
     }
 
     /// A peer that keeps to the rules is told why before the connection is closed, and closes it itself.
@@ -311,9 +345,9 @@ impl Peer {
     async fn settle(&self) {
         self.tasks.close();
         if tokio::time::timeout(SETTLE, self.tasks.wait()).await.is_err() {
-            tracing::error!(
+            tracing::warn!(
                 worker = self.name,
-                "log bytes are still not stored long after the connection has ended"
+                "log bytes are still being stored after their connection has ended"
             );
         }
     }
@@ -337,6 +371,14 @@ impl Peer {
         };
         self.leave(end);
     }
+}
+
+fn silence(options: &crate::Options) -> String {
+    let length = options.idle / LOOKS * SILENT_LOOKS;
+    format!(
+        "expected a sign of life within {} s, found none",
+        length.as_secs_f32()
+    )
 }
 
 async fn write(mut to: SendStream, mut messages: mpsc::Receiver<Vec<u8>>) {

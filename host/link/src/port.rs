@@ -20,7 +20,8 @@ pub enum Refusal {
 /// Implemented by the master.
 ///
 /// For one worker, [`Port::hello`] and [`Port::disconnected`] alternate strictly: a worker that connects twice is first
-/// said to be disconnected. Between the two, `append` is called for one piece of a command's log at a time.
+/// said to be disconnected. Between the two, `append` is called for one piece of a command's log at a time. An append that takes
+/// long may end after its connection has, and overlap with one of the next connection: what is known is to be skipped.
 pub trait Port: Send + Sync + 'static {
     /// Whether this certificate of ours is (still) welcome; the reason, if not.
     fn admit(&self, name: String, certificate: Digest) -> BoxFuture<'_, Result<(), String>>;
@@ -59,6 +60,6 @@ pub trait Port: Send + Sync + 'static {
     /// [`Handle::forget`]: crate::Handle::forget
     fn exited(&self, worker: String, id: CommandId, report: ExitReport) -> BoxFuture<'_, Result<(), String>>;
 
-    /// The worker is gone; its commands go on there.
-    fn disconnected(&self, worker: String, reason: String) -> BoxFuture<'_, ()>;
+    /// The worker is gone; it was last heard at `heard`. Its commands go on there.
+    fn disconnected(&self, worker: String, heard: Timestamp, reason: String) -> BoxFuture<'_, ()>;
 }

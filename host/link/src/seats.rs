@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use capstan_wire::close::Code;
+use quinn::Connection;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
@@ -13,11 +14,21 @@ use crate::serve::End;
 /// The order to leave, given once to one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Leave {
+    /// The connection's number: a later one has a higher one.
+    arrival: u64,
     order: OnceLock<(End, bool)>,
     given: CancellationToken,
 }
 
 impl Leave {
+    /// For the connection with this number.
+    pub fn of(arrival: u64) -> Self {
+        Self {
+            arrival,
+            ..Self::default()
+        }
+    }
+
     /// The connection has to end; `fatal` tells the worker not to come back. The first order counts.
     pub fn give(&self, end: End, fatal: bool) {
         let _earlier_one_counts = self.order.set((end, fatal));
@@ -49,20 +60,39 @@ struct Seat {
 }
 
 impl Seats {
-    /// Waits for the seat; whoever has it, or waits for it, is told to leave.
-    pub async fn claim(&self, name: &str, leave: &Arc<Leave>) -> OwnedMutexGuard<()> {
+    /// Waits for the seat; whoever has it, or waits for it, is told to leave. What came late out of its admission, so that its
+    /// worker has given it up and dialled again, or has closed it, takes nobody's seat.
+    pub async fn claim(
+        &self,
+        name: &str,
+        leave: &Arc<Leave>,
+        connection: &Connection,
+    ) -> Result<OwnedMutexGuard<()>, End> {
+        if let Some(lost) = connection.close_reason() {
+            return Err(End::lost(&lost));
+        }
         let lock = {
             let mut seats = self.lock();
             let seat = seats.entry(name.to_owned()).or_default();
+            if seat
+                .newest
+                .as_ref()
+                .is_some_and(|known| known.arrival > leave.arrival)
+            {
+                let reason = "a later connection of the same worker was admitted first";
+                return Err(End::new(Code::Replaced, reason));
+            }
             if let Some(older) = seat.newest.replace(leave.clone()) {
-                older.give(
-                    End::new(Code::Replaced, "the same worker has connected again"),
-                    true,
+                let reason = format!(
+                    "the worker `{name}` has connected again, from {}; if that is another machine with a copy of this folder, \
+                     invite it under a name of its own",
+                    connection.remote_address()
                 );
+                older.give(End::new(Code::Replaced, reason), true);
             }
             seat.lock.clone()
         };
-        lock.lock_owned().await
+        Ok(lock.lock_owned().await)
     }
 
     /// From now on the worker can be sent orders.

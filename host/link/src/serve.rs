@@ -45,8 +45,13 @@ impl End {
     }
 }
 
-/// Deals with a newcomer. `permit` is held until it is known and welcome.
-pub(crate) async fn newcomer(incoming: Incoming, shared: Arc<Shared>, permit: OwnedSemaphorePermit) {
+/// Deals with a newcomer, the `arrival`th. `permit` is held until it is known and welcome.
+pub(crate) async fn newcomer(
+    incoming: Incoming,
+    arrival: u64,
+    shared: Arc<Shared>,
+    permit: OwnedSemaphorePermit,
+) {
     let address = incoming.remote_address();
     let Ok(connecting) = incoming.accept() else { return };
     let connection = match tokio::time::timeout(shared.options.greeting, connecting).await {
@@ -57,7 +62,7 @@ pub(crate) async fn newcomer(incoming: Incoming, shared: Arc<Shared>, permit: Ow
     let result = match protocol(&connection).as_deref() {
         Some(ALPN_ENROLL) => enroll::serve(&connection, &shared).await,
         Some(ALPN_WORKER) => match member(&connection, &shared).await {
-            Ok(name) => peer::serve(name, &connection, &shared, permit).await,
+            Ok(name) => peer::serve(name, &connection, arrival, &shared, permit).await,
             Err(end) => Err(end),
         },
         _ => Err(End::protocol("expected a protocol of Capstan's")),

@@ -77,6 +77,19 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A complete log is shorter than it was when that was noted.
+    #[error(
+        "expected {expected} bytes of log {log}, found {found}: its end is lost; if the database comes from a backup, the \
+         folder `logs` has to come from the same"
+    )]
+    Short {
+        /// Which log.
+        log: LogId,
+        /// How long it was.
+        expected: u64,
+        /// How long it is.
+        found: u64,
+    },
     /// A stored file is from a newer version of Capstan.
     #[error("expected version {expected} or older of the log format, found {found} in `{}`; use a newer Capstan", .path.display())]
     Version {

@@ -145,6 +145,17 @@ impl Logs {
         Ok(self.log(log).await?.totals())
     }
 
+    /// How much there is of a log of which `expected` bytes are known to be complete: [`Error::Short`] if it has lost some, by
+    /// a disk that forgot what it had synced or by a file from another backup.
+    pub async fn whole(&self, log: LogId, expected: u64) -> Result<Totals, Error> {
+        let totals = self.totals(log).await?;
+        let found = totals.length;
+        match found < expected {
+            true => Err(Error::Short { log, expected, found }),
+            false => Ok(totals),
+        }
+    }
+
     /// The bell of a log: how far it is, and when that changes. It may be watched before it exists. The receiver's
     /// `changed` fails once the log is complete and nobody has it open any more; the last value stays readable.
     pub async fn watch(&self, log: LogId) -> Result<watch::Receiver<Progress>, Error> {

@@ -130,6 +130,10 @@ pub(crate) fn recover(path: &Path, log: LogId) -> Result<(File, Tally), Error> {
         tracing::warn!(%log, cut = size - good, kept = tally.totals().length, "cut the torn end of a log");
         truncate(&file, path, good)?;
     }
+    if tally.totals().length > 0 {
+        // A killed process may have left them in memory only; from here on they count as durable.
+        file.sync_data().map_err(Error::io("write to", path))?;
+    }
     Ok((file, tally))
 }
 

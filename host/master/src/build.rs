@@ -89,7 +89,8 @@ impl Standing {
 /// Carries a build out to its end. Faults of the store are waited out; the build stays what it is meanwhile.
 pub(crate) async fn run(farm: Arc<Farm>, id: BuildId) {
     farm.stops.register(id);
-    while let Err(error) = carry_out(&farm, id).await {
+    let ledger = Arc::new(Ledger::default());
+    while let Err(error) = carry_out(&farm, &ledger, id).await {
         tracing::error!(build = %id, %error, "failed to carry on with a build; trying again");
         tokio::time::sleep(PAUSE).await;
     }
@@ -97,7 +98,9 @@ pub(crate) async fn run(farm: Arc<Farm>, id: BuildId) {
     farm.workers_changed.notify_one();
 }
 
-async fn carry_out(farm: &Arc<Farm>, id: BuildId) -> Result<(), Error> {
+async fn carry_out(farm: &Arc<Farm>, ledger: &Arc<Ledger>, id: BuildId) -> Result<(), Error> {
+    // What could not be noted when the store failed: what follows reads it.
+    ledger.commit(farm).await?;
     let Some(mut build) = farm.store.build(id).await? else {
         return Err(Error::failed("find a build", id));
     };
@@ -108,7 +111,6 @@ async fn carry_out(farm: &Arc<Farm>, id: BuildId) -> Result<(), Error> {
     if let Some(reason) = &build.stop_requested {
         farm.stops.stop(id, reason);
     }
-    let ledger = Arc::new(Ledger::default());
     let mut standing = Standing::BEGINNING;
     let mut failed = Vec::new();
     let mut done = None;
@@ -117,7 +119,7 @@ async fn carry_out(farm: &Arc<Farm>, id: BuildId) -> Result<(), Error> {
         done = Some(next.id);
         let options = StepOptions::from_value(&next.options)?;
         let result = tokio::select! {
-            result = advance(farm, &ledger, &build, &next, &options, standing) => result?,
+            result = advance(farm, ledger, &build, &next, &options, standing) => result?,
             never = ledger.commit_in_time(farm) => match never {},
         };
         if ledger.changed_properties() {

@@ -4,13 +4,19 @@
 //! memory: after a restart it is built again from the store as steps ask for their commands once more.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use capstan_link::Handle as Link;
 use capstan_logs::Writer;
-use capstan_model::{CommandId, CommandSpec, Completion, LogId};
+use capstan_model::{CommandId, CommandSpec, Completion, Exit, LogId};
 use capstan_store::Record;
 use tokio::sync::watch;
+
+use crate::step;
+
+/// The one writer of a command's log.
+pub(crate) type LogWriter = Arc<tokio::sync::Mutex<Writer>>;
 
 /// A command that some step waits for.
 pub(crate) struct Flight {
@@ -20,6 +26,8 @@ pub(crate) struct Flight {
     /// Its log.
     pub log: LogId,
     pub end: watch::Sender<Option<Ended>>,
+    /// Its worker has said that it runs.
+    pub begun: AtomicBool,
     /// Why it is to be stopped, once that was asked for.
     pub kill: OnceLock<String>,
 }
@@ -32,6 +40,7 @@ impl Flight {
             secrets,
             log,
             end: watch::Sender::new(None),
+            begun: AtomicBool::new(false),
             kill: OnceLock::new(),
         }
     }
@@ -76,7 +85,7 @@ pub(crate) struct Commands {
     flights: Mutex<HashMap<CommandId, Arc<Flight>>>,
     /// What each worker held when it last connected.
     held: Mutex<HashMap<String, HashSet<CommandId>>>,
-    writers: tokio::sync::Mutex<HashMap<CommandId, Arc<tokio::sync::Mutex<Writer>>>>,
+    writers: tokio::sync::Mutex<HashMap<CommandId, LogWriter>>,
 }
 
 impl Commands {
@@ -117,6 +126,13 @@ impl Commands {
         link.kill(&flight.worker, id, reason);
     }
 
+    /// Has a worker stop whatever it runs, without waiting for how that ends.
+    pub fn stop_all(&self, worker: &str, reason: &str, link: &Link) {
+        for (id, _) in self.unfinished(worker) {
+            link.kill(worker, id, reason);
+        }
+    }
+
     /// Brings a worker that has come back up to date: it gets what was lost on the way, and is told what to stop.
     pub fn resend(&self, worker: &str, held: &[CommandId], link: &Link) {
         for (id, flight) in self.unfinished(worker) {
@@ -125,8 +141,18 @@ impl Commands {
                 (Some(reason), true) => {
                     link.kill(worker, id, reason);
                 }
-                // Running as it should; or never started, and ended already by who asked for the kill.
-                (None, true) | (Some(_), false) => {}
+                // Running as it should.
+                (None, true) => {}
+                // Asked for after `hello` looked and before the worker could be given orders: it was never sent.
+                (Some(reason), false) => {
+                    let completion = step::without_output(Exit::Killed(reason.clone()));
+                    let never_sent = Ended {
+                        completion,
+                        log: None,
+                        recorded: false,
+                    };
+                    self.finish(id, never_sent);
+                }
             }
         }
     }
@@ -200,7 +226,7 @@ impl Commands {
         &self,
         id: CommandId,
         open: impl AsyncFnOnce() -> Result<Writer, capstan_logs::Error>,
-    ) -> Result<Arc<tokio::sync::Mutex<Writer>>, capstan_logs::Error> {
+    ) -> Result<LogWriter, capstan_logs::Error> {
         let mut writers = self.writers.lock().await;
         if let Some(writer) = writers.get(&id) {
             return Ok(writer.clone());
@@ -211,7 +237,7 @@ impl Commands {
     }
 
     /// The writer of a command's log, if it is open.
-    pub async fn open_writer(&self, id: CommandId) -> Option<Arc<tokio::sync::Mutex<Writer>>> {
+    pub async fn open_writer(&self, id: CommandId) -> Option<LogWriter> {
         self.writers.lock().await.get(&id).cloned()
     }
 
@@ -223,4 +249,58 @@ impl Commands {
 
 fn send(id: CommandId, flight: &Flight, link: &Link) {
     link.start(&flight.worker, id, flight.spec.clone(), flight.secrets.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use capstan_config::Operator;
+    use capstan_model::{Program, SystemClock};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{Master, Options};
+
+    fn spec() -> CommandSpec {
+        CommandSpec {
+            program: Program::Argv(vec!["true".to_owned()]),
+            builder_dir: "b".to_owned(),
+            workdir: String::new(),
+            env: BTreeMap::new(),
+            log: "stdio".to_owned(),
+            idle_timeout_ms: None,
+            total_timeout_ms: None,
+            term_grace_ms: 0,
+            orphan_timeout_ms: 0,
+            capture_stdout: 0,
+        }
+    }
+
+    /// Nobody else tells its step: the worker's hello was looked at before the stop, and the worker never hears of it.
+    #[tokio::test]
+    async fn a_command_that_is_stopped_during_a_greeting_ends() {
+        // As the program does; another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ci.star"), "").unwrap();
+        let text = Operator::template().replace(":8010", ":0").replace(":9010", ":0");
+        let options = Options {
+            operator: Operator::parse(&text, folder.path()).unwrap(),
+            built_in: &[],
+            clock: Arc::new(SystemClock),
+        };
+        let handle = Master::start(options).await.unwrap().handle();
+        let (commands, link) = (&handle.0.commands, handle.0.link().unwrap());
+        let [stopped, running] = [(); 2].map(|()| CommandId(Uuid::new_v4()));
+        for id in [stopped, running] {
+            commands.start(id, Flight::new("w1", spec(), BTreeMap::new(), LogId(1)), link);
+        }
+        assert!(commands.missing("w1", &[]).iter().all(|(_, kill)| kill.is_none()));
+        commands.kill(stopped, "enough", link);
+        commands.resend("w1", &[], link);
+        let ended = |id| commands.get(id).unwrap().end.borrow().clone();
+        let end = ended(stopped).expect("an end that its step is told and notes");
+        assert_eq!(end.completion.exit, Exit::Killed("enough".to_owned()));
+        assert!(!end.recorded);
+        assert!(ended(running).is_none());
+    }
 }

@@ -1,13 +1,13 @@
 //! Turns waiting requests into builds whenever something changed that may let one start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use capstan_model::SourceStamp;
 use capstan_model::plan::{Builder, Phase, Plan};
+use capstan_model::{BuildId, SourceStamp};
 use capstan_store::{NewBuild, NewStep, PendingRequest};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
@@ -22,51 +22,77 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// Takes up the builds that a master before this one left running, then gives requests to workers until `shutdown`.
 pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
-    let mut builds = JoinSet::new();
-    tokio::select! {
-        () = shutdown.cancelled() => return,
-        () = take_up(&farm, &mut builds) => {}
-    }
     let mut bell = farm.store.work_bell();
+    let mut builds = Builds::default();
+    // Whether there may be running builds without a task.
+    let mut unknown = true;
     loop {
         bell.borrow_and_update();
-        let mut pause = IDLE;
-        if let Err(error) = dispatch(&farm, &mut builds).await {
-            tracing::error!(%error, "failed to give requests to workers");
-            pause = PAUSE;
-        }
+        let work = async {
+            if unknown {
+                take_up(&farm, &mut builds).await?;
+            }
+            dispatch(&farm, &mut builds).await
+        };
+        let done = tokio::select! {
+            () = shutdown.cancelled() => return,
+            done = work => done,
+        };
+        // A store that failed may have made a build all the same, without being able to tell.
+        unknown = done.is_err();
+        let pause = match done {
+            Ok(()) => IDLE,
+            Err(error) => {
+                tracing::error!(%error, "failed to give requests to workers");
+                PAUSE
+            }
+        };
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
             changed = bell.changed() => if changed.is_err() { return },
             () = farm.workers_changed.notified() => {}
-            Some(ended) = builds.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a build's task ended badly; the build is taken up at the next start");
-                }
+            Some(ended) = builds.tasks.join_next_with_id() => builds.ended(ended),
+        }
+    }
+}
+
+/// The builds that have a task.
+#[derive(Default)]
+struct Builds {
+    tasks: JoinSet<()>,
+    running: HashMap<Id, BuildId>,
+}
+
+impl Builds {
+    fn start(&mut self, farm: &Arc<Farm>, id: BuildId) {
+        let task = self.tasks.spawn(build::run(farm.clone(), id));
+        self.running.insert(task.id(), id);
+    }
+
+    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        match ended {
+            Ok((task, ())) => drop(self.running.remove(&task)),
+            // It stays among those that have a task: what has panicked would only do so again.
+            Err(error) => {
+                tracing::error!(%error, "a build's task ended badly; the build is taken up at the next start");
             }
         }
     }
 }
 
-/// Starts a task for each running build. Without them nothing else would be right: it does not give up.
-async fn take_up(farm: &Arc<Farm>, builds: &mut JoinSet<()>) {
-    loop {
-        match farm.store.unfinished_builds().await {
-            Ok(unfinished) => {
-                for found in unfinished {
-                    tracing::info!(build = %found.id, builder = found.builder, "taking up a running build");
-                    builds.spawn(build::run(farm.clone(), found.id));
-                }
-                return;
-            }
-            Err(error) => tracing::error!(%error, "failed to look for running builds; trying again"),
+/// Starts a task for each running build that has none.
+async fn take_up(farm: &Arc<Farm>, builds: &mut Builds) -> Result<(), Error> {
+    for found in farm.store.unfinished_builds().await? {
+        if !builds.running.values().any(|running| *running == found.id) {
+            tracing::info!(build = %found.id, builder = found.builder, "taking up a running build");
+            builds.start(farm, found.id);
         }
-        tokio::time::sleep(PAUSE).await;
     }
+    Ok(())
 }
 
-async fn dispatch(farm: &Arc<Farm>, builds: &mut JoinSet<()>) -> Result<(), Error> {
+async fn dispatch(farm: &Arc<Farm>, builds: &mut Builds) -> Result<(), Error> {
     let pending = farm.store.pending_requests().await?;
     if pending.is_empty() {
         return Ok(());
@@ -84,7 +110,7 @@ async fn dispatch(farm: &Arc<Farm>, builds: &mut JoinSet<()>) -> Result<(), Erro
             .await?
         {
             tracing::info!(build = %created.id, builder = builder.name, number = created.number, worker = pairing.worker, "started a build");
-            builds.spawn(build::run(farm.clone(), created.id));
+            builds.start(farm, created.id);
         }
     }
     Ok(())

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::commands::Commands;
 use crate::configuration::BuiltIn;
 use crate::handle::{About, Force, Forced, Invitation, Reloaded, WorkerStatus};
+use crate::interruptions::Absences;
 use crate::plugins::Registry;
 use crate::stops::Stops;
 use crate::{Error, configuration, workers};
@@ -47,6 +48,7 @@ pub(crate) struct Farm {
     pub url: OnceLock<String>,
     pub commands: Commands,
     pub stops: Stops,
+    pub absences: Absences,
     pub workers_changed: Notify,
     /// Rings when logs have become complete that can be sealed.
     pub to_seal: Notify,
@@ -233,7 +235,10 @@ impl Farm {
     pub async fn revoke_worker(&self, worker: &str) -> Result<(), Error> {
         self.known_worker(worker).await?;
         self.store.revoke_worker(worker, self.clock.now()).await?;
-        self.link()?.disconnect(worker, "this worker was revoked", true);
+        let link = self.link()?;
+        // What it runs is lost to its builds; it hears of that before it is sent away.
+        self.commands.stop_all(worker, "this worker was revoked", link);
+        link.disconnect(worker, "this worker was revoked", true);
         Ok(())
     }
 

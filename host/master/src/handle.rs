@@ -137,6 +137,12 @@ pub struct WorkerStatus {
     pub connected: bool,
     /// Since when it has been connected, or silent.
     pub since: Option<Timestamp>,
+    /// When it was last heard. A connected one is asked every few seconds.
+    #[serde(default)]
+    pub last_heard: Option<Timestamp>,
+    /// Where it is connected from.
+    #[serde(default)]
+    pub address: Option<String>,
     /// Why it gets no builds, if somebody paused it.
     pub paused: Option<String>,
     /// How many builds it runs at a time.

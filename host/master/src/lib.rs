@@ -15,6 +15,7 @@ mod files;
 mod git;
 mod handle;
 mod http;
+mod interruptions;
 mod ledger;
 mod outbox;
 mod pairing;

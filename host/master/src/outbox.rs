@@ -1,4 +1,7 @@
 //! Delivers reports from the outbox: at least once each, under one delivery id, retried with growing pauses.
+//!
+//! Each reporter has a lane of its own: what is due to it is delivered there one after the other, and a receiver that is slow
+//! or hangs holds up nobody else's reports.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,75 +9,103 @@ use std::time::Duration;
 
 use capstan_engine::CallError;
 use capstan_model::plugin::Kind;
-use capstan_store::Report as Row;
-use tokio::task::JoinSet;
+use capstan_store::{LONGEST_PAUSE_MS, Report as Row};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::farm::Farm;
 use crate::report;
 
-/// Reports of one reporter are delivered one after the other; reporters do not wait for each other.
+/// How many reports a lane takes at a time.
 const BATCH: u32 = 64;
-/// The pause after the first failed attempt; doubled after each further one.
+/// How many reporters are at work at the same time; further ones wait for one of them.
+const LANES: usize = 64;
+/// The pause after the first failed attempt; doubled after each further one, up to `LONGEST_PAUSE_MS`.
 const FIRST_PAUSE_MS: i64 = 1_000;
-/// The longest pause between two attempts.
-const LONGEST_PAUSE_MS: i64 = 15 * 60_000;
 /// When nothing rings, look again after so long: a clock may have jumped.
 const IDLE: Duration = Duration::from_secs(30);
+/// The pause after the store failed.
+const PAUSE: Duration = Duration::from_secs(5);
 
-/// Runs until `shutdown`.
+/// Runs until `shutdown`. A delivery that is cut off is made again under the same id.
 pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
     let mut bell = farm.store.work_bell();
+    let mut lanes = Lanes::default();
     loop {
         bell.borrow_and_update();
-        // A delivery that is cut off is made again under the same id.
-        let delivered = tokio::select! {
-            () = shutdown.cancelled() => return,
-            delivered = deliver_due(&farm) => delivered,
-        };
-        let pause = delivered.unwrap_or_else(|error| {
-            tracing::error!(%error, "failed to deliver reports");
-            Duration::from_secs(5)
+        let pause = lanes.fill(&farm).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "failed to look for reports");
+            PAUSE
         });
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
             changed = bell.changed() => if changed.is_err() { return },
+            Some(ended) = lanes.tasks.join_next_with_id() => {
+                if lanes.ended(ended) {
+                    continue;
+                }
+                // The store is in trouble: what failed is due at once, and would only fail again.
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = tokio::time::sleep(PAUSE) => {}
+                }
+            }
         }
     }
 }
 
-/// Delivers what is due, and answers how long to wait for the next.
-async fn deliver_due(farm: &Arc<Farm>) -> Result<Duration, Error> {
-    let due = farm.store.due_reports(farm.clock.now(), BATCH).await?;
-    if due.is_empty() {
-        let next = farm.store.next_report_at().await?;
-        return Ok(next.map_or(IDLE, |at| {
-            Duration::from_millis(at.since(farm.clock.now()) + 1).min(IDLE)
-        }));
-    }
-    let mut by_reporter: HashMap<String, Vec<Row>> = HashMap::new();
-    for row in due {
-        by_reporter.entry(row.reporter.clone()).or_default().push(row);
-    }
-    let mut lanes = JoinSet::new();
-    for rows in by_reporter.into_values() {
-        let farm = farm.clone();
-        lanes.spawn(async move {
-            for row in rows {
-                if !deliver(&farm, &row).await? {
-                    // Its receiver is in trouble: the rest of its reports would only hold the others up.
-                    break;
-                }
+/// The lanes that are at work, each under its reporter's name.
+#[derive(Default)]
+struct Lanes {
+    tasks: JoinSet<Result<(), Error>>,
+    reporters: HashMap<Id, String>,
+}
+
+impl Lanes {
+    /// Opens a lane for each reporter that has something due and none yet; answers how long to wait for the next.
+    async fn fill(&mut self, farm: &Arc<Farm>) -> Result<Duration, Error> {
+        let now = farm.clock.now();
+        for reporter in farm.store.due_reporters(now).await? {
+            let open = self.reporters.values().any(|open| *open == reporter);
+            if open || self.reporters.len() >= LANES {
+                continue;
             }
-            Ok::<_, Error>(())
-        });
+            let lane = self.tasks.spawn(deliver_due(farm.clone(), reporter.clone()));
+            self.reporters.insert(lane.id(), reporter);
+        }
+        let next = farm.store.next_report_at(now).await?;
+        Ok(next.map_or(IDLE, |at| Duration::from_millis(at.since(now) + 1).min(IDLE)))
     }
-    while let Some(lane) = lanes.join_next().await {
-        lane.map_err(|e| Error::failed("deliver reports", e))??;
+
+    /// Answers whether the lane did what it could.
+    fn ended(&mut self, ended: Result<(Id, Result<(), Error>), JoinError>) -> bool {
+        let (id, result) = match ended {
+            Ok((id, result)) => (id, result.map_err(|error| error.to_string())),
+            Err(error) => (error.id(), Err(error.to_string())),
+        };
+        let reporter = self.reporters.remove(&id);
+        if let Err(error) = &result {
+            tracing::error!(reporter, error, "failed to deliver reports");
+        }
+        result.is_ok()
     }
-    Ok(Duration::ZERO)
+}
+
+/// Delivers what is due to one reporter.
+async fn deliver_due(farm: Arc<Farm>, reporter: String) -> Result<(), Error> {
+    let due = farm
+        .store
+        .due_reports(farm.clock.now(), Some(&reporter), BATCH)
+        .await?;
+    for row in due {
+        if !deliver(&farm, &row).await? {
+            // Its receiver is in trouble: what it gets next is read anew, by when it is due.
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Answers false if the report has to come again.

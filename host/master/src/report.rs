@@ -21,8 +21,8 @@ pub(crate) fn due(plan: &Plan, builder: &str, phase: Phase) -> Vec<NewReport> {
         .collect()
 }
 
-/// The whole report, as a reporter gets it. The outbox keeps build and phase; the rest is read when it is delivered: a
-/// build that has ended does not change, and of one that began only what was known then is told.
+/// The whole report, as a reporter gets it, the same on each attempt. The outbox keeps what may change after the moment that
+/// it is about; the rest is read when it is delivered.
 pub(crate) async fn build(farm: &Farm, row: &Row) -> Result<Report, Error> {
     let id = row.build;
     let build = farm
@@ -31,7 +31,6 @@ pub(crate) async fn build(farm: &Farm, row: &Row) -> Result<Report, Error> {
         .await?
         .ok_or_else(|| Error::failed("find a report's build", id))?;
     let finished = row.phase == Phase::Finished.as_str();
-    let previous = farm.store.previous_outcome(&build.builder, build.number).await?;
     let steps = if finished {
         farm.store.steps(id).await?
     } else {
@@ -55,14 +54,14 @@ pub(crate) async fn build(farm: &Farm, row: &Row) -> Result<Report, Error> {
         worker: build.worker,
         reason: build.reason,
         outcome: build.outcome.filter(|_| finished),
-        previous_outcome: previous,
+        previous_outcome: row.payload.previous_outcome,
         summary: if finished {
             build.summary
         } else {
             "build started".to_owned()
         },
         sources: build.sources,
-        properties: build.properties,
+        properties: row.payload.properties.clone().unwrap_or(build.properties),
         steps: steps.collect(),
         started: build.started,
         finished: build.finished.filter(|_| finished),

@@ -1,13 +1,15 @@
 //! Feeds the schedulers: one task each, which calls the plugin with the next event or timer and commits its decision.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use capstan_engine::{CallError, Decision, Finished, SchedulerEvent};
-use capstan_model::plan::Scheduler;
+use capstan_model::plan::{Plan, Scheduler};
 use capstan_model::plugin::Kind;
 use capstan_store::{Consumed, NewBuildset, Timer};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
@@ -15,6 +17,9 @@ use crate::farm::Farm;
 
 /// When nothing rings, look again after so long: a clock may have jumped.
 const IDLE: Duration = Duration::from_secs(30);
+/// How often to see whether the clock was turned back, and by how much it has to be to matter.
+const LOOK: Duration = Duration::from_secs(5);
+const TURNED_MS: u64 = 5_000;
 /// Attempts at one event before it is given up; each is reported.
 const ATTEMPTS: u32 = 5;
 
@@ -30,6 +35,35 @@ pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => return,
             changed = plans.changed() => if changed.is_err() { return },
+            never = watch_clock(&farm, &plan) => match never {},
+        }
+    }
+}
+
+/// Tells the schedulers to look anew when the clock was turned back, as after a restart: what they wait for would come too late
+/// by as much. When it was turned forward, timers are due early, and `serve` looks by itself.
+async fn watch_clock(farm: &Farm, plan: &Plan) -> Infallible {
+    loop {
+        let (before, began) = (farm.clock.now(), Instant::now());
+        tokio::time::sleep(LOOK).await;
+        let expected = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let back = before.plus_ms(expected).since(farm.clock.now());
+        if back < TURNED_MS {
+            continue;
+        }
+        tracing::warn!(
+            seconds = back / 1000,
+            "the clock was turned back; schedulers look anew"
+        );
+        for scheduler in &plan.schedulers {
+            let started = capstan_store::SchedulerEvent::Started;
+            let told = farm
+                .store
+                .enqueue_event(&scheduler.name, started, farm.clock.now())
+                .await;
+            if let Err(error) = told {
+                tracing::error!(scheduler = scheduler.name, %error, "failed to tell a scheduler of the clock");
+            }
         }
     }
 }

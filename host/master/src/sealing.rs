@@ -49,11 +49,16 @@ async fn seal_all(
         let Some(last) = logs.last() else { break };
         after = Some(last.id);
         let (mut sealed, mut full) = (Vec::new(), None);
-        for log in logs.iter().map(|log| log.id) {
+        for (log, length) in logs.iter().map(|log| (log.id, log.length)) {
             if refused.contains(&log) {
                 continue;
             }
-            match farm.logs.seal(log).await {
+            // One that has lost its end stays as it is: its file may yet come back from a backup.
+            let seal = async {
+                farm.logs.whole(log, length).await?;
+                farm.logs.seal(log).await
+            };
+            match seal.await {
                 Ok(totals) => sealed.push((log, totals)),
                 // A full disk keeps the others from it, too.
                 Err(error @ capstan_logs::Error::Full { .. }) => {

@@ -1,17 +1,19 @@
 //! Starts a master: opens what it keeps, puts the configuration in force, opens the link, runs the tasks until the end.
 
+use std::fs::TryLockError;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use capstan_config::{Diagnostic, Operator, Synchronous};
 use capstan_engine::Ports;
 use capstan_link::Link;
 use capstan_logs::Logs;
-use capstan_model::Clock;
+use capstan_model::{Clock, Timestamp};
 use capstan_secrets::Secrets;
-use capstan_store::Store;
+use capstan_store::{Owner, Store};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,9 +22,16 @@ use crate::commands::Commands;
 use crate::configuration::{self, BuiltIn};
 use crate::farm::Farm;
 use crate::handle::Handle;
+use crate::interruptions::{Absences, Alive};
 use crate::stops::Stops;
 use crate::workers::Door;
-use crate::{Error, dispatch, files, git, http, outbox, schedulers, sealing, sources};
+use crate::{Error, dispatch, files, git, http, interruptions, outbox, schedulers, sealing, sources};
+
+/// How long to wait for the data folder of a master that was killed just now and may still be dying.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+const LOCK_STEP: Duration = Duration::from_millis(10);
+/// How long the store may take to write what waits and to end its connections.
+const LAST_WRITES: Duration = Duration::from_millis(500);
 
 /// What a master is started with.
 pub struct Options {
@@ -38,6 +47,7 @@ pub struct Options {
 pub struct Master {
     farm: Arc<Farm>,
     link: Link,
+    alive: Alive,
     remarks: Vec<Diagnostic>,
     _lock: std::fs::File,
 }
@@ -52,13 +62,16 @@ impl Master {
             clock,
         } = options;
         let data = operator.master.data.clone();
-        let lock = lock(&data)?;
+        let owner = owner(&data, clock.now())?;
+        let lock = lock(&owner)?;
         let engine = configuration::engine(&operator)?;
         let configured = configuration::configure(&operator, &engine, built_in).await?;
         let now = clock.now();
         let store = Store::open(&store_options(&operator), now).await?;
         let installation = store.installation();
-        let epoch = store.begin_epoch(now).await?;
+        let (alive, away) = Alive::open(&data, &*clock)?;
+        let epoch = store.begin_epoch(owner, away, now).await?;
+        alive.touch(&*clock);
         let logs = Logs::open(data.join("logs"), capstan_logs::Options::default())?;
         let secrets = Secrets::new(
             &operator.secrets.folder,
@@ -96,6 +109,7 @@ impl Master {
             url: OnceLock::new(),
             commands: Commands::default(),
             stops: Stops::default(),
+            absences: Absences::default(),
             workers_changed: Notify::new(),
             to_seal: Notify::new(),
         });
@@ -104,6 +118,7 @@ impl Master {
         Ok(Self {
             farm,
             link,
+            alive,
             remarks,
             _lock: lock,
         })
@@ -142,6 +157,7 @@ impl Master {
         let Self {
             farm,
             link,
+            alive,
             remarks: _,
             _lock,
         } = self;
@@ -151,25 +167,56 @@ impl Master {
         tasks.spawn(dispatch::run(farm.clone(), shutdown.clone()));
         tasks.spawn(outbox::run(farm.clone(), shutdown.clone()));
         tasks.spawn(sealing::run(farm.clone(), shutdown.clone()));
+        tasks.spawn(interruptions::watch(farm.clone(), alive, shutdown.clone()));
         tasks.spawn(link.run(shutdown.clone()));
         let mut result = Ok(());
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                // A task that panics leaves the rest unsafe to go on: the next start takes everything up.
-                tracing::error!(%error, "a task of the master ended badly");
-                result = Err(Error::failed("run the master", error));
-                shutdown.cancel();
+        loop {
+            let ended = tokio::select! {
+                ended = tasks.join_next() => ended,
+                error = farm.store.displaced(), if !shutdown.is_cancelled() => {
+                    result = Err(error.into());
+                    shutdown.cancel();
+                    continue;
+                }
+            };
+            match ended {
+                None => break,
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    // A task that panics leaves the rest unsafe to go on: the next start takes everything up.
+                    tracing::error!(%error, "a task of the master ended badly");
+                    result = Err(Error::failed("run the master", error));
+                    shutdown.cancel();
+                }
             }
         }
-        farm.store.close().await;
+        if tokio::time::timeout(LAST_WRITES, farm.store.close())
+            .await
+            .is_err()
+        {
+            tracing::warn!("somebody still reads from the store; not waiting any longer");
+        }
         result
     }
 }
 
-fn lock(data: &Path) -> Result<std::fs::File, Error> {
-    let path = data.join("master.lock");
-    let failed = |e: std::io::Error| Error::failed(format!("open {}", path.display()), e);
+/// This process, as another master is told of it.
+fn owner(data: &Path, now: Timestamp) -> Result<Owner, Error> {
+    let failed = |e: std::io::Error| Error::failed(format!("open {}", data.display()), e);
     std::fs::create_dir_all(data).map_err(failed)?;
+    let host = nix::unistd::gethostname().map_err(|e| Error::failed("ask for the host's name", e))?;
+    Ok(Owner {
+        host: host.to_string_lossy().into_owned(),
+        process: std::process::id(),
+        folder: data.canonicalize().map_err(failed)?,
+        since: now,
+    })
+}
+
+/// Locks the data folder; the file says who did.
+fn lock(owner: &Owner) -> Result<std::fs::File, Error> {
+    let path = owner.folder.join("master.lock");
+    let failed = |e: std::io::Error| Error::failed(format!("open {}", path.display()), e);
     let file = std::fs::OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -177,22 +224,32 @@ fn lock(data: &Path) -> Result<std::fs::File, Error> {
         .read(true)
         .open(&path)
         .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {
-            file.set_len(0).map_err(failed)?;
-            std::io::Write::write_all(&mut &file, std::process::id().to_string().as_bytes())
-                .map_err(failed)?;
-            Ok(file)
+    let mut waited = Duration::ZERO;
+    while let Err(error) = file.try_lock() {
+        match error {
+            TryLockError::Error(error) => return Err(failed(error)),
+            TryLockError::WouldBlock if waited < LOCK_PATIENCE => {}
+            TryLockError::WouldBlock => return Err(Error::Conflict(in_use(owner, &path))),
         }
-        Err(_) => {
-            let owner = std::fs::read_to_string(&path).unwrap_or_default();
-            Err(Error::Conflict(format!(
-                "expected no other master on the data folder {}, found one with process id {}; stop it first",
-                data.display(),
-                owner.trim()
-            )))
-        }
+        std::thread::sleep(LOCK_STEP);
+        waited += LOCK_STEP;
     }
+    let text = serde_json::to_vec(owner).map_err(|e| Error::failed("describe the master", e))?;
+    file.set_len(0).map_err(failed)?;
+    std::io::Write::write_all(&mut &file, &text).map_err(failed)?;
+    Ok(file)
+}
+
+fn in_use(owner: &Owner, lock: &Path) -> String {
+    let text = std::fs::read(lock).unwrap_or_default();
+    let found = serde_json::from_slice(&text).map_or_else(
+        |_| "another one that has just begun".to_owned(),
+        |found: Owner| found.to_string(),
+    );
+    format!(
+        "expected no other master on the data folder {}, found {found}; stop that one first",
+        owner.folder.display()
+    )
 }
 
 fn store_options(operator: &Operator) -> capstan_store::Options {
@@ -208,6 +265,7 @@ fn store_options(operator: &Operator) -> capstan_store::Options {
 
 async fn open_link(farm: &Arc<Farm>) -> Result<Link, Error> {
     let options = capstan_link::Options {
+        idle: farm.operator.link.idle,
         listen: farm.operator.link.listen,
         data: farm.operator.master.data.clone(),
         installation: farm.installation,

@@ -37,14 +37,17 @@ pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
 
 async fn poll_forever(farm: Arc<Farm>, plan: Arc<Plan>, source: Source) {
     let mut failures = 0u32;
+    // Whether a failure may be noted that is over.
+    let mut noted = true;
     loop {
-        let pause = match poll(&farm, &plan, &source).await {
+        let pause = match poll(&farm, &plan, &source, noted).await {
             Ok(pause) => {
-                failures = 0;
+                (failures, noted) = (0, false);
                 pause.clamp(SHORTEST, LONGEST)
             }
             Err(reason) => {
                 tracing::warn!(source = source.name, reason, "failed to poll a change source");
+                noted = true;
                 if let Err(error) = farm
                     .store
                     .source_failed(&source.name, &reason, farm.clock.now())
@@ -63,7 +66,8 @@ async fn poll_forever(farm: Arc<Farm>, plan: Arc<Plan>, source: Source) {
     }
 }
 
-async fn poll(farm: &Farm, plan: &Plan, source: &Source) -> Result<Duration, String> {
+/// Answers when to poll again. A poll that brings nothing new is written down only if it ends a failure that may be `noted`.
+async fn poll(farm: &Farm, plan: &Plan, source: &Source, noted: bool) -> Result<Duration, String> {
     let (plugin, caller) = farm
         .plugin(Kind::ChangeSource, &source.plugin)
         .map_err(|e| e.to_string())?;
@@ -85,6 +89,11 @@ async fn poll(farm: &Farm, plan: &Plan, source: &Source) -> Result<Duration, Str
             .await;
         let accepted = accepted.map_err(|e| e.to_string())?;
         tracing::info!(source = source.name, changes = accepted.len(), "accepted changes");
+    } else if noted {
+        store
+            .source_recovered(&source.name)
+            .await
+            .map_err(|e| e.to_string())?;
     }
     Ok(Duration::from_millis(poll.poll_again_ms))
 }

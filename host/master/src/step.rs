@@ -6,7 +6,6 @@ mod host;
 use std::sync::Arc;
 use std::time::Duration;
 
-use capstan_config::StepMode;
 use capstan_engine::{StepEnd, StepError, StepRun, WaitMode};
 use capstan_model::journal::{Created, HOST_ABI};
 use capstan_model::{Completion, Exit, Outcome, Properties};
@@ -47,11 +46,14 @@ pub(crate) async fn run(
                 builder_dir: options.builder_dir.clone(),
                 env: options.env.clone(),
                 orphan_timeout_ms: ORPHAN_TIMEOUT.as_millis() as u64,
-                mode: wait_mode(farm.operator.limits.step_mode),
+                mode: WaitMode::WarmFor(farm.operator.limits.keep_instances),
             };
             let signal = farm
                 .stops
                 .signal(build.id, runs_in_spite(farm, build, step, options));
+            let stopped = signal.borrow().is_some();
+            host.take_up(&capstan_engine::kills(&run.journal), stopped)
+                .await?;
             farm.engine.run_step(run, host.clone(), signal).await
         }
         // A store that cannot be read now may be later.
@@ -74,13 +76,6 @@ pub(crate) async fn run(
 fn runs_in_spite(farm: &Farm, build: &Build, step: &Step, options: &StepOptions) -> bool {
     let begins = step.state == StepState::Pending;
     (begins || options.always_run) && farm.stops.reason(build.id).is_some()
-}
-
-fn wait_mode(mode: StepMode) -> WaitMode {
-    match mode {
-        StepMode::Warm => WaitMode::Warm,
-        StepMode::Replay => WaitMode::Replay,
-    }
 }
 
 fn created(build: &Build, step: &Step, plugin: &capstan_engine::Plugin, properties: Properties) -> Created {

@@ -1,12 +1,14 @@
 //! The master's side of the worker link: who may come in, what becomes of what they send, and how they stand.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
-use capstan_link::{Port, Refusal};
+use capstan_link::{Handle as Link, Port, Refusal};
 use capstan_model::plan::{self, Location, Plan};
-use capstan_model::{Channel, CommandId, Completion, Digest, Exit, LogId};
+use capstan_model::{Channel, CommandId, Completion, Digest, Exit, LogId, Timestamp};
 use capstan_store::NewCertificate;
 use capstan_wire::control::{ExitReport, Hello, Resume, ResumeAction};
 use futures::FutureExt;
@@ -14,7 +16,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use crate::Error;
-use crate::commands::Ended;
+use crate::commands::{Ended, LogWriter};
 use crate::farm::Farm;
 use crate::handle::WorkerStatus;
 use crate::pairing::{Place, Places};
@@ -76,6 +78,13 @@ impl Port for Door {
         }
     }
 
+    fn started(&self, _worker: String, id: CommandId, _at: Timestamp) -> BoxFuture<'_, ()> {
+        if let Some(flight) = self.farm().ok().and_then(|farm| farm.commands.get(id)) {
+            flight.begun.store(true, Ordering::Relaxed);
+        }
+        futures::future::ready(()).boxed()
+    }
+
     fn append(
         &self,
         worker: String,
@@ -105,13 +114,16 @@ impl Port for Door {
         .boxed()
     }
 
-    fn disconnected(&self, worker: String, reason: String) -> BoxFuture<'_, ()> {
+    fn disconnected(&self, worker: String, heard: Timestamp, reason: String) -> BoxFuture<'_, ()> {
         async move {
             let Ok(farm) = self.farm() else { return };
             tracing::info!(worker, reason, "a worker is gone");
-            if let Err(error) = farm.store.worker_disconnected(&worker, farm.clock.now()).await {
+            let now = farm.clock.now();
+            if let Err(error) = farm.store.worker_disconnected(&worker, heard, now).await {
                 tracing::error!(worker, %error, "failed to note that a worker is gone");
             }
+            let silent = Duration::from_millis(now.since(heard));
+            farm.absences.left(&worker, silent, farm.operator.link.idle);
             farm.workers_changed.notify_one();
         }
         .boxed()
@@ -151,19 +163,18 @@ async fn welcome(farm: &Farm, worker: &str, hello: Hello) -> Result<Vec<Resume>,
     let held: Vec<_> = hello.commands.iter().map(|held| held.id).collect();
     farm.commands.greeted(worker, &held);
     for (id, kill) in farm.commands.missing(worker, &held) {
-        let end = match kill {
-            Some(reason) => Exit::Killed(reason),
-            None if had_begun(farm, id).await? => Exit::Lost(FORGOTTEN.to_owned()),
+        match kill {
+            Some(reason) => end_command(farm, id, step::without_output(Exit::Killed(reason))).await?,
+            None if had_begun(farm, id).await? => forgotten(farm, id).await?,
             // It never arrived; `ready` sends it again.
-            None => continue,
-        };
-        end_command(farm, id, step::without_output(end)).await?;
+            None => {}
+        }
     }
     let mut resumes = Vec::new();
     for held in &hello.commands {
         let command = farm.store.command(held.id).await?.filter(|c| c.worker == worker);
         let action = match command.map(|c| (c.log, c.completion)) {
-            Some((log, None)) => ResumeAction::From(log_length(farm, held.id, log).await?),
+            Some((log, None)) => resume(farm, worker, held.id, log).await?,
             Some((_, Some(completion))) => {
                 // Recorded just before a connection or a store failed: its step may not have been told.
                 farm.commands.finish(held.id, Ended::recorded(completion));
@@ -176,17 +187,54 @@ async fn welcome(farm: &Farm, worker: &str, hello: Hello) -> Result<Vec<Resume>,
     }
     let info = serde_json::json!({ "slots": hello.slots, "labels": hello.labels, "facts": hello.facts, "version": hello.version });
     farm.store
-        .worker_connected(worker, info, farm.clock.now())
+        .worker_connected(worker, info, farm.absences.returned(worker), farm.clock.now())
         .await?;
     Ok(resumes)
+}
+
+/// Where the log of a command goes on. One that cannot be stored ends its command, and keeps nothing else from going on.
+async fn resume(farm: &Farm, worker: &str, id: CommandId, log: LogId) -> Result<ResumeAction, Error> {
+    match log_length(farm, id, log).await {
+        Ok(length) => Ok(ResumeAction::From(length)),
+        Err(Error::Logs(error)) if is_lasting(&error) => {
+            give_up(farm, worker, id, &error.to_string()).await?;
+            Ok(ResumeAction::Forget)
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// Whether a log cannot be stored, today or when it is tried again at once.
+fn is_lasting(error: &capstan_logs::Error) -> bool {
+    use capstan_logs::Error::{Corrupt, Full, Version};
+    matches!(error, Full { .. } | Corrupt { .. } | Version { .. })
 }
 
 /// Why a command of a worker that has lost its memory ends.
 pub(crate) const FORGOTTEN: &str = "its worker has forgotten it: the worker's folder was emptied or replaced";
 
-/// Whether a command has begun, as far as its log tells: the first thing in it is the command line itself. One that has
+/// Ends a command that its worker has forgotten. Nobody adds to its log any more, and its step ends the log as soon as it is
+/// told: so the log says it first.
+async fn forgotten(farm: &Farm, id: CommandId) -> Result<(), Error> {
+    let lost = Exit::Lost(FORGOTTEN.to_owned());
+    if let Some(flight) = farm.commands.get(id) {
+        let writer = log_writer(farm, id, flight.log).await;
+        farm.commands.close_writer(id).await;
+        say_lost(farm, id, writer, &lost).await;
+    }
+    end_command(farm, id, step::without_output(lost)).await
+}
+
+/// Whether a command has begun, as far as its worker has said so, or its log does: the first thing in it is the command line itself. One that has
 /// begun is never sent again to a worker that does not know it, for that would run it twice.
 pub(crate) async fn had_begun(farm: &Farm, id: CommandId) -> Result<bool, Error> {
+    if farm
+        .commands
+        .get(id)
+        .is_some_and(|flight| flight.begun.load(Ordering::Relaxed))
+    {
+        return Ok(true);
+    }
     let Some(command) = farm.store.command(id).await? else {
         return Ok(false);
     };
@@ -194,12 +242,15 @@ pub(crate) async fn had_begun(farm: &Farm, id: CommandId) -> Result<bool, Error>
 }
 
 async fn log_length(farm: &Farm, id: CommandId, log: LogId) -> Result<u64, Error> {
-    let writer = farm
-        .commands
-        .writer(id, async || farm.logs.writer(log).await)
-        .await?;
+    let writer = log_writer(farm, id, log).await?;
     let length = writer.lock().await.length();
     Ok(length)
+}
+
+async fn log_writer(farm: &Farm, id: CommandId, log: LogId) -> Result<LogWriter, capstan_logs::Error> {
+    farm.commands
+        .writer(id, async || farm.logs.writer(log).await)
+        .await
 }
 
 /// The most of a command's standard output that comes back with its end.
@@ -218,11 +269,14 @@ async fn append(
         Some(writer) => writer,
         None => {
             let log = unfinished(farm, worker, id).await.map_err(|e| failed(&e))?;
-            let (log, _) = log.ok_or(Refusal::Unknown)?;
-            farm.commands
-                .writer(id, async || farm.logs.writer(log).await)
-                .await
-                .map_err(|e| failed(&e))?
+            let Some((log, _)) = log else {
+                remind(farm, worker, id).await.map_err(|e| failed(&e))?;
+                return Err(Refusal::Unknown);
+            };
+            match log_writer(farm, id, log).await {
+                Ok(writer) => writer,
+                Err(error) => return refuse(farm, worker, id, error).await,
+            }
         }
     };
     let largest = farm.operator.limits.max_log;
@@ -233,19 +287,51 @@ async fn append(
         give_up(farm, worker, id, &reason).await.map_err(|e| failed(&e))?;
         return Err(Refusal::Unknown);
     }
-    let mut writer = writer.lock().await;
-    match writer.append(offset, frames).await {
+    let mut held = writer.lock().await;
+    // While this waited the command may have ended: nothing follows the last words that it then got.
+    let current = farm.commands.open_writer(id).await;
+    if !current.is_some_and(|current| Arc::ptr_eq(&current, &writer)) || has_ended(farm, id) {
+        return Err(Refusal::Unknown);
+    }
+    match held.append(offset, frames).await {
         Ok(durable) => Ok(durable),
-        Err(error @ capstan_logs::Error::Full { .. }) => {
-            give_up(farm, worker, id, &error.to_string())
-                .await
-                .map_err(|e| failed(&e))?;
-            Err(Refusal::Unknown)
-        }
         // The step has ended without waiting for this command any longer.
         Err(capstan_logs::Error::Sealed { .. }) => Err(Refusal::Unknown),
-        Err(error) => Err(failed(&error)),
+        Err(error) => {
+            drop(held);
+            refuse(farm, worker, id, error).await
+        }
     }
+}
+
+/// Bytes that could not be stored. If that lasts, it is the end of their command, not of its worker's connection.
+async fn refuse(
+    farm: &Farm,
+    worker: &str,
+    id: CommandId,
+    error: capstan_logs::Error,
+) -> Result<u64, Refusal> {
+    if !is_lasting(&error) {
+        return Err(Refusal::Failed(error.to_string()));
+    }
+    let given_up = give_up(farm, worker, id, &error.to_string()).await;
+    given_up.map_err(|fault| Refusal::Failed(fault.to_string()))?;
+    Err(Refusal::Unknown)
+}
+
+/// Has a command forgotten whose end is recorded: its worker missed that, or it would not send more of the log.
+async fn remind(farm: &Farm, worker: &str, id: CommandId) -> Result<(), Error> {
+    let command = farm.store.command(id).await?;
+    if command.is_some_and(|command| command.worker == worker && command.completion.is_some()) {
+        farm.link()?.forget(worker, id);
+    }
+    Ok(())
+}
+
+fn has_ended(farm: &Farm, id: CommandId) -> bool {
+    farm.commands
+        .get(id)
+        .is_some_and(|flight| flight.end.borrow().is_some())
 }
 
 /// The log of a command of this worker that has not ended, and how much of its standard output is wanted.
@@ -265,6 +351,9 @@ async fn exited(farm: &Farm, worker: &str, id: CommandId, report: ExitReport) ->
     let Some((log, wanted)) = unfinished(farm, worker, id).await? else {
         return again(farm, worker, id).await;
     };
+    if let lost @ Exit::Lost(_) = &report.exit {
+        say_lost(farm, id, log_writer(farm, id, log).await, lost).await;
+    }
     let wanted = wanted.min(MAX_CAPTURE) as usize;
     let stdout = match wanted {
         0 => Vec::new(),
@@ -334,6 +423,43 @@ pub(crate) async fn end_command(farm: &Farm, id: CommandId, completion: Completi
     farm.commands.finish(id, Ended::recorded(completion));
     farm.commands.close_writer(id).await;
     Ok(())
+}
+
+/// Ends a command that its worker can no longer tell the end of, and says so in its log. The end comes first: a worker that
+/// comes back has its log taken up from its length, which must hold no words of ours then. Only for the step itself, which ends
+/// its logs later.
+pub(crate) async fn end_lost(farm: &Farm, id: CommandId, log: LogId, reason: &str) -> Result<(), Error> {
+    let writer = log_writer(farm, id, log).await;
+    let lost = Exit::Lost(reason.to_owned());
+    end_command(farm, id, step::without_output(lost.clone())).await?;
+    let end = farm.store.command(id).await?.and_then(|row| row.completion);
+    // Else its own end came first.
+    if end.is_some_and(|end| end.exit == lost) {
+        say_lost(farm, id, writer, &lost).await;
+    }
+    Ok(())
+}
+
+/// The last words of a lost command's log. They are for people: a full disk does not undo the end.
+async fn say_lost(farm: &Farm, id: CommandId, writer: Result<LogWriter, capstan_logs::Error>, lost: &Exit) {
+    let line = format!("{lost}; what the command printed after this is lost\n");
+    let said = async {
+        let mut writer = writer?.lock_owned().await;
+        let totals = writer.totals();
+        if totals.length == 0 {
+            return Ok(0);
+        }
+        let offset = totals.channel(Channel::Header);
+        let started = farm.store.command(id).await.ok().flatten();
+        let elapsed = started.map_or(0, |row| farm.clock.now().since(row.started));
+        writer
+            .append_text(offset, Channel::Header, elapsed, line.as_bytes())
+            .await
+    };
+    if let Err(error) = said.await {
+        let error: capstan_logs::Error = error;
+        tracing::warn!(command = %id, %error, "failed to say in a log that its command was lost");
+    }
 }
 
 /// Ends a command whose log cannot be stored: its step learns the reason, and the worker stops it.
@@ -415,7 +541,9 @@ pub(crate) async fn status(farm: &Farm) -> Result<Vec<WorkerStatus>, Error> {
         .chain(rows.iter().map(|row| &row.name))
         .cloned()
         .collect();
+    let connected = farm.link().map(Link::connected).unwrap_or_default();
     let status = names.into_iter().map(|name| {
+        let link = connected.iter().find(|worker| worker.name == name);
         let row = rows.iter().find(|row| row.name == name);
         let fallback = plan::Worker {
             name: name.clone(),
@@ -430,8 +558,12 @@ pub(crate) async fn status(farm: &Farm) -> Result<Vec<WorkerStatus>, Error> {
         WorkerStatus {
             configured: configured.is_some(),
             enrolled: row.is_some_and(|row| row.enrolled.is_some() && row.revoked.is_none()),
-            connected: farm.link().is_ok_and(|link| link.is_connected(&name)),
+            connected: link.is_some(),
             since: row.and_then(|row| row.since),
+            last_heard: link
+                .map(|link| link.last_heard)
+                .or(row.and_then(|row| row.last_seen)),
+            address: link.map(|link| link.address.to_string()),
             paused: row.and_then(|row| row.paused.clone()),
             slots: slots(worker, info),
             labels: labels(worker, info).into_iter().collect(),

@@ -1,10 +1,12 @@
-//! `capstan builds`, `capstan build` and `capstan stop`.
+//! `capstan builds`, `capstan build show` and `capstan stop`.
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use serde_json::{Value, json};
 
-use crate::cli::Common;
+use super::{interruptions, journal};
+use crate::cli::{Common, ShowArguments};
 use crate::client::{Client, segment};
 use crate::output::{ago, outcome, plain, print, print_json, span};
 
@@ -24,16 +26,29 @@ pub async fn list(common: &Common, builder: Option<String>, limit: u32) -> anyho
     Ok(ExitCode::SUCCESS)
 }
 
-/// Shows one build with its steps.
-pub async fn show(common: &Common, build: &str) -> anyhow::Result<ExitCode> {
+/// Shows one build with its steps, or one step; or what they asked of the master.
+pub async fn show(common: &Common, arguments: ShowArguments) -> anyhow::Result<ExitCode> {
     let client = Client::new(common)?;
-    let id = client.build_id(build).await?;
+    let id = client.build_id(&arguments.build).await?;
     let build = client.get(&format!("/builds/{id}")).await?;
+    let one = match &arguments.step {
+        Some(name) => Some(find_step(&build, name)?),
+        None => None,
+    };
+    if arguments.journal {
+        let all = || build["steps"].as_array().into_iter().flatten().collect();
+        let steps: Vec<_> = one.map_or_else(all, |step| vec![step]);
+        return journal::show(common, &client, &steps).await;
+    }
     if common.json {
-        print_json(&build);
+        print_json(one.unwrap_or(&build));
         return Ok(ExitCode::SUCCESS);
     }
     print(&line(&build));
+    if let Some(step) = one {
+        print(&step_line(step));
+        return Ok(ExitCode::SUCCESS);
+    }
     for source in build["sources"].as_array().into_iter().flatten() {
         let part = |name: &str| plain(source[name].as_str().unwrap_or("-"));
         print(&format!(
@@ -43,10 +58,33 @@ pub async fn show(common: &Common, build: &str) -> anyhow::Result<ExitCode> {
             part("revision")
         ));
     }
+    for away in build["interruptions"].as_array().into_iter().flatten() {
+        print(&format!("  away     {}", interruptions::line(away)));
+    }
     for step in build["steps"].as_array().into_iter().flatten() {
         print(&step_line(step));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The step of a build that has that name or position.
+pub fn find_step<'a>(build: &'a Value, step: &str) -> anyhow::Result<&'a Value> {
+    let steps = || build["steps"].as_array().into_iter().flatten();
+    let matches = |s: &&Value| {
+        s["name"].as_str() == Some(step)
+            || step
+                .parse()
+                .ok()
+                .is_some_and(|at| s["position"].as_u64() == Some(at))
+    };
+    if let Some(found) = steps().find(matches) {
+        return Ok(found);
+    }
+    let names: Vec<_> = steps().filter_map(|s| s["name"].as_str()).collect();
+    bail!(
+        "expected a step of the build ({}), found `{step}`",
+        names.join(", ")
+    )
 }
 
 /// Stops a running build.

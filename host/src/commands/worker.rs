@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use capstan_model::{Clock as _, SystemClock, Timestamp};
 use serde_json::{Value, json};
 
 use crate::cli::Common;
 use crate::client::{Client, segment};
-use crate::output::{ago, plain, print, print_error, print_json};
+use crate::output::{ago, plain, print, print_error, print_json, span};
 
 /// Prints a join string, alone on standard output so that a script can take it.
 pub async fn invite(common: &Common, name: &str, ttl: Duration) -> anyhow::Result<ExitCode> {
@@ -48,10 +49,22 @@ pub async fn act(common: &Common, name: &str, action: &str, body: Value) -> anyh
     Ok(ExitCode::SUCCESS)
 }
 
+/// A connected worker is asked every five seconds or more often: one that was not heard for so long may be gone.
+const QUIET_MS: u64 = 10_000;
+
+fn quiet(worker: &Value) -> String {
+    let heard = worker["last_heard"].as_i64().map(Timestamp);
+    let quiet = heard.map(|at| SystemClock.now().since(at));
+    match quiet.filter(|&ms| ms > QUIET_MS) {
+        Some(ms) => format!(", not heard for {}", span(ms)),
+        None => String::new(),
+    }
+}
+
 fn line(worker: &Value) -> String {
     let name = plain(worker["name"].as_str().unwrap_or("?"));
     let state = match (worker["connected"].as_bool(), worker["enrolled"].as_bool()) {
-        (Some(true), _) => format!("connected, {}", ago(&worker["since"])),
+        (Some(true), _) => format!("connected, {}{}", ago(&worker["since"]), quiet(worker)),
         (_, Some(false)) => "has not joined".to_owned(),
         _ => format!("silent, {}", ago(&worker["since"])),
     };

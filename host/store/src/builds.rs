@@ -152,16 +152,6 @@ impl Store {
         Ok(load(&mut conn, rows).await?.pop())
     }
 
-    /// How the builder's newest build before that number ended, of those that have ended.
-    pub async fn previous_outcome(&self, builder: &str, number: u64) -> Result<Option<Outcome>, Error> {
-        let mut conn = self.reader().await?;
-        let sql = "SELECT builds.id, builds.outcome FROM builds JOIN builders ON builders.id = builds.builder
-                   WHERE builders.name = $1 AND builds.number < $2 AND builds.state = 'complete'
-                   ORDER BY builds.number DESC LIMIT 1";
-        let row = conn.row(sql, args![builder, number]).await?;
-        row.map_or(Ok(None), |row| row.maybe("outcome"))
-    }
-
     /// Notes that a build is to stop; the first reason stays. Answers whether the build is running.
     pub async fn request_stop(&self, id: BuildId, reason: &str, now: Timestamp) -> Result<bool, Error> {
         let reason = reason.to_owned();
@@ -216,7 +206,7 @@ async fn create(tx: &mut Tx, new: NewBuild, now: Timestamp) -> Result<Option<Cre
         event.add(tx, now);
     }
     let steps = steps::insert(tx, id, 0, None, &Origin::Plan, new.steps).await?;
-    outbox::queue(tx, id, &new.builder, new.reports, now).await?;
+    outbox::queue(tx, id, &new.builder, Some(&new.properties), new.reports, now).await?;
     Ok(Some(CreatedBuild { id, number, steps }))
 }
 
@@ -306,7 +296,7 @@ async fn finish_build(tx: &mut Tx, id: BuildId, finish: BuildFinish, now: Timest
         .payload(payload)
         .add(tx, now);
     finish_requests(tx, id, &finish, now).await?;
-    outbox::queue(tx, id, &builder, finish.reports, now).await?;
+    outbox::queue(tx, id, &builder, None, finish.reports, now).await?;
     let sources = sources_of(tx, &[id]).await?.remove(&id.0).unwrap_or_default();
     let finished = Payload::Finished(Finished {
         builder,

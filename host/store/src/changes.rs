@@ -112,6 +112,15 @@ impl Store {
         self.write(move |tx| failed(tx, source, error, now).boxed()).await
     }
 
+    /// A poll went well, and brought nothing new: the failure that was noted is over.
+    pub async fn source_recovered(&self, source: &str) -> Result<(), Error> {
+        let source = source.to_owned();
+        let update =
+            "UPDATE change_sources SET failed = NULL, error = NULL WHERE name = $1 AND failed IS NOT NULL";
+        self.write(move |tx| async move { tx.run(update, args![&source]).await.map(|_| ()) }.boxed())
+            .await
+    }
+
     /// Every change source that was ever polled, by name.
     pub async fn sources(&self) -> Result<Vec<SourceStatus>, Error> {
         let mut conn = self.reader().await?;

@@ -1,14 +1,14 @@
 //! The commands that steps asked for. A row is made with the `Start` of its journal and ends with the completion that
 //! the worker reported once every log byte was durable.
 
-use capstan_model::{CommandId, CommandSpec, Completion, LogId, StepId, Timestamp};
+use capstan_model::{CommandId, CommandSpec, Completion, Exit, LogId, StepId, Timestamp};
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::sql::{Conn, Json, Row, args, words};
 use crate::steps::Scope;
 use crate::writer::Tx;
-use crate::{Error, Store, logs, workers};
+use crate::{Error, Store, interruptions, logs, workers};
 
 words! {
     /// How far a command is.
@@ -146,6 +146,9 @@ pub(crate) async fn finish(
     let update = "UPDATE commands SET state = 'complete', completion = $2, finished = $3
                   WHERE id = $1 AND completion IS NULL";
     if tx.run(update, args![id, Json(&completion), now]).await? > 0 {
+        if matches!(completion.exit, Exit::Lost(_)) {
+            interruptions::command_was_lost(tx, id, now).await?;
+        }
         return Ok(completion);
     }
     let row = tx

@@ -1,5 +1,7 @@
 //! Why the store could not do what it was asked. "Not found" is `None`, not an error.
 
+use crate::Owner;
+
 /// An error of the store.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -80,6 +82,21 @@ pub enum Error {
         /// What was expected, and what was found.
         reason: String,
     },
+    /// Another master works on the database. Nothing was written.
+    #[error(
+        "expected to be the only master on the database, found {owner}; stop that one first. If its machine is gone, the \
+         database server notices within a minute"
+    )]
+    Taken {
+        /// Which one.
+        owner: Box<Owner>,
+    },
+    /// Another master took the database over while this one could not reach it. Nothing was written, and nothing will be.
+    #[error("expected to be the only master on the database, found that {owner} has taken it over")]
+    Displaced {
+        /// Which one.
+        owner: Box<Owner>,
+    },
     /// The store was closed, or its writer is gone.
     #[error("the store is closed")]
     Closed,
@@ -123,7 +140,8 @@ pub(crate) fn driver_reason(error: &sqlx::Error) -> String {
 }
 
 /// Whether the connection, not the statement, is at fault. PostgreSQL's class 08 is connection exceptions, 57P01 to
-/// 57P03 a server that shuts down or starts up.
+/// 57P03 a server that shuts down or starts up, 57P05 and 25P03 a session that was idle for too long, 53300 a server that has
+/// no room for another connection.
 fn is_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -137,7 +155,9 @@ fn is_lost(error: &sqlx::Error) -> bool {
             let postgres = refusal
                 .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
                 .is_some();
-            postgres && (code.starts_with("08") || matches!(&*code, "57P01" | "57P02" | "57P03"))
+            postgres
+                && (code.starts_with("08")
+                    || matches!(&*code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300"))
         }
         _ => false,
     }

@@ -22,6 +22,16 @@ macro_rules! embedded {
                 "lists",
                 include_str!(concat!("../migrations/", $database, "/0002_lists.sql")),
             ),
+            (
+                3,
+                "interruptions",
+                include_str!(concat!("../migrations/", $database, "/0003_interruptions.sql")),
+            ),
+            (
+                4,
+                "master",
+                include_str!(concat!("../migrations/", $database, "/0004_master.sql")),
+            ),
         ]
     };
 }

@@ -1,10 +1,10 @@
 //! Reports that wait for delivery: made in the transaction of the moment that they tell of, each under one delivery
 //! id for all attempts.
 
-use capstan_model::{BuildId, OutboxId, Timestamp};
+use capstan_model::{BuildId, OutboxId, Outcome, Properties, Timestamp};
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::events::Draft;
 use crate::sql::{Json, Row, args, words};
@@ -32,6 +32,22 @@ pub struct NewReport {
     pub phase: String,
 }
 
+/// What was known of a build at the moment that a report is about, where it may be otherwise when the report is delivered:
+/// each attempt has to tell the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Known {
+    /// The build.
+    pub build: BuildId,
+    /// The moment.
+    pub phase: String,
+    /// The result of the newest build of the builder before this one that had ended.
+    #[serde(default)]
+    pub previous_outcome: Option<Outcome>,
+    /// The properties of a build that had only begun; its steps set more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub properties: Option<Properties>,
+}
+
 /// A report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -45,8 +61,8 @@ pub struct Report {
     pub build: BuildId,
     /// The moment that it is about.
     pub phase: String,
-    /// `{"build": …, "phase": …}`.
-    pub payload: Value,
+    /// What was known at that moment.
+    pub payload: Known,
     /// How far it is.
     pub state: ReportState,
     /// How many attempts have failed.
@@ -61,29 +77,59 @@ pub struct Report {
     pub finished: Option<Timestamp>,
 }
 
-impl Store {
-    /// The reports whose next attempt is due, in the order in which they are, at most `limit`. One reporter hears of one
-    /// build's moments in their order: a report waits until the one before it was delivered or parked.
-    pub async fn due_reports(&self, now: Timestamp, limit: u32) -> Result<Vec<Report>, Error> {
-        let mut conn = self.reader().await?;
-        let sql = "SELECT * FROM outbox WHERE state = 'pending' AND next_at <= $1 AND NOT EXISTS (
+/// The longest pause between two attempts at a report. One whose next attempt is further off is due all the same: the clock
+/// went back since that was noted.
+pub const LONGEST_PAUSE_MS: i64 = 15 * 60_000;
+
+/// What may be attempted at `$1`, where `$2` is the last moment that a pause can end at: a clock that is put back makes none
+/// longer. One reporter hears of one build's
+/// moments in their order.
+macro_rules! due {
+    ($what:literal, $which:literal) => {
+        concat!(
+            "SELECT ",
+            $what,
+            " FROM outbox WHERE state = 'pending' AND (next_at <= $1 OR next_at > $2 OR attempts = 0) AND NOT EXISTS (
                 SELECT 1 FROM outbox AS older WHERE older.build = outbox.build AND older.id < outbox.id
-                AND older.reporter = outbox.reporter AND older.state = 'pending')
-             ORDER BY next_at, id LIMIT $2";
-        conn.rows(sql, args![now, limit])
-            .await?
-            .iter()
-            .map(report)
-            .collect()
+                AND older.reporter = outbox.reporter AND older.state = 'pending') ",
+            $which
+        )
+    };
+}
+
+impl Store {
+    /// The reports whose next attempt is due, of one reporter or of all, in the order in which they are, at most `limit`. One
+    /// reporter hears of one build's moments in their order: a report waits until the one before it was delivered or parked.
+    pub async fn due_reports(
+        &self,
+        now: Timestamp,
+        reporter: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Report>, Error> {
+        let mut conn = self.reader().await?;
+        let sql = due!(
+            "*",
+            "AND ($3 IS NULL OR reporter = $3) ORDER BY next_at, id LIMIT $4"
+        );
+        let args = args![now, now.plus_ms(LONGEST_PAUSE_MS), reporter, limit];
+        conn.rows(sql, args).await?.iter().map(report).collect()
     }
 
-    /// When the next attempt of any report is due.
-    pub async fn next_report_at(&self) -> Result<Option<Timestamp>, Error> {
+    /// The reporters that have a report that is due.
+    pub async fn due_reporters(&self, now: Timestamp) -> Result<Vec<String>, Error> {
         let mut conn = self.reader().await?;
-        let sql = "SELECT MIN(next_at) AS next_at FROM outbox WHERE state = 'pending' AND NOT EXISTS (
+        let sql = due!("DISTINCT reporter", "ORDER BY reporter");
+        let rows = conn.rows(sql, args![now, now.plus_ms(LONGEST_PAUSE_MS)]).await?;
+        rows.iter().map(|row| row.get("reporter")).collect()
+    }
+
+    /// When, after `now`, the next attempt of any report is due.
+    pub async fn next_report_at(&self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+        let mut conn = self.reader().await?;
+        let sql = "SELECT MIN(next_at) AS next_at FROM outbox WHERE state = 'pending' AND next_at > $1 AND NOT EXISTS (
                     SELECT 1 FROM outbox AS older WHERE older.build = outbox.build AND older.id < outbox.id
                     AND older.reporter = outbox.reporter AND older.state = 'pending')";
-        conn.one(sql, args![]).await?.maybe("next_at")
+        conn.one(sql, args![now]).await?.maybe("next_at")
     }
 
     /// The newest reports, newest first, of one build or of all, at most `limit`.
@@ -127,17 +173,27 @@ impl Store {
     }
 }
 
-/// Makes the reports that a moment of a build owes; due at once.
+/// Makes the reports that a moment of a build owes; due at once. `properties` are those of a build that only begins.
 pub(crate) async fn queue(
     tx: &mut Tx,
     build: BuildId,
     builder: &str,
+    properties: Option<&Properties>,
     reports: Vec<NewReport>,
     now: Timestamp,
 ) -> Result<(), Error> {
+    if reports.is_empty() {
+        return Ok(());
+    }
+    let previous_outcome = previous_outcome(tx, build).await?;
     for NewReport { reporter, phase } in reports {
         let delivery_id = format!("{}/{build}/{phase}/{reporter}", tx.installation);
-        let payload = json!({ "build": build, "phase": phase });
+        let payload = Known {
+            build,
+            phase: phase.clone(),
+            previous_outcome,
+            properties: properties.cloned(),
+        };
         tx.run(
             "INSERT INTO outbox (delivery_id, reporter, build, phase, payload, state, attempts, next_at, created)
              VALUES ($1, $2, $3, $4, $5, 'pending', 0, $6, $7)",
@@ -149,6 +205,15 @@ pub(crate) async fn queue(
         event.payload(payload).add(tx, now);
     }
     Ok(())
+}
+
+/// The result of the newest build before this one, of the same builder, that has ended.
+async fn previous_outcome(tx: &mut Tx, build: BuildId) -> Result<Option<Outcome>, Error> {
+    let sql = "SELECT before.outcome FROM builds JOIN builds AS before
+               ON before.builder = builds.builder AND before.number < builds.number AND before.state = 'complete'
+               WHERE builds.id = $1 ORDER BY before.number DESC LIMIT 1";
+    let row = tx.row(sql, args![build]).await?;
+    row.map_or(Ok(None), |row| row.maybe("outcome"))
 }
 
 async fn update(
@@ -200,7 +265,7 @@ fn report(row: &Row) -> Result<Report, Error> {
         reporter: row.get("reporter")?,
         build: row.get("build")?,
         phase: row.get("phase")?,
-        payload: row.get::<Json<Value>>("payload")?.0,
+        payload: row.get::<Json<Known>>("payload")?.0,
         state: row.get("state")?,
         attempts: row.get("attempts")?,
         next_at: row.get("next_at")?,

@@ -50,15 +50,17 @@ pub struct BuilderHistory {
     pub usual_ms: Option<u64>,
 }
 
-/// The newest green builds of `builders.id`, as many as that, with their durations. One search for each result: a
-/// search for both at once would have to sort all of them.
+/// The newest green builds of `builders.id`, as many as that, with their durations; none is below zero, though a clock may
+/// have been turned back. One search for each result: a search for both at once would have to sort all of them.
 macro_rules! newest_green {
     ($count:literal) => {
         concat!(
-            "(SELECT id, duration FROM (SELECT id, finished - started AS duration FROM builds
+            "(SELECT id, duration FROM (SELECT id,
+              CASE WHEN finished > started THEN finished - started ELSE 0 END AS duration FROM builds
               WHERE builder = builders.id AND outcome = 'success' ORDER BY id DESC LIMIT ",
             $count,
-            ") AS clean UNION ALL SELECT id, duration FROM (SELECT id, finished - started AS duration FROM builds
+            ") AS clean UNION ALL SELECT id, duration FROM (SELECT id,
+              CASE WHEN finished > started THEN finished - started ELSE 0 END AS duration FROM builds
               WHERE builder = builders.id AND outcome = 'warnings' ORDER BY id DESC LIMIT ",
             $count,
             ") AS warned ORDER BY id DESC LIMIT ",

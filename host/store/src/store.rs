@@ -13,7 +13,7 @@ use crate::dialect::Pools;
 use crate::options::Options;
 use crate::sql::Conn;
 use crate::writer::{Queue, Tx, Writer};
-use crate::{Error, events, installation};
+use crate::{Away, Error, Owner, events, installation};
 
 /// What the master must not forget. Cheap to clone; all clones are one store.
 ///
@@ -27,6 +27,7 @@ struct Inner {
     queue: Queue,
     bell: watch::Receiver<i64>,
     work_bell: watch::Receiver<()>,
+    displaced: watch::Receiver<Option<Owner>>,
     installation: Uuid,
     /// Owns the writer: it ends with the store.
     _writer: JoinSet<()>,
@@ -52,7 +53,8 @@ impl Store {
         let (ring, bell) = watch::channel(events::last(&mut conn).await?);
         drop(conn);
         let (ring_for_work, work_bell) = watch::channel(());
-        let (queue, writer) = Writer::new(pools.clone(), installation, ring, ring_for_work);
+        let (displace, displaced) = watch::channel(None);
+        let (queue, writer) = Writer::new(pools.clone(), installation, ring, ring_for_work, displace);
         let mut tasks = JoinSet::new();
         tasks.spawn(writer.run());
         Ok(Self(Arc::new(Inner {
@@ -60,6 +62,7 @@ impl Store {
             queue,
             bell,
             work_bell,
+            displaced,
             installation,
             _writer: tasks,
         })))
@@ -85,6 +88,20 @@ impl Store {
     /// which frees its worker. Quiet about what single steps do.
     pub fn work_bell(&self) -> watch::Receiver<()> {
         self.0.work_bell.clone()
+    }
+
+    pub(crate) async fn claim(&self, owner: Owner, away: Away, now: Timestamp) -> Result<u64, Error> {
+        self.0.queue.claim(owner, away, now).await
+    }
+
+    /// Who has taken the database over; pending until somebody does.
+    pub(crate) async fn displacement(&self) -> Owner {
+        let mut displaced = self.0.displaced.clone();
+        match displaced.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(owner)) => owner.clone(),
+            // The store was closed: nobody can any more.
+            _ => std::future::pending().await,
+        }
     }
 
     pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, Error>

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::events::Draft;
 use crate::sql::{Json, Row, args};
 use crate::writer::Tx;
-use crate::{Error, Store};
+use crate::{Error, Store, interruptions};
 
 /// A worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,16 +85,30 @@ impl Store {
             .transpose()
     }
 
-    /// A worker connected, and says this of itself.
-    pub async fn worker_connected(&self, name: &str, info: Value, now: Timestamp) -> Result<(), Error> {
+    /// A worker connected, and says this of itself. `away` is for how many milliseconds it had no connection; without it the
+    /// clock tells.
+    pub async fn worker_connected(
+        &self,
+        name: &str,
+        info: Value,
+        away: Option<u64>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let name = name.to_owned();
-        self.write(move |tx| connected(tx, name, info, now).boxed()).await
+        self.write(move |tx| connected(tx, name, info, away, now).boxed())
+            .await
     }
 
-    /// A worker's connection is gone.
-    pub async fn worker_disconnected(&self, name: &str, now: Timestamp) -> Result<(), Error> {
+    /// A worker's connection is gone; it was last heard at `heard`.
+    pub async fn worker_disconnected(
+        &self,
+        name: &str,
+        heard: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let name = name.to_owned();
-        self.write(move |tx| disconnected(tx, name, now).boxed()).await
+        self.write(move |tx| disconnected(tx, name, heard, now).boxed())
+            .await
     }
 
     /// A worker was heard of.
@@ -198,8 +212,15 @@ async fn renew(tx: &mut Tx, name: String, certificate: NewCertificate, now: Time
     enrol(tx, row.get("id")?, certificate, now).await
 }
 
-async fn connected(tx: &mut Tx, name: String, info: Value, now: Timestamp) -> Result<(), Error> {
+async fn connected(
+    tx: &mut Tx,
+    name: String,
+    info: Value,
+    away: Option<u64>,
+    now: Timestamp,
+) -> Result<(), Error> {
     let id = ensure(tx, &name, now).await?;
+    interruptions::worker_is_back(tx, id, away, now).await?;
     let update = "UPDATE workers SET connected = 1, since = $2, last_seen = $2, info = $3 WHERE id = $1";
     tx.run(update, args![id, now, Json(&info)]).await?;
     Draft::new("worker.connected")
@@ -217,10 +238,10 @@ async fn seen(tx: &mut Tx, name: String, now: Timestamp) -> Result<(), Error> {
     .map(|_| ())
 }
 
-async fn disconnected(tx: &mut Tx, name: String, now: Timestamp) -> Result<(), Error> {
+async fn disconnected(tx: &mut Tx, name: String, heard: Timestamp, now: Timestamp) -> Result<(), Error> {
     let update =
         "UPDATE workers SET connected = 0, since = $2, last_seen = $2 WHERE name = $1 AND connected = 1";
-    if tx.run(update, args![&name, now]).await? == 0 {
+    if tx.run(update, args![&name, heard]).await? == 0 {
         return Ok(());
     }
     Draft::new("worker.disconnected")

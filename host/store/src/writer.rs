@@ -8,14 +8,16 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use capstan_model::{EventId, Timestamp};
 
-use crate::Error;
+use crate::charge::{self, Charge};
 use crate::dialect::Pools;
 use crate::events::{self, Draft};
 use crate::sql::Conn;
+use crate::{Away, Error, Owner};
 
 /// How many units may wait before who asks for more has to.
 const QUEUE: usize = 1024;
@@ -25,6 +27,10 @@ const GROUP: usize = 128;
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
 /// How long units wait for a connection before they are told that there is none.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A database that answers nothing for so long is out of reach, whatever the connection believes.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How often a writer that has nothing to write sees whether it still could.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// What a unit works on: the connection within its transaction.
 pub(crate) struct Tx {
@@ -70,8 +76,17 @@ struct Unit {
     answer: oneshot::Sender<Result<Box<dyn Any + Send>, Error>>,
 }
 
+/// A master that wants to take charge.
+struct Claim {
+    owner: Owner,
+    away: Away,
+    now: Timestamp,
+    answer: oneshot::Sender<Result<u64, Error>>,
+}
+
 enum Message {
     Unit(Unit),
+    Claim(Claim),
     Close(oneshot::Sender<()>),
 }
 
@@ -100,6 +115,22 @@ impl Queue {
         value.downcast().map(|value| *value).map_err(|_| Error::Closed)
     }
 
+    /// Takes charge of the database; answers the epoch that has begun.
+    pub async fn claim(&self, owner: Owner, away: Away, now: Timestamp) -> Result<u64, Error> {
+        let (answer, answered) = oneshot::channel();
+        let claim = Claim {
+            owner,
+            away,
+            now,
+            answer,
+        };
+        self.0
+            .send(Message::Claim(claim))
+            .await
+            .map_err(|_| Error::Closed)?;
+        answered.await.map_err(|_| Error::Closed)?
+    }
+
     /// Lets what waits be written, then ends the writer.
     pub async fn close(&self) {
         let (done, closed) = oneshot::channel();
@@ -115,8 +146,11 @@ pub(crate) struct Writer {
     installation: Uuid,
     bell: watch::Sender<i64>,
     work_bell: watch::Sender<()>,
+    displaced: watch::Sender<Option<Owner>>,
     messages: mpsc::Receiver<Message>,
     conn: Option<Conn>,
+    /// Once a master has it.
+    charge: Option<Charge>,
 }
 
 impl Writer {
@@ -125,6 +159,7 @@ impl Writer {
         installation: Uuid,
         bell: watch::Sender<i64>,
         work_bell: watch::Sender<()>,
+        displaced: watch::Sender<Option<Owner>>,
     ) -> (Queue, Self) {
         let (sender, messages) = mpsc::channel(QUEUE);
         (
@@ -134,8 +169,10 @@ impl Writer {
                 installation,
                 bell,
                 work_bell,
+                displaced,
                 messages,
                 conn: None,
+                charge: None,
             },
         )
     }
@@ -143,26 +180,97 @@ impl Writer {
     /// Serves until it is closed or nobody is left who could ask.
     pub async fn run(mut self) {
         let mut waiting = Vec::with_capacity(GROUP);
-        while self.messages.recv_many(&mut waiting, GROUP).await > 0 {
+        while self.receive(&mut waiting).await > 0 {
             let mut units = Vec::with_capacity(waiting.len());
-            let mut close = None;
+            let (mut claim, mut close) = (None, None);
             for message in waiting.drain(..) {
                 match message {
                     Message::Unit(unit) => units.push(unit),
+                    Message::Claim(wanted) => claim = Some(wanted),
                     Message::Close(done) => close = Some(done),
                 }
             }
             if !units.is_empty() {
                 self.serve(units).await;
             }
+            if let Some(claim) = claim {
+                let Claim {
+                    owner,
+                    away,
+                    now,
+                    answer,
+                } = claim;
+                // Who asked may have gone.
+                let _ = answer.send(self.take_charge(owner, away, now).await);
+            }
             if let Some(done) = close {
                 drop(self.conn.take());
                 self.pools.close().await;
+                drop(self.charge.take());
                 // Nobody waits for the end any more: then nobody needs to know.
                 let _ = done.send(());
                 return;
             }
         }
+    }
+
+    /// The next messages. Meanwhile it sees from time to time whether the charge of the database was lost.
+    async fn receive(&mut self, waiting: &mut Vec<Message>) -> usize {
+        loop {
+            if !self.charge.as_ref().is_some_and(Charge::may_be_lost) {
+                return self.messages.recv_many(waiting, GROUP).await;
+            }
+            match tokio::time::timeout(LOOK, self.messages.recv_many(waiting, GROUP)).await {
+                Ok(count) => return count,
+                Err(_) => self.look().await,
+            }
+        }
+    }
+
+    /// Finds out whether this could still write. Without the server nobody can: that is left to the next look.
+    async fn look(&mut self) {
+        let error = match self.connect().await {
+            Ok(mut conn) => match answered(control(&mut conn, "SELECT 1")).await {
+                Ok(()) => {
+                    self.conn = Some(conn);
+                    return;
+                }
+                Err(error) => {
+                    conn.discard();
+                    error
+                }
+            },
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "the database cannot be written to now");
+    }
+
+    async fn take_charge(&mut self, owner: Owner, away: Away, now: Timestamp) -> Result<u64, Error> {
+        let mut conn = self.connect().await?;
+        // Its own lock would be in the way.
+        drop(self.charge.take());
+        match Charge::take(&mut conn, &owner, self.installation).await {
+            Ok(charge) => (self.conn, self.charge) = (Some(conn), Some(charge)),
+            Err(error) => {
+                conn.discard();
+                return Err(error);
+            }
+        }
+        let (answer, answered) = oneshot::channel();
+        let work: Work = Box::new(move |tx| {
+            async move {
+                let epoch = charge::begin_epoch(tx, &owner, away, now).await?;
+                Ok(Box::new(epoch) as Box<dyn Any + Send>)
+            }
+            .boxed()
+        });
+        self.serve(vec![Unit { work, answer }]).await;
+        let epoch = answered.await.map_err(|_| Error::Closed)??;
+        let epoch = epoch.downcast().map(|epoch| *epoch).map_err(|_| Error::Closed)?;
+        if let Some(charge) = &mut self.charge {
+            charge.begun(epoch);
+        }
+        Ok(epoch)
     }
 
     async fn serve(&mut self, units: Vec<Unit>) {
@@ -186,7 +294,7 @@ impl Writer {
                 (false, true) => Place::First,
                 (false, false) => Place::Later,
             };
-            match run_unit(&mut tx, unit.work, place).await {
+            match answered(run_unit(&mut tx, unit.work, place)).await {
                 Ok(result) => done.push((unit.answer, result)),
                 Err(error) => {
                     tx.conn.discard();
@@ -217,43 +325,63 @@ impl Writer {
     /// A connection in a fresh transaction. A connection that was lost while it was idle is replaced, with growing
     /// pauses.
     async fn begin(&mut self) -> Result<Conn, Error> {
-        let attempts = async {
-            let mut pause = PAUSES[0];
-            loop {
-                let error = match self.try_begin().await {
-                    Ok(conn) => return Ok(conn),
-                    Err(error) => error,
-                };
-                let Error::Unavailable { reason } = &error else {
-                    return Err(error);
-                };
-                tracing::warn!(reason, "the database cannot be reached; trying again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSES[1]);
+        let began = Instant::now();
+        let mut pause = PAUSES[0];
+        loop {
+            let error = match self.try_begin().await {
+                Ok(conn) => return Ok(conn),
+                Err(error) => error,
+            };
+            match &error {
+                Error::Unavailable { reason } if began.elapsed() + pause < PATIENCE => {
+                    tracing::warn!(reason, "the database cannot be reached; trying again");
+                }
+                _ => return Err(error),
             }
-        };
-        match tokio::time::timeout(PATIENCE, attempts).await {
-            Ok(begun) => begun,
-            Err(_) => Err(Error::Unavailable {
-                reason: format!("no connection for {} s", PATIENCE.as_secs()),
-            }),
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES[1]);
         }
     }
 
     async fn try_begin(&mut self) -> Result<Conn, Error> {
-        let mut conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => self
-                .pools
-                .writer()
-                .await
-                .map_err(|error| Error::from_driver("connect", &error))?,
-        };
-        match conn.control(conn.begin_statement()).await {
+        let mut conn = self.connect().await?;
+        let begin = conn.begin_statement();
+        match answered(control(&mut conn, begin)).await {
             Ok(()) => Ok(conn),
             Err(error) => {
                 conn.discard();
-                Err(Error::from_driver("BEGIN", &error))
+                Err(error)
+            }
+        }
+    }
+
+    /// The writer's connection: the one that it has, or a new one that has taken charge of the database anew.
+    async fn connect(&mut self) -> Result<Conn, Error> {
+        if let Some(conn) = self.conn.take() {
+            return Ok(conn);
+        }
+        if let Some(owner) = self.displaced.borrow().clone() {
+            return Err(Error::Displaced {
+                owner: Box::new(owner),
+            });
+        }
+        let mut conn = self
+            .pools
+            .writer()
+            .await
+            .map_err(|error| Error::from_driver("connect", &error))?;
+        let Some(charge) = &mut self.charge else {
+            return Ok(conn);
+        };
+        match answered(charge.renew(&mut conn)).await {
+            Ok(()) => Ok(conn),
+            Err(error) => {
+                conn.discard();
+                if let Error::Displaced { owner } = &error {
+                    tracing::error!(%owner, "another master has taken the database over");
+                    self.displaced.send_replace(Some((**owner).clone()));
+                }
+                Err(error)
             }
         }
     }
@@ -323,13 +451,16 @@ async fn commit(mut tx: Tx) -> Result<(Conn, Option<EventId>), Error> {
     let events = std::mem::take(&mut tx.events);
     let newest = match events.is_empty() {
         true => Ok(None),
-        false => events::write(&mut tx.conn, events).await,
+        false => answered(events::write(&mut tx.conn, events)).await,
     };
     let mut conn = tx.conn;
     let committed = match newest {
-        Ok(newest) => match conn.control("COMMIT").await {
+        Ok(newest) => match answered(control(&mut conn, "COMMIT")).await {
             Ok(()) => Ok(newest),
-            Err(error) => Err(commit_error(&conn, &error)),
+            Err(Error::Unavailable { reason }) if conn.commit_may_be_unknown() => {
+                Err(Error::CommitUnknown { reason })
+            }
+            Err(error) => Err(error),
         },
         Err(error) => Err(error),
     };
@@ -342,11 +473,19 @@ async fn commit(mut tx: Tx) -> Result<(Conn, Option<EventId>), Error> {
     }
 }
 
-fn commit_error(conn: &Conn, error: &sqlx::Error) -> Error {
-    match Error::from_driver("COMMIT", error) {
-        Error::Unavailable { reason } if conn.commit_may_be_unknown() => Error::CommitUnknown { reason },
-        other => other,
-    }
+/// Bounds the wait for a database. Who gets this error discards the connection: it may still be at it.
+async fn answered<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let done = tokio::time::timeout(SILENCE, work).await;
+    done.unwrap_or_else(|_| {
+        Err(Error::Unavailable {
+            reason: format!("no answer for {} s", SILENCE.as_secs()),
+        })
+    })
+}
+
+async fn control(conn: &mut Conn, statement: &'static str) -> Result<(), Error> {
+    let done = conn.control(statement).await;
+    done.map_err(|error| Error::from_driver(statement, &error))
 }
 
 fn refuse(answers: impl Iterator<Item = oneshot::Sender<Result<Box<dyn Any + Send>, Error>>>, error: &Error) {
@@ -358,67 +497,4 @@ fn refuse(answers: impl Iterator<Item = oneshot::Sender<Result<Box<dyn Any + Sen
 }
 
 #[cfg(test)]
-mod tests {
-    use capstan_model::Timestamp;
-    use futures::future::join_all;
-
-    use super::*;
-    use crate::sql::args;
-    use crate::{EventFilter, Options, Store};
-
-    /// One unit: good, refused by the database, or with a fault of its own.
-    async fn unit(tx: &mut Tx, number: i64) -> Result<i64, Error> {
-        tx.run(
-            "INSERT INTO builders (name, next_number) VALUES ($1, 1)",
-            args![number.to_string()],
-        )
-        .await?;
-        Draft::new("unit").payload(number.into()).add(tx, Timestamp(1));
-        match number % 4 {
-            1 => tx
-                .run(
-                    "INSERT INTO builders (name, next_number) VALUES ('taken', 1)",
-                    args![],
-                )
-                .await
-                .map(|_| number),
-            _ if number == 50 => panic!("a fault in a unit"),
-            _ => Ok(number),
-        }
-    }
-
-    #[tokio::test]
-    async fn a_poisoned_unit_costs_the_others_of_its_group_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let options = Options::new(format!("sqlite:{}/farm.db", folder.path().display()));
-        let store = Store::open(&options, Timestamp(1)).await.unwrap();
-        store.write(|tx| unit(tx, 1).boxed()).await.unwrap();
-        let results = join_all((2..200).map(|number| store.write(move |tx| unit(tx, number).boxed()))).await;
-        for (number, result) in (2i64..).zip(&results) {
-            let good = number % 4 != 1 && number != 50;
-            assert_eq!(result.is_ok(), good, "{number}: {result:?}");
-        }
-        insta::assert_snapshot!(results[3].as_ref().unwrap_err(), @"the database refused `INSERT INTO builders (name, next_number) VALUES ('taken', 1)`: (code: 2067) UNIQUE constraint failed: builders.name");
-        let builders = store.builders().await.unwrap();
-        assert_eq!(
-            builders.len(),
-            2 + results.iter().filter(|result| result.is_ok()).count()
-        );
-        let events = store
-            .events_after(EventId(0), &EventFilter::default(), 500)
-            .await
-            .unwrap();
-        let mut told: Vec<_> = events.iter().filter_map(|event| event.payload.as_i64()).collect();
-        told.sort_unstable();
-        let good = (2..200).zip(&results).filter(|(_, result)| result.is_ok());
-        let good = good.map(|(number, _)| number);
-        let kept: Vec<i64> = [1].into_iter().chain(good).collect();
-        assert_eq!(told, kept, "each unit that was kept has its event, and no other");
-        assert_eq!(
-            *store.bell().borrow(),
-            events.last().unwrap().id.0,
-            "the bell rings only for what was kept"
-        );
-        store.close().await;
-    }
-}
+mod tests;

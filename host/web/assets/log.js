@@ -326,7 +326,7 @@ function grown() {
 }
 
 function followLog() {
-  let next = total;
+  let next = total, lost = false;
   const end = follow(
     () => `${api}/follow?styled=true&newest=true&from=${next}`,
     {
@@ -347,7 +347,12 @@ function followLog() {
         catchUp(5);
       },
     },
-    show,
+    (state) => {
+      show(state);
+      // What interrupted it is in no line.
+      if (lost && state === "live") refresh();
+      lost = state === "lost";
+    },
   );
 }
 

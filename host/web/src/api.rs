@@ -22,8 +22,10 @@ pub(crate) mod builds;
 pub(crate) mod changes;
 mod events;
 mod farm;
+pub(crate) mod interruptions;
 pub(crate) mod logs;
 pub(crate) mod plugins;
+mod replay;
 pub(crate) mod reports;
 pub(crate) mod requests;
 pub(crate) mod steps;
@@ -59,6 +61,8 @@ fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(builders::force))
         .routes(routes!(steps::logs))
         .routes(routes!(steps::journal))
+        .routes(routes!(replay::rows))
+        .routes(routes!(replay::component))
         .routes(routes!(logs::get))
         .routes(routes!(logs::raw))
         .routes(routes!(logs::lines))

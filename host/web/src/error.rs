@@ -157,6 +157,14 @@ impl From<capstan_store::Error> for Error {
 
 impl From<capstan_logs::Error> for Error {
     fn from(error: capstan_logs::Error) -> Self {
-        Self::internal("read the log", &error)
+        match error {
+            // Somebody has to act, and the text says how; it names no file.
+            capstan_logs::Error::Short { .. } => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "log-damaged",
+                error.to_string(),
+            ),
+            _ => Self::internal("read the log", &error),
+        }
     }
 }

@@ -33,7 +33,7 @@ mod requests;
 mod session;
 mod workers;
 
-pub(crate) use format::encode;
+pub(crate) use format::{encode, span};
 
 /// What pages remember between requests.
 #[derive(Default)]

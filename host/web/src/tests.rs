@@ -24,6 +24,7 @@ mod log;
 mod operation;
 mod pages;
 mod people;
+mod replay;
 mod rest;
 mod streams;
 

@@ -19,9 +19,22 @@ pub fn on_workers(count: usize) -> String {
     format!(
         r#"builder(
     "hello",
+    collapse = False,
     workers = [worker("w%d" % n, slots = 1) for n in range({count})],
     steps = [step.shell(command = ["true"])],
 )
+"#
+    )
+}
+
+/// A `ci.star` with `side` builders named `b0`, `b1` … on as many workers `w0`, `w1` …, each with room for one build of
+/// every builder: more of one builder do not run on a worker at a time.
+pub fn square(side: usize) -> String {
+    format!(
+        r#"workers = [worker("w%d" % n, slots = {side}) for n in range({side})]
+
+for b in range({side}):
+    builder("b%d" % b, collapse = False, workers = workers, steps = [step.shell(command = ["true"])])
 "#
     )
 }

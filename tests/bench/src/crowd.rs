@@ -1,6 +1,8 @@
-//! A crowd of workers without commands, in this process: each joins by an invitation, dials with the worker's own client and
-//! its certificate, speaks through the worker's session machine, and dials again whenever its connection is gone. What is
-//! missing of a real worker is what it would do with commands.
+//! A crowd of workers in this process: each joins by an invitation, dials with the worker's own client and its certificate,
+//! speaks through the worker's session machine, and dials again whenever its connection is gone. Their commands are
+//! simulated: see [`work`].
+
+mod work;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,12 +13,13 @@ use capstan_tests::{Api, Farm};
 use capstan_wire::close::Code;
 use capstan_wire::control::{FromMaster, Hello};
 use capstan_wire::join::Join;
-use capstan_wire::session::worker::{Action, Worker as Session};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
+
+use work::Work;
 
 /// Enrolments at a time: the master turns newcomers away beyond 64.
 const ABREAST: usize = 24;
@@ -55,30 +58,70 @@ async fn join(api: Api, name: String) -> Result<Arc<Member>> {
     }))
 }
 
+/// Asks for so many builds of a builder.
+pub async fn force(farm: &Farm, builder: &str, count: usize) -> Result<()> {
+    let (api, path) = (farm.api()?, format!("/builders/{builder}/force"));
+    let orders = futures::stream::iter(0..count).map(|_| {
+        let (api, path) = (api.clone(), path.clone());
+        async move {
+            tokio::task::spawn_blocking(move || api.post(&path, &json!({})))
+                .await?
+                .map(drop)
+        }
+    });
+    orders.buffer_unordered(ABREAST).try_collect().await
+}
+
 /// Workers that are connected, or dial.
 pub struct Crowd {
     members: usize,
-    arrivals: mpsc::UnboundedReceiver<Arrival>,
+    news: mpsc::UnboundedReceiver<News>,
+    end_commands: watch::Sender<bool>,
+    tally: Tally,
     _tasks: JoinSet<()>,
 }
 
-/// The master has welcomed a worker.
-struct Arrival {
-    epoch: u64,
-    at: Instant,
+/// What happened to one of the workers.
+enum News {
+    /// A master of this epoch has welcomed it.
+    Arrived(u64),
+    /// It has begun a command.
+    Began,
+    /// A master that it came back to takes the log of a command that it holds.
+    Resumed,
+    /// A master knows the end of a command.
+    Forgot,
+}
+
+/// What happened so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// The newest master.
+    pub epoch: u64,
+    /// How many workers it has welcomed.
+    pub here: usize,
+    /// How many logs it took up where an earlier connection had left them.
+    pub resumed: usize,
+    /// Commands that were begun.
+    pub began: usize,
+    /// Commands whose end a master knows.
+    pub forgotten: usize,
 }
 
 impl Crowd {
     /// Lets all of them dial.
     pub fn start(members: &[Arc<Member>]) -> Self {
-        let (arrived, arrivals) = mpsc::unbounded_channel();
+        let (tell, news) = mpsc::unbounded_channel();
+        let (end_commands, end) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for member in members {
-            tasks.spawn(live(member.clone(), arrived.clone()));
+            tasks.spawn(live(member.clone(), tell.clone(), end.clone()));
         }
         Self {
             members: members.len(),
-            arrivals,
+            news,
+            end_commands,
+            tally: Tally::default(),
             _tasks: tasks,
         }
     }
@@ -86,40 +129,65 @@ impl Crowd {
     /// Waits until each has been welcomed by a master of a later epoch than `before`; answers when the last was, and the
     /// master's epoch.
     pub async fn all_after(&mut self, before: u64, bound: Duration) -> Result<(Instant, u64)> {
-        let (mut here, mut epoch) = (0, before);
+        let members = self.members;
+        let all = |tally: &Tally| tally.epoch > before && tally.here == members;
+        let at = self
+            .until(&format!("all {members} workers to come"), bound, all)
+            .await?;
+        Ok((at, self.tally.epoch))
+    }
+
+    /// From now on commands end; until then they only run.
+    pub fn end_commands(&self) {
+        self.end_commands.send_replace(true);
+    }
+
+    /// Waits until so much has happened; answers when it was.
+    pub async fn until(
+        &mut self,
+        what: &str,
+        bound: Duration,
+        done: impl Fn(&Tally) -> bool,
+    ) -> Result<Instant> {
         let all = async {
             loop {
-                let arrival = self.arrivals.recv().await.context("the workers have ended")?;
-                if arrival.epoch > epoch {
-                    (here, epoch) = (0, arrival.epoch);
+                if done(&self.tally) {
+                    return anyhow::Ok(Instant::now());
                 }
-                if arrival.epoch == epoch && epoch > before {
-                    here += 1;
-                }
-                if here == self.members {
-                    return anyhow::Ok((arrival.at, epoch));
-                }
+                let news = self.news.recv().await.context("the workers have ended")?;
+                self.tally.count(&news);
             }
         };
-        let all = tokio::time::timeout(bound, all).await;
-        all.with_context(|| {
-            format!(
-                "expected all {} workers within {bound:?}, {here} came",
-                self.members
-            )
-        })?
+        let in_time = tokio::time::timeout(bound, all).await;
+        in_time.with_context(|| format!("expected {what} within {bound:?}, found {:?}", self.tally))?
+    }
+}
+
+impl Tally {
+    fn count(&mut self, news: &News) {
+        match news {
+            News::Arrived(epoch) => {
+                if *epoch > self.epoch {
+                    (self.epoch, self.here) = (*epoch, 0);
+                }
+                self.here += usize::from(*epoch == self.epoch);
+            }
+            News::Began => self.began += 1,
+            News::Resumed => self.resumed += 1,
+            News::Forgot => self.forgotten += 1,
+        }
     }
 }
 
 /// Stays connected for ever.
-async fn live(member: Arc<Member>, arrived: mpsc::UnboundedSender<Arrival>) {
-    let mut session = Session::new(0);
+async fn live(member: Arc<Member>, tell: mpsc::UnboundedSender<News>, end: watch::Receiver<bool>) {
+    let mut work = Work::new(tell, end);
     let mut failed = 0;
     loop {
         let begun = Instant::now();
         // Whatever ended it: a worker dials again.
-        let _end = converse(&member, &mut session, &arrived).await;
-        session.disconnected();
+        let _end = converse(&member, &mut work).await;
+        work.disconnected();
         // As the worker's daemon does: one that lasted a second was a good connection.
         failed = if begun.elapsed() >= Duration::from_secs(1) {
             0
@@ -131,34 +199,28 @@ async fn live(member: Arc<Member>, arrived: mpsc::UnboundedSender<Arrival>) {
     }
 }
 
-async fn converse(
-    member: &Member,
-    session: &mut Session,
-    arrived: &mpsc::UnboundedSender<Arrival>,
-) -> Result<()> {
+async fn converse(member: &Member, work: &mut Work) -> Result<()> {
     let connection = capstan_client::connect(&member.identity, &member.address, &Options::default()).await?;
-    let (mut to, mut from) = connection.quinn().open_bi().await?;
-    let mut actions = session.connected(hello(member));
-    let mut epoch = 0;
+    let (mut to, from) = connection.quinn().open_bi().await?;
+    // A message that has come in part is kept while something else happens.
+    let inbound = futures::stream::unfold(from, async |mut from| {
+        let message = capstan_client::receive::<FromMaster>(&mut from).await;
+        Some((message, from))
+    });
+    let mut inbound = std::pin::pin!(inbound);
+    let mut actions = work.session.connected(hello(member));
     loop {
-        for action in actions {
-            match action {
-                Action::Send(message) => capstan_client::send(&mut to, &message).await?,
-                Action::RememberEpoch(seen) => epoch = seen,
-                // Nobody counts any more when the measurement is over.
-                Action::Ready => drop(arrived.send(Arrival {
-                    epoch,
-                    at: Instant::now(),
-                })),
-                Action::Close { .. } => {
-                    connection.close(Code::Done, "").await;
-                    return Ok(());
-                }
-                other => anyhow::bail!("expected no commands, found {other:?}"),
-            }
+        if !work.act(actions, connection.quinn(), &mut to).await? {
+            connection.close(Code::Done, "").await;
+            return Ok(());
         }
-        let message = capstan_client::receive::<FromMaster>(&mut from).await?;
-        actions = session.received(message.context("expected a message")?)?;
+        actions = tokio::select! {
+            message = inbound.next() => {
+                let message = message.context("expected a message")??;
+                work.session.received(message.context("expected a message")?)?
+            }
+            actions = work.end() => actions,
+        };
     }
 }
 

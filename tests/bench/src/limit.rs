@@ -4,6 +4,7 @@ pub mod disk;
 pub mod idle_connections;
 pub mod pipe;
 pub mod quic;
+pub mod sockets;
 pub mod spawn;
 pub mod sqlite;
 

@@ -106,6 +106,7 @@ pub enum Unit {
     Kilobytes,
     Seconds,
     Percent,
+    Times,
 }
 
 impl Unit {
@@ -120,6 +121,7 @@ impl Unit {
             Self::Kilobytes => "kB",
             Self::Seconds => "s",
             Self::Percent => "%",
+            Self::Times => "×",
         }
     }
 }

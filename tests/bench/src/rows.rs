@@ -2,14 +2,17 @@
 
 mod builds;
 mod history;
+mod journal;
 mod live;
 mod log;
 mod logs;
 mod plugins;
 mod reaction;
+mod reattach;
 mod start;
 mod steps;
 mod store;
+mod waiting;
 mod worker_size;
 mod workers;
 
@@ -24,9 +27,12 @@ pub const ALL: &[Row] = &[
     log::ROW,
     logs::ROW,
     workers::ROW,
+    reattach::ROW,
+    waiting::ROW,
     start::ROW,
     worker_size::ROW,
     plugins::ROW,
+    journal::ROW,
     store::ROW,
     history::ROW,
 ];

@@ -140,3 +140,37 @@ fn a_log_goes_on_where_it_was_when_the_master_is_back() {
         browser.expect_same_document()
     });
 }
+
+/// How often the page says that the master was away and that nothing was lost.
+const ABSENCES: &str = "
+    const lines = Array.from(document.querySelectorAll(`[data-interruption='master']`), (one) => one.innerText);
+    const times = lines.map((line) => Number(/ away (\\d+) times, /.exec(line)?.[1] ?? 1));
+    return lines.every((line) => /^master away .*, nothing lost$/.test(line))
+        && times.reduce((sum, one) => sum + one, 0) === arguments[0]";
+
+#[test]
+fn a_build_says_that_its_master_was_away_without_being_loaded_again() {
+    browse(Scene::play, |farm, scene, browser| {
+        // What the page asks for meanwhile is refused or cut off.
+        browser.forgive("net::ERR_");
+        let build = farm.api()?.get(&format!("/builds/{}", scene.held))?;
+        let (_, log) = step_and_log(&build, 0)?;
+        let absences = |number: usize| browser.expect_that("so many absences", ABSENCES, &[number.into()]);
+        for (before, path) in [format!("/builds/{}", scene.held), format!("/logs/{log}")]
+            .into_iter()
+            .enumerate()
+        {
+            browser.open(&path)?;
+            browser.expect("#connection[data-state='live']")?;
+            absences(before)?;
+            browser.mark_document()?;
+            farm.kill_master()?;
+            browser.expect("#connection[data-state='lost']")?;
+            farm.start_master()?;
+            absences(before + 1)?;
+            browser.expect_same_document()?;
+        }
+        let_go(farm)?;
+        farm.finished("holds", 1).map(drop)
+    });
+}

@@ -32,10 +32,10 @@ pub struct Identity {
 pub struct Options {
     /// How long one address may take to answer and to prove who it is.
     pub handshake: Duration,
-    /// A connection is over when nothing at all has come for so long.
+    /// A connection is over when nothing at all has come for so long; the master's limit counts if it is lower.
     pub idle: Duration,
-    /// How often an idle connection shows that it lives; well below `idle`, so that one lost packet does not end it, and
-    /// short, because that is also how soon it learns from a restarted master that nobody knows it any more.
+    /// How often an idle connection shows that it lives: also how soon it learns from a restarted master that nobody knows it
+    /// any more. That it lasts is seen to by the master's pings.
     pub keep_alive: Duration,
     /// Hand the system several packets at once; some networks and drivers announce it and then fail.
     pub segmentation_offload: bool,
@@ -45,7 +45,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             handshake: Duration::from_secs(5),
-            idle: Duration::from_secs(20),
+            idle: Duration::from_secs(60),
             keep_alive: Duration::from_secs(3),
             segmentation_offload: true,
         }

@@ -13,6 +13,7 @@ use capstan_wire::control::ExitReport;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::settle;
 use super::spares::Spares;
 use super::watcher;
 use crate::folder::{Folder, StopRecord};
@@ -95,7 +96,7 @@ impl Commands {
     }
 
     /// Takes up commands on disk that are not known yet, and gives them. Before each connection: a supervisor
-    /// that an earlier daemon started may come to life only now.
+    /// that an earlier daemon started may come to life only now. What cannot be read keeps no other command from it.
     pub fn rescan(&mut self) -> io::Result<Vec<News>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(self.options.state.join("commands"))? {
@@ -109,14 +110,18 @@ impl Commands {
             };
             let folder = Folder::new(&path);
             if folder.was_started() || folder.has_exit() {
+                if let Err(error) = settle::mend(&folder, &*self.clock) {
+                    tracing::warn!(command = %id, "what is left of it could not be looked through: {error}");
+                }
                 let standing = watcher::look(&folder);
                 found.push(News {
                     id,
                     standing: standing.clone(),
                 });
                 self.watch(id, folder, None, standing);
-            } else if folder.supervisor()?.is_none() && self.is_old(&path) {
-                fs::remove_dir_all(&path)?;
+            } else if matches!(folder.supervisor(), Ok(None)) && self.is_old(&path) {
+                // What cannot be removed now is tried again.
+                let _ = fs::remove_dir_all(&path);
             }
         }
         Ok(found)
@@ -144,9 +149,9 @@ impl Commands {
         self.watch(id, folder, Some(job), Standing::default());
     }
 
-    /// The file of a command's log, if it is held.
-    pub fn spool(&self, id: CommandId) -> Option<PathBuf> {
-        self.entries.get(&id).map(|entry| entry.folder.spool())
+    /// The folder of a command, if it is held.
+    pub fn folder(&self, id: CommandId) -> Option<Folder> {
+        self.entries.get(&id).map(|entry| entry.folder.clone())
     }
 
     /// Has a command ended. One that has ended already, or is unknown, stays as it is.
@@ -160,7 +165,10 @@ impl Commands {
             // The signal alone ends it too, without the reason.
             tracing::warn!(command = %id, "the reason of a stop could not be written: {error}");
         }
-        if let Ok(Some(supervisor)) = entry.folder.supervisor() {
+        // This process itself has the lock while it settles what a killed supervisor left.
+        if let Ok(Some(supervisor)) = entry.folder.supervisor()
+            && supervisor != std::process::id()
+        {
             os::send(supervisor, os::Told::Terminate);
         }
     }

@@ -84,13 +84,19 @@ struct Talk {
     outbound: mpsc::Sender<FromWorker>,
     logs: BTreeMap<CommandId, Arc<Notify>>,
     tasks: JoinSet<Result<(), Broken>>,
+    /// Streams of logs that could not be read to their end. Dropped, they would look finished.
+    given_up: Vec<quinn::SendStream>,
 }
 
 impl Daemon {
     /// Talks to the master until the connection ends.
     pub(super) async fn converse(&mut self, connection: Connection) -> End {
         let address = connection.address();
-        let broken = match Talk::begin(connection.quinn().clone()).await {
+        let begun = tokio::select! {
+            begun = Talk::begin(connection.quinn().clone()) => begun,
+            () = self.stop.cancelled() => Err(Broken::Told),
+        };
+        let broken = match begun {
             Ok((mut talk, inbound)) => {
                 let broken = match self.talk(&mut talk, inbound, address).await {
                     Ok(never) => match never {},
@@ -121,6 +127,11 @@ impl Daemon {
         mut inbound: mpsc::Receiver<FromMaster>,
         address: SocketAddr,
     ) -> Result<Infallible, Broken> {
+        // One that could not be kept on disk before is kept now, or nothing is done for this master.
+        let epoch = lock(&self.session).epoch_seen();
+        if epoch > self.state.epoch_seen() {
+            self.state.remember_epoch(epoch)?;
+        }
         let greeting = lock(&self.session).connected(self.hello());
         self.act(talk, greeting, address)?;
         let welcome_by = tokio::time::Instant::now() + WELCOME;
@@ -132,10 +143,18 @@ impl Daemon {
                 Some(news) = self.news.recv() => {
                     tell(&mut self.commands, &self.session, &mut self.started, news)
                 }
-                Some(ended) = talk.tasks.join_next() => {
-                    ended??;
-                    continue;
-                }
+                Some(ended) = talk.tasks.join_next() => match ended? {
+                    // One log that cannot be read ends its command, not the conversation about all others.
+                    Err(Broken::Log(log::Error::Spool { id, source, stream, .. })) => {
+                        talk.given_up.push(*stream);
+                        let reason = format!("its log could not be read on the worker: {source}");
+                        lock(&self.session).unreadable(id, reason)
+                    }
+                    other => {
+                        other?;
+                        continue;
+                    }
+                },
                 _ = beat.tick() => {
                     match lock(&self.session).is_ready() {
                         true => self.commands.beat(),
@@ -183,14 +202,14 @@ impl Daemon {
     }
 
     fn open_log(&self, talk: &mut Talk, id: CommandId, offset: u64) {
-        let Some(spool) = self.commands.spool(id) else {
+        let Some(folder) = self.commands.folder(id) else {
             return;
         };
         let ready = Arc::new(Notify::new());
         talk.logs.insert(id, ready.clone());
         let (connection, session) = (talk.connection.clone(), self.session.clone());
         talk.tasks
-            .spawn(async move { Ok(log::send(connection, session, id, offset, spool, ready).await?) });
+            .spawn(async move { Ok(log::send(connection, session, id, offset, folder, ready).await?) });
     }
 
     /// Standard output belongs to whoever started us: scripts wait for this line.
@@ -215,6 +234,7 @@ impl Talk {
                 outbound,
                 logs: BTreeMap::new(),
                 tasks,
+                given_up: Vec::new(),
             },
             inbound,
         ))

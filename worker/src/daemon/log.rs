@@ -1,10 +1,7 @@
 //! Sends one log: from the spool to a stream, as fast as the master takes it. The stream's flow control is
 //! the only brake, and it brakes nothing but this task: the supervisor goes on writing to the disk.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use capstan_model::CommandId;
@@ -13,11 +10,12 @@ use capstan_wire::log_stream::Header;
 use tokio::sync::Notify;
 
 use super::{Session, lock};
+use crate::folder::{Folder, Log};
 
 /// As much is read at a time: large enough for the disk, small enough for many commands at once.
 const CHUNK: u64 = 256 * 1024;
 
-/// Why a log could not be sent; the connection ends, the next one tries again.
+/// Why a log could not be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The spool is shorter than it was, or the disk fails.
@@ -29,6 +27,8 @@ pub enum Error {
         offset: u64,
         /// What the system said.
         source: io::Error,
+        /// Neither finished nor reset: the master has yet to be told what that means.
+        stream: Box<quinn::SendStream>,
     },
     /// The header is too long; it never is.
     #[error(transparent)]
@@ -41,7 +41,7 @@ pub async fn send(
     session: Session,
     id: CommandId,
     offset: u64,
-    spool: PathBuf,
+    folder: Folder,
     ready: Arc<Notify>,
 ) -> Result<(), Error> {
     // Without a connection there is nothing to do; the main task knows already.
@@ -55,7 +55,7 @@ pub async fn send(
     {
         return Ok(());
     }
-    let mut file = None;
+    let mut log = None;
     let mut buffer = Vec::new();
     loop {
         let next = lock(&session).next_piece(id, CHUNK);
@@ -70,14 +70,13 @@ pub async fn send(
         let length = usize::try_from(piece.to - piece.from).unwrap_or(0);
         buffer.resize(length, 0);
         if length > 0
-            && let Err(source) = read(&mut file, &spool, &mut buffer, piece.from)
+            && let Err(source) = read(&mut log, &folder, &mut buffer, piece.from)
         {
-            // Not finished: the master would take what it has for all of it.
-            let _ = stream.reset(0u8.into());
             return Err(Error::Spool {
                 id,
                 offset: piece.from,
                 source,
+                stream: Box::new(stream),
             });
         }
         if stream.write_all(&buffer).await.is_err() {
@@ -92,10 +91,9 @@ pub async fn send(
 
 /// Blocks for the time of one read, which the page cache makes short: the bytes are fresh, or are wanted one
 /// chunk at a time.
-fn read(file: &mut Option<File>, spool: &PathBuf, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-    if file.is_none() {
-        *file = Some(File::open(spool)?);
+fn read(log: &mut Option<Log>, folder: &Folder, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    if log.is_none() {
+        *log = Some(folder.log()?);
     }
-    file.as_ref()
-        .map_or(Ok(()), |file| file.read_exact_at(buffer, offset))
+    log.as_ref().map_or(Ok(()), |log| log.read(buffer, offset))
 }

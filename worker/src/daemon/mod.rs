@@ -8,6 +8,7 @@
 pub mod commands;
 mod connection;
 mod log;
+mod settle;
 mod spares;
 mod watcher;
 
@@ -30,6 +31,12 @@ use crate::os;
 use crate::state::State;
 use commands::{Commands, News};
 use connection::End;
+
+/// How long a daemon waits for a folder that is in use.
+const LOCK_PATIENCE: Duration = Duration::from_millis(300);
+
+/// How long the end of the daemon waits for a log that is being repaired; the next daemon repairs it.
+const REPAIRS: Duration = Duration::from_millis(300);
 
 /// Why the daemon cannot run, or go on.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +63,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The master does not want this worker.
-    #[error("the master ended the membership: {0}")]
+    #[error("the master has sent this worker away: {0}")]
     Dismissed(String),
 }
 
@@ -73,6 +80,8 @@ pub struct Daemon {
     session: Session,
     /// Commands whose start the session was told.
     started: BTreeSet<CommandId>,
+    /// Whether commands have control groups.
+    groups: bool,
     stop: CancellationToken,
     _lock: Lock,
 }
@@ -85,14 +94,16 @@ impl Daemon {
             folder: folder.to_owned(),
             source,
         };
-        let lock_path = folder.join("lock");
-        let Some(lock) = lock_file(&lock_path).map_err(state)? else {
-            let holder = lock_holder(&lock_path).map_err(state)?.unwrap_or_default();
+        let Some(lock) = patient_lock(&folder.join("lock")).map_err(state)? else {
+            let holder = lock_holder(&folder.join("lock"))
+                .map_err(state)?
+                .unwrap_or_default();
             return Err(Error::InUse {
                 folder: folder.to_owned(),
                 holder,
             });
         };
+        os::clear_groups();
         let identity = member.identity()?;
         let remembered = State::open(folder).map_err(state)?;
         let options = commands::Options {
@@ -111,6 +122,7 @@ impl Daemon {
             news,
             session,
             started,
+            groups: os::can_group(),
             stop,
             _lock: lock,
         })
@@ -190,15 +202,30 @@ impl Daemon {
     }
 
     fn hello(&self) -> Hello {
+        let mut facts = os::facts();
+        let trees = if self.groups { "cgroup" } else { "proc" };
+        facts.insert("process_trees".to_owned(), trees.to_owned());
         Hello {
             minor: capstan_wire::PROTOCOL_MINOR,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             boot: self.state.boot(),
             slots: self.member.slots,
             labels: self.member.labels.clone(),
-            facts: os::facts(),
+            facts,
             epoch_seen: 0,
             commands: Vec::new(),
+        }
+    }
+}
+
+/// Takes the lock of a worker's folder. Somebody may hold it for an instant who only looks, or a process that a killed daemon
+/// was about to start.
+fn patient_lock(path: &Path) -> io::Result<Option<Lock>> {
+    let begun = std::time::Instant::now();
+    loop {
+        match lock_file(path)? {
+            None if begun.elapsed() < LOCK_PATIENCE => std::thread::sleep(Duration::from_millis(5)),
+            found => return Ok(found),
         }
     }
 }
@@ -253,7 +280,8 @@ struct Backoff(u32);
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(200);
-    const LONGEST: Duration = Duration::from_secs(15);
+    /// A dial that finds nobody takes five seconds more; so after any absence a worker is back within about ten seconds.
+    const LONGEST: Duration = Duration::from_secs(5);
     /// A connection that lasted so long was a good one: a master that ends each at once is not dialled all
     /// the time.
     const SETTLED: Duration = Duration::from_secs(1);
@@ -278,7 +306,7 @@ pub fn main(folder: &Path, clock: Arc<dyn Clock>) -> Result<(), Error> {
         .max_blocking_threads(2)
         .build()
         .map_err(state)?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let stop = CancellationToken::new();
         let daemon = Daemon::open(folder, clock, stop.clone())?;
         let signals = os::stop_signal().map_err(state)?;
@@ -289,7 +317,9 @@ pub fn main(folder: &Path, clock: Arc<dyn Clock>) -> Result<(), Error> {
             () = signals => stop.cancel(),
         }
         running.await
-    })
+    });
+    runtime.shutdown_timeout(REPAIRS);
+    done
 }
 
 #[cfg(test)]

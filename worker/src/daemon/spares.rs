@@ -49,9 +49,6 @@ impl Spares {
                 let named = spares.commands.join(record.id.to_string());
                 if !named.exists() {
                     fs::rename(&path, &named)?;
-                    Folder::new(&named).restore_spool()?;
-                } else if named == path {
-                    folder.restore_spool()?;
                 }
             } else if is_spare(&path) {
                 spares.keep(&folder);
@@ -156,10 +153,17 @@ mod tests {
     /// A command's folder whose command has run.
     fn over(commands: &Path) -> (CommandId, Folder) {
         let (id, folder) = folder(commands);
-        let (at, boot) = (Timestamp(1), String::new());
+        let at = Timestamp(1);
+        let start = StartRecord {
+            id,
+            at,
+            boot: String::new(),
+            uptime: None,
+            group: None,
+        };
         fs::create_dir_all(folder.path()).unwrap();
         folder.reserve_exit().unwrap();
-        assert!(folder.start(&StartRecord { id, at, boot }).unwrap());
+        assert!(folder.start(&start).unwrap());
         let report = ExitReport {
             exit: Exit::Code(0),
             duration_ms: 1,

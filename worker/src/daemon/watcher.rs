@@ -1,23 +1,20 @@
-//! One task per command: starts its supervisor if need be, follows it to its end, and settles what is left if
-//! the supervisor itself is gone.
+//! One task per command: starts its supervisor if need be, follows it to its end, and has [`settle`] say what is left if the
+//! supervisor itself is gone.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::Path;
+use std::fs;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use capstan_model::{Channel, Clock, CommandId, Exit};
-use capstan_wire::control::ExitReport;
-use capstan_wire::frame;
+use capstan_model::{Clock, CommandId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::commands::{News, Standing};
+use super::settle::{self, Left};
 use super::spares::Spares;
-use crate::folder::{ExitRecord, Folder};
-use crate::os;
+use crate::folder::Folder;
 use crate::supervise::{Job, Order};
 
 /// How often a supervisor is looked at whose bell rings for an earlier daemon.
@@ -27,11 +24,12 @@ const LOOK: Duration = Duration::from_millis(50);
 /// worker idle while the master takes note of that.
 const SETTLED: Duration = Duration::from_millis(20);
 
-/// How long the processes of a command without a supervisor are hunted.
-const HUNT: Duration = Duration::from_secs(5);
+/// Looks for a supervisor that may fail, one after the other. A minute: nobody is taken for dead because this process has too
+/// many files open for a while.
+const FAILURES: u32 = 1200;
 
-/// How much of a supervisor's complaints is passed on.
-const MAX_COMPLAINT: u64 = 1000;
+/// How much of what a supervisor says is passed on.
+const MAX_COMPLAINT: usize = 1000;
 
 /// How the command in `folder` stands on disk.
 pub fn look(folder: &Folder) -> Standing {
@@ -84,25 +82,44 @@ pub async fn watch(
     clock: Arc<dyn Clock>,
 ) {
     let id = teller.id;
-    let complaint = match job {
-        Some(job) => follow_new(&folder, job, &mut teller, &spares).await.err(),
-        None => None,
-    };
-    // Another supervisor may have been first, started by an earlier daemon.
-    while matches!(folder.supervisor(), Ok(Some(_))) && !folder.has_exit() {
-        teller.tell(look(&folder)).await;
-        tokio::time::sleep(LOOK).await;
+    let mut left = Left::default();
+    if let Some(job) = job
+        && let Err(error) = follow_new(&folder, job, &mut teller, &spares, &mut left).await
+    {
+        left.complaint = format!("the worker could not start a supervisor: {error}");
     }
-    let mut standing = look(&folder);
-    if standing.exit.is_none() {
-        let report = settle(id, &folder, complaint, &*clock).await;
-        let record = ExitRecord::new(id, clock.now(), report, &[]);
-        if let Err(error) = folder.write_exit(&record, &[]) {
-            tracing::warn!(command = %id, "the end could not be recorded: {error}");
+    let mut failures = 0;
+    let standing = loop {
+        let standing = look(&folder);
+        if standing.exit.is_some() {
+            break standing;
         }
-        standing.length = record.report.log_length;
-        standing.exit = Some(record.report);
-    }
+        // Another supervisor may have been first, started by an earlier daemon.
+        match folder.supervisor() {
+            Ok(Some(supervisor)) => {
+                left.supervisor = Some(supervisor);
+                failures = 0;
+            }
+            Err(error) if failures < FAILURES => {
+                if failures == 0 {
+                    tracing::warn!(command = %id, "its supervisor could not be looked for: {error}");
+                }
+                failures += 1;
+            }
+            Ok(None) | Err(_) => {
+                if let Some(exit) = settle::settle(id, &folder, &left, &*clock).await {
+                    let (length, exit) = (exit.log_length, Some(exit));
+                    break Standing {
+                        length,
+                        exit,
+                        ..standing
+                    };
+                }
+            }
+        }
+        teller.tell(standing).await;
+        tokio::time::sleep(LOOK).await;
+    };
     tracing::debug!(command = %id, "ended");
     teller.tell(standing).await;
     // What was told is on its way first.
@@ -111,9 +128,16 @@ pub async fn watch(
 }
 
 /// Gives the command to a supervisor and listens to its bell until it ends, or until it has said how the command did.
-async fn follow_new(folder: &Folder, job: Job, teller: &mut Teller, spares: &Spares) -> io::Result<()> {
+async fn follow_new(
+    folder: &Folder,
+    job: Job,
+    teller: &mut Teller,
+    spares: &Spares,
+    left: &mut Left,
+) -> io::Result<()> {
     fs::create_dir_all(folder.path())?;
     let mut child = spares.supervisor()?;
+    left.supervisor = child.id();
     let order = Order {
         folder: folder.path().to_owned(),
         job,
@@ -135,8 +159,10 @@ async fn follow_new(folder: &Folder, job: Job, teller: &mut Teller, spares: &Spa
                     bell.read(&mut rings).await
                 }
             };
-            if !matches!(rung, Ok(1..)) {
-                break;
+            let Ok(length @ 1..) = rung else { break };
+            let said = String::from_utf8_lossy(&rings[..length]);
+            if left.complaint.len() < MAX_COMPLAINT {
+                left.complaint.push_str(said.trim_matches('\n'));
             }
             let standing = look(folder);
             if standing.exit.is_some() {
@@ -148,145 +174,4 @@ async fn follow_new(folder: &Folder, job: Job, teller: &mut Teller, spares: &Spa
     }
     child.wait().await?;
     Ok(())
-}
-
-/// The end of a command whose supervisor is gone without a record: it never started, or nobody knows.
-async fn settle(
-    id: CommandId,
-    folder: &Folder,
-    complaint: Option<io::Error>,
-    clock: &dyn Clock,
-) -> ExitReport {
-    if !folder.was_started() {
-        let exit = match folder.stop() {
-            Ok(Some(stop)) => Exit::Killed(stop.reason),
-            _ => Exit::NotStarted(match complaint {
-                Some(error) => format!("the worker could not start a supervisor: {error}"),
-                None => complaints(folder),
-            }),
-        };
-        return ExitReport {
-            exit,
-            duration_ms: 0,
-            log_length: 0,
-            stdout_bytes: 0,
-            stderr_bytes: 0,
-        };
-    }
-    let started = folder.started().ok().flatten();
-    let duration_ms = started.as_ref().map_or(0, |record| clock.now().since(record.at));
-    let reason = if started.is_some_and(|record| record.boot != os::boot_text()) {
-        "the worker's machine was started anew while the command ran"
-    } else {
-        hunt(id).await;
-        "the command's supervisor was killed"
-    };
-    let left = folder.clone();
-    let found = tokio::task::spawn_blocking(move || cut_and_keep(&left)).await;
-    let [length, stdout_bytes, stderr_bytes] = found
-        .unwrap_or_else(|error| Err(error.into()))
-        .unwrap_or_else(|error| {
-            tracing::warn!(command = %id, "the log of a lost command could not be read: {error}");
-            [0; 3]
-        });
-    ExitReport {
-        exit: Exit::Lost(reason.to_owned()),
-        duration_ms,
-        log_length: length,
-        stdout_bytes,
-        stderr_bytes,
-    }
-}
-
-/// Kills the processes that a killed supervisor left without an owner.
-async fn hunt(id: CommandId) {
-    let begun = tokio::time::Instant::now();
-    while begun.elapsed() < HUNT {
-        let found = os::marked(&id.to_string()).unwrap_or_default();
-        if found.is_empty() {
-            return;
-        }
-        found.into_iter().for_each(|pid| os::send(pid, os::Told::Kill));
-        tokio::time::sleep(LOOK).await;
-    }
-    tracing::warn!(command = %id, "processes of a lost command could not be ended");
-}
-
-fn complaints(folder: &Folder) -> String {
-    let mut text = String::new();
-    if let Ok(file) = File::open(folder.errors()) {
-        let _ = file.take(MAX_COMPLAINT).read_to_string(&mut text);
-    }
-    match text.trim() {
-        "" => "its supervisor ended before it started the command; is the worker's disk full?".to_owned(),
-        text => format!("its supervisor failed: {text}"),
-    }
-}
-
-fn cut_and_keep(folder: &Folder) -> io::Result<[u64; 3]> {
-    let found = cut_to_whole_frames(&folder.spool())?;
-    folder.sync_names()?;
-    Ok(found)
-}
-
-/// Removes a torn last frame. Gives the length, and the payload bytes of standard output and of standard
-/// error.
-fn cut_to_whole_frames(spool: &Path) -> io::Result<[u64; 3]> {
-    let mut file = File::options().read(true).write(true).open(spool)?;
-    let (mut length, mut out, mut err) = (0, 0, 0);
-    let mut buffer = Vec::new();
-    loop {
-        let read = (&mut file)
-            .take(4 * frame::MAX_PAYLOAD as u64)
-            .read_to_end(&mut buffer)?;
-        let mut frames = frame::frames(&buffer);
-        let mut torn = false;
-        for found in frames.by_ref() {
-            match found {
-                Ok(frame) if frame.channel == Channel::Stdout => out += frame.payload.len() as u64,
-                Ok(frame) if frame.channel == Channel::Stderr => err += frame.payload.len() as u64,
-                Ok(_) => {}
-                Err(_) => torn = true,
-            }
-        }
-        let whole = frames.consumed();
-        length += whole as u64;
-        buffer.drain(..whole);
-        if torn || read == 0 {
-            break;
-        }
-    }
-    file.set_len(length)?;
-    file.sync_all()?;
-    Ok([length, out, err])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_is_cut_back_to_its_last_whole_frame() {
-        let folder = tempfile::tempdir().unwrap();
-        let spool = folder.path().join("spool");
-        let mut whole = Vec::new();
-        for n in 0..40u8 {
-            frame::encode(&mut whole, 0, Channel::Stdout, &vec![n; 20_000]);
-            frame::encode(&mut whole, 0, Channel::Stderr, b"err");
-        }
-        for torn in [0, 1, 5, 19, 25] {
-            let mut bytes = whole.clone();
-            frame::encode(&mut bytes, 0, Channel::Stdout, b"torn off");
-            bytes.truncate(whole.len() + torn);
-            if torn == 25 {
-                *bytes.last_mut().unwrap() ^= 1;
-            }
-            fs::write(&spool, &bytes).unwrap();
-            assert_eq!(
-                cut_to_whole_frames(&spool).unwrap(),
-                [whole.len() as u64, 800_000, 120]
-            );
-            assert!(fs::read(&spool).unwrap() == whole);
-        }
-    }
 }

@@ -10,6 +10,8 @@ fn start(id: CommandId) -> StartRecord {
         id,
         at: Timestamp(1),
         boot: "boot".to_owned(),
+        uptime: None,
+        group: None,
     }
 }
 
@@ -160,4 +162,62 @@ fn an_end_that_was_seen_stays_seen_while_its_file_gets_its_name() {
         writing.join().unwrap();
         assert!(folder.has_exit());
     }
+}
+
+/// A record as another version writes it.
+fn write_json(path: &Path, record: &serde_json::Value) {
+    room::overwrite(path, &room::encode(record, START_ROOM).unwrap()).unwrap();
+}
+
+#[test]
+fn records_of_an_older_and_of_a_newer_version_are_read() {
+    let commands = tempfile::tempdir().unwrap();
+    let id = CommandId(Uuid::new_v4());
+    let folder = Folder::new(commands.path().join(id.to_string()));
+    fs::create_dir(folder.path()).unwrap();
+    let report = serde_json::to_value(&end(id, b"").report).unwrap();
+    let newer = |mut record: serde_json::Value| {
+        record["field_of_a_newer_version"] = serde_json::json!({ "deep": [1, 2] });
+        record
+    };
+    let older_start = serde_json::json!({ "id": id, "at": 1, "boot": "boot" });
+    let older_end = serde_json::json!({ "id": id, "at": 2, "report": report });
+    for record in [older_start.clone(), newer(older_start)] {
+        write_json(&folder.started_at(), &record);
+        assert_eq!(folder.started().unwrap(), Some(start(id)));
+    }
+    let mut newer_end = newer(older_end.clone());
+    newer_end["report"] = newer(report);
+    for record in [older_end, newer_end] {
+        write_json(&folder.ended(), &record);
+        assert_eq!(folder.exit().unwrap(), Some(end(id, b"")));
+    }
+    let stop = folder.path().join("stop");
+    fs::write(stop, r#"{"reason": "enough", "who": "somebody"}"#).unwrap();
+    assert_eq!(folder.stop().unwrap().unwrap().reason, "enough");
+}
+
+#[test]
+fn a_log_without_room_for_its_spool_is_read_from_the_record_of_the_end() {
+    let commands = tempfile::tempdir().unwrap();
+    let (_, folder) = over(commands.path(), b"all of the log");
+    fs::remove_file(folder.spool()).unwrap();
+    let mut part = [0; 3];
+    folder.log().unwrap().read(&mut part, 11).unwrap();
+    assert_eq!(&part, b"log");
+    folder.log().unwrap().read(&mut part, 12).unwrap_err();
+    folder.log().unwrap().read(&mut part, u64::MAX).unwrap_err();
+}
+
+#[test]
+fn a_start_that_could_not_be_made_durable_did_not_happen() {
+    let commands = tempfile::tempdir().unwrap();
+    let id = CommandId(Uuid::new_v4());
+    let folder = Folder::new(commands.path().join(id.to_string()));
+    fs::create_dir(folder.path()).unwrap();
+    // Without the room for the end there is none to make durable.
+    folder.start(&start(id)).unwrap_err();
+    assert!(!folder.was_started());
+    folder.reserve_exit().unwrap();
+    assert!(folder.start(&start(id)).unwrap());
 }

@@ -15,10 +15,13 @@ mod portable;
 use portable as tree;
 mod unix;
 
-pub use tree::{adopt_descendants, boot_text, descendants, marked, own_program};
+pub use tree::{
+    Group, adopt_descendants, boot_text, can_group, clear_groups, descendants, kill_descendants, kill_group,
+    left_behind, marked, own_program, uptime,
+};
 pub use unix::{
-    Alarm, hostname, is_disk_full, leave_session, make_private, reap, send, set_nonblocking, shell,
-    stop_signal, sync_folder, wait_readable, write_private,
+    Alarm, hostname, is_disk_full, leave_session, make_private, reap, send, send_group, set_nonblocking,
+    shell, stop_signal, sync_folder, wait_readable, write_private,
 };
 
 /// The environment variable that every process of a command inherits; its value is the command's id.

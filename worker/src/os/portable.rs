@@ -1,12 +1,50 @@
-//! Unix systems without a subreaper: the tree is what `ps` shows below the supervisor; a double fork escapes
-//! it.
+//! Unix systems without a subreaper and control groups: the tree is what `ps` shows below the supervisor; a double fork
+//! escapes it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use super::MARK;
+use super::{MARK, Told, send};
+
+/// There are no control groups here.
+#[derive(Debug)]
+pub enum Group {}
+
+impl Group {
+    /// Not possible here.
+    pub fn enter() -> Option<Self> {
+        None
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        match *self {}
+    }
+
+    /// Ends all that is in it.
+    pub fn kill(&mut self) -> bool {
+        match *self {}
+    }
+
+    /// Leaves and removes it.
+    pub fn leave(self) {
+        match self {}
+    }
+}
+
+/// Never.
+pub fn can_group() -> bool {
+    false
+}
+
+/// Nothing to do here.
+pub fn kill_group(_path: &Path) {}
+
+/// Nothing to do here.
+pub fn clear_groups() {}
 
 /// Not possible here: descendants that double-fork are found by their mark only.
 pub fn adopt_descendants() -> io::Result<()> {
@@ -38,6 +76,18 @@ pub fn descendants(ancestor: u32) -> io::Result<Vec<u32>> {
     Ok(found)
 }
 
+/// Kills the living descendants of the process `ancestor`. Gives how many were found.
+pub fn kill_descendants(ancestor: u32) -> io::Result<usize> {
+    let found = descendants(ancestor)?;
+    found.iter().for_each(|pid| send(*pid, Told::Kill));
+    Ok(found.len())
+}
+
+/// The living processes that a dead supervisor left, as far as their marks tell.
+pub fn left_behind(value: &str, _session: Option<u32>) -> io::Result<Vec<u32>> {
+    marked(value)
+}
+
 /// The living processes that carry the mark `value`, as far as `ps` shows environments.
 pub fn marked(value: &str) -> io::Result<Vec<u32>> {
     let listing = Command::new("ps")
@@ -64,6 +114,11 @@ pub fn boot_text() -> String {
     asked
         .map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned())
         .unwrap_or_default()
+}
+
+/// Not known here.
+pub fn uptime() -> Option<Duration> {
+    None
 }
 
 /// Facts that only this system tells.

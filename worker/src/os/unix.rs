@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
@@ -124,16 +124,25 @@ pub fn reap() -> io::Result<Reaped> {
 
 /// Sends `told` to the process `pid`; one that is gone already is fine.
 pub fn send(pid: u32, told: Told) {
+    told_to(pid, told, kill);
+}
+
+/// Sends `told` to all processes of the group `leader`.
+pub fn send_group(leader: u32, told: Told) {
+    told_to(leader, told, killpg);
+}
+
+fn told_to(pid: u32, told: Told, send: impl Fn(Pid, Signal) -> nix::Result<()>) {
     let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 1).map(Pid::from_raw) else {
         return;
     };
     match told {
         Told::Terminate => {
-            let _ = kill(pid, Signal::SIGTERM);
-            let _ = kill(pid, Signal::SIGCONT);
+            let _ = send(pid, Signal::SIGTERM);
+            let _ = send(pid, Signal::SIGCONT);
         }
         Told::Kill => {
-            let _ = kill(pid, Signal::SIGKILL);
+            let _ = send(pid, Signal::SIGKILL);
         }
     }
 }

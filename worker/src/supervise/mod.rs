@@ -85,13 +85,30 @@ pub enum Error {
 pub fn supervise(path: &Path, clock: &dyn Clock) -> Result<(), Error> {
     os::leave_session();
     let text = read_all(io::stdin().lock())?;
-    carry_out(Folder::new(path), parse(&text)?, clock)
+    let job = parse(&text)?;
+    let mut group = os::Group::enter();
+    let done = carry_out(&Folder::new(path), &job, clock, &mut group);
+    group.into_iter().for_each(os::Group::leave);
+    done
 }
 
 /// Waits for an [`Order`] on standard input, and carries it out as [`supervise`] does. A daemon keeps one such process
-/// ready: starting a process takes longer than most of what it does. Ends when the daemon does.
+/// ready: starting a process takes longer than most of what it does. Ends when the daemon does. What is wrong goes to the
+/// daemon, too: the folder may be on a disk that is full.
 pub fn wait(clock: &dyn Clock) -> Result<(), Error> {
     os::leave_session();
+    // Before the order comes: moving a process between groups may take some milliseconds.
+    let mut group = os::Group::enter();
+    let done = obey(&mut group, clock);
+    if let Err(error) = &done {
+        Bell::new().say(&error.to_string());
+    }
+    // When all is said: nobody waits for this.
+    group.into_iter().for_each(os::Group::leave);
+    done
+}
+
+fn obey(group: &mut Option<os::Group>, clock: &dyn Clock) -> Result<(), Error> {
     let text = read_all(io::stdin().lock())?;
     if text.is_empty() {
         return Ok(());
@@ -99,8 +116,9 @@ pub fn wait(clock: &dyn Clock) -> Result<(), Error> {
     let Order { folder, job } = parse(&text)?;
     drop(text);
     let folder = Folder::new(folder);
-    complain_to(&folder.errors()).map_err(failed(&folder, "written"))?;
-    carry_out(folder, job, clock)
+    // Without room for complaints there may be room enough for the command.
+    let _ = complain_to(&folder.errors());
+    carry_out(&folder, &job, clock, group)
 }
 
 /// From now on complaints, also those of a panic, go there.
@@ -109,23 +127,30 @@ fn complain_to(errors: &Path) -> io::Result<()> {
     Ok(nix::unistd::dup2_stderr(file)?)
 }
 
-fn carry_out(folder: Folder, job: Job, clock: &dyn Clock) -> Result<(), Error> {
-    let Some(_lock) = patient_lock(&folder).map_err(failed(&folder, "locked"))? else {
+fn carry_out(
+    folder: &Folder,
+    job: &Job,
+    clock: &dyn Clock,
+    group: &mut Option<os::Group>,
+) -> Result<(), Error> {
+    let Some(_lock) = patient_lock(folder).map_err(failed(folder, "locked"))? else {
         return Ok(());
     };
-    if folder.was_started() {
+    // The end of a command that never started is recorded, too, when its supervisor was killed: by a daemon that held the
+    // lock, and told the master.
+    if folder.was_started() || folder.has_exit() {
         return Ok(());
     }
-    folder.reserve_exit().map_err(failed(&folder, "written"))?;
+    folder.reserve_exit().map_err(failed(folder, "written"))?;
     let record = SpecRecord {
         id: job.id,
         spec: job.spec.clone(),
     };
-    folder.write_spec(&record).map_err(failed(&folder, "written"))?;
+    folder.write_spec(&record).map_err(failed(folder, "written"))?;
 
     let begun = Instant::now();
     let spool = Spool::create(&folder.spool(), job.spool_quota, &job.secrets, begun);
-    let mut spool = spool.map_err(failed(&folder, "written"))?;
+    let mut spool = spool.map_err(failed(folder, "written"))?;
     let alarm = os::Alarm::install().map_err(Error::Setup)?;
     os::adopt_descendants().map_err(Error::Setup)?;
     let mut bell = Bell::new();
@@ -133,20 +158,25 @@ fn carry_out(folder: Folder, job: Job, clock: &dyn Clock) -> Result<(), Error> {
         id: job.id,
         at: clock.now(),
         boot: os::boot_text(),
+        uptime: os::uptime(),
+        group: group.as_ref().map(|group| group.path().to_owned()),
     };
-    if !folder.start(&start).map_err(failed(&folder, "written"))? {
+    if !folder.start(&start).map_err(failed(folder, "written"))? {
         return Ok(());
     }
 
+    spool.admit_short(&job.secrets);
     spool.header(&launch::header(&job.spec));
     let exit = match folder.stop() {
         Ok(Some(stop)) => Exit::Killed(stop.reason),
-        _ => match launch::start(&job) {
-            Ok(child) => run::Run::new(&job, &folder, &mut spool, &mut bell, alarm, begun).until_end(child),
+        _ => match launch::start(job) {
+            Ok(child) => {
+                run::Run::new(job, folder, &mut spool, &mut bell, alarm, begun, group).until_end(child)
+            }
             Err(error) => Exit::NotStarted(error.to_string()),
         },
     };
-    finish(&folder, job.id, spool, exit, begun, clock).map_err(failed(&folder, "written"))?;
+    finish(folder, job.id, spool, exit, begun, clock).map_err(failed(folder, "written"))?;
     // Nobody has to wait until this process is gone, too.
     bell.ring();
     Ok(())
@@ -220,6 +250,13 @@ impl Bell {
                 .filter(|out| os::set_nonblocking(out).is_ok())
                 .map(File::from),
         )
+    }
+
+    /// Says why this process ends without having started its command.
+    fn say(&mut self, complaint: &str) {
+        if let Some(out) = &mut self.0 {
+            let _ = out.write_all(complaint.as_bytes());
+        }
     }
 
     fn ring(&mut self) {

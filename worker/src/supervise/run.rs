@@ -14,7 +14,7 @@ use capstan_model::{Channel, Exit, TimeOut};
 use super::spool::Spool;
 use super::{Bell, Job};
 use crate::folder::Folder;
-use crate::os::{self, Alarm, Ended, Reaped, Told};
+use crate::os::{self, Alarm, Ended, Group, Reaped, Told};
 
 /// How long the pipes may stay open, or processes live on, after the command itself has ended.
 const LEAK_PATIENCE: Duration = Duration::from_secs(2);
@@ -24,6 +24,9 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// How often an ending tree is looked through for processes that were made meanwhile.
 const SWEEP: Duration = Duration::from_millis(50);
+
+/// An ending tree is looked through so many times in a row: what forks all the time is met alive sooner or later.
+const CHASE: usize = 10;
 
 /// A process in uninterruptible sleep does not even obey KILL: then the command ends without it.
 const KILL_PATIENCE: Duration = Duration::from_secs(60);
@@ -77,6 +80,7 @@ pub struct Run<'a> {
     last_look: Option<Instant>,
     last_sweep: Option<Instant>,
     heartbeat: Heartbeat,
+    group: &'a mut Option<Group>,
 }
 
 impl<'a> Run<'a> {
@@ -88,6 +92,7 @@ impl<'a> Run<'a> {
         bell: &'a mut Bell,
         alarm: Alarm,
         begun: Instant,
+        group: &'a mut Option<Group>,
     ) -> Self {
         Self {
             job,
@@ -110,6 +115,7 @@ impl<'a> Run<'a> {
                 seen: Vec::new(),
                 at: begun,
             },
+            group,
         }
     }
 
@@ -304,24 +310,37 @@ impl<'a> Run<'a> {
             }
             _ => {}
         }
-        match self.phase {
-            Phase::Terminating(_) => self.sweep(Told::Terminate, SWEEP),
-            Phase::Killing(_) => self.sweep(Told::Kill, SWEEP / 5),
-            _ => {}
+        let (sweep, pause): (fn(&mut Self), _) = match self.phase {
+            Phase::Terminating(_) => (Self::ask, SWEEP),
+            Phase::Killing(_) => (Self::kill, SWEEP / 5),
+            _ => return,
+        };
+        if self.last_sweep.is_none_or(|at| at.elapsed() >= pause) {
+            self.last_sweep = Some(Instant::now());
+            sweep(self);
         }
     }
 
-    /// Tells every living descendant to end. `Terminate` is told once to each: a second one may mean
-    /// something else to it.
-    fn sweep(&mut self, told: Told, pause: Duration) {
-        if self.last_sweep.is_some_and(|at| at.elapsed() < pause) {
-            return;
-        }
-        self.last_sweep = Some(Instant::now());
+    /// Tells every living descendant to end. Once to each: a second time may mean something else to it.
+    fn ask(&mut self) {
         let found = os::descendants(std::process::id()).unwrap_or_else(|_| vec![self.main]);
         for pid in found {
-            if told == Told::Kill || self.asked.insert(pid) {
-                os::send(pid, told);
+            if self.asked.insert(pid) {
+                os::send(pid, Told::Terminate);
+            }
+        }
+    }
+
+    /// Ends the command's group, and every living descendant: one may have left the group.
+    fn kill(&mut self) {
+        if let Some(group) = self.group.as_mut() {
+            group.kill();
+        }
+        for _ in 0..CHASE {
+            match os::kill_descendants(std::process::id()) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(_) => return os::send(self.main, Told::Kill),
             }
         }
     }

@@ -45,7 +45,7 @@ pub struct Spool {
 
 impl Spool {
     /// A new spool, in the place of one that a supervisor left that was killed before it started the command. Times in it
-    /// count from `begun`.
+    /// count from `begun`. It is empty: a log that has begun is that of a command that was started.
     pub fn create(
         path: &Path,
         quota: Option<u64>,
@@ -57,7 +57,7 @@ impl Spool {
             _ => {}
         }
         let file = OpenOptions::new().append(true).create_new(true).open(path)?;
-        let mut spool = Self {
+        Ok(Self {
             file,
             length: 0,
             quota,
@@ -69,13 +69,16 @@ impl Spool {
             frames: Vec::new(),
             masked: Vec::new(),
             whole: Vec::new(),
-        };
+        })
+    }
+
+    /// Says which of the secrets are not masked.
+    pub fn admit_short(&mut self, secrets: &BTreeMap<String, String>) {
         for (name, _) in secrets.iter().filter(|(_, value)| value.len() < SHORTEST) {
-            spool.header(&format!(
+            self.header(&format!(
                 "the secret {name} is shorter than {SHORTEST} bytes and is not masked"
             ));
         }
-        Ok(spool)
     }
 
     /// Takes what came through a pipe.

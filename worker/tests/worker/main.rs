@@ -3,6 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error ends there")]
 
 mod daemon;
+mod farm;
+#[cfg(target_os = "linux")]
+mod faults;
 mod master;
+mod orphans;
 mod supervisor;
 mod support;
+#[cfg(target_os = "linux")]
+mod trees;
+#[cfg(target_os = "linux")]
+mod upgrade;

@@ -125,7 +125,7 @@ impl Port for Store {
         ready(Ok(())).boxed()
     }
 
-    fn disconnected(&self, _worker: String, _reason: String) -> BoxFuture<'_, ()> {
+    fn disconnected(&self, _worker: String, _heard: Timestamp, _reason: String) -> BoxFuture<'_, ()> {
         self.get().connected = false;
         ready(()).boxed()
     }

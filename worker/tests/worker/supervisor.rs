@@ -6,8 +6,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use capstan_model::{Channel, EnvValue, Exit, TimeOut};
-use capstan_worker::folder::{Folder, StopRecord};
+use capstan_model::{Channel, EnvValue, Exit, TimeOut, Timestamp};
+use capstan_wire::control::ExitReport;
+use capstan_worker::folder::{ExitRecord, Folder, StopRecord};
 use capstan_worker::os;
 use capstan_worker::supervise::Order;
 
@@ -287,12 +288,46 @@ fn the_same_id_never_runs_twice() {
     );
 }
 
+/// A folder as somebody left it: does a supervisor that comes with the order run the command?
+fn runs_in(left: impl Fn(&Bench)) -> bool {
+    let bench = Bench::new(shell("echo ran >> ../../count"));
+    left(&bench);
+    assert!(bench.start().wait().unwrap().success());
+    bench.job.base.join("count").exists()
+}
+
 #[test]
 fn a_supervisor_that_was_killed_before_it_began_leaves_the_command_to_another() {
-    let bench = Bench::new(shell("echo mine"));
-    std::fs::write(bench.folder().spool(), "the beginning of a log").unwrap();
-    let ran = bench.run();
-    assert_eq!(ran.text(Stdout), "mine\n");
+    assert!(runs_in(|_| {}));
+    assert!(runs_in(
+        |bench| std::fs::write(bench.folder().spool(), "").unwrap()
+    ));
+    assert!(runs_in(|bench| std::fs::write(
+        bench.folder().path().join("started"),
+        ""
+    )
+    .unwrap()));
+}
+
+#[test]
+fn a_command_that_may_have_run_or_whose_end_was_told_is_not_started() {
+    let start = |bench: &Bench| std::fs::write(bench.folder().path().join("started"), "{").unwrap();
+    assert!(!runs_in(start));
+    assert!(!runs_in(
+        |bench| std::fs::write(bench.folder().spool(), "a log").unwrap()
+    ));
+    // As the daemon records it for a supervisor that was killed before it began; this one was on its way, too.
+    assert!(!runs_in(|bench| {
+        let report = ExitReport {
+            exit: Exit::NotStarted("its supervisor was killed".into()),
+            duration_ms: 0,
+            log_length: 0,
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+        };
+        let record = ExitRecord::new(bench.job.id, Timestamp(0), report, b"");
+        bench.folder().write_exit(&record, b"").unwrap();
+    }));
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub struct Bench {
     pub root: tempfile::TempDir,
     pub job: Job,
     pub worker_env: Vec<(String, String)>,
+    /// A program with arguments that becomes the supervisor.
+    pub wrapper: Vec<String>,
 }
 
 impl Bench {
@@ -75,6 +77,7 @@ impl Bench {
             root,
             job,
             worker_env: Vec::new(),
+            wrapper: Vec::new(),
         }
     }
 
@@ -100,7 +103,10 @@ impl Bench {
 
     /// Starts a supervisor; its bell is not listened to.
     pub fn start(&self) -> Child {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_capstan-worker"))
+        let words = self.wrapper.iter().map(String::as_str);
+        let mut words = words.chain([env!("CARGO_BIN_EXE_capstan-worker")]);
+        let mut child = Command::new(words.next().unwrap())
+            .args(words)
             .arg("supervise")
             .arg(self.folder().path())
             .envs(self.worker_env.iter().cloned())

@@ -33,8 +33,9 @@ fn what_the_template_shows_commented_out_is_accepted() {
     let shown = parse(&text).unwrap();
     let default = parse("").unwrap();
     assert_eq!(shown.link.grace, default.link.grace);
+    assert_eq!(shown.link.idle, default.link.idle);
     assert_eq!(shown.limits.max_log, default.limits.max_log);
-    assert_eq!(shown.limits.step_mode, default.limits.step_mode);
+    assert_eq!(shown.limits.keep_instances, default.limits.keep_instances);
     assert_eq!(shown.database.synchronous, default.database.synchronous);
     assert_eq!(shown.master.data, default.master.data);
     assert_eq!(shown.master.config, default.master.config);
@@ -66,8 +67,11 @@ fn every_wrong_file_is_answered_with_place_and_remedy() {
     insta::assert_snapshot!(error("[web]\nlisten = \"localhost\""), @r#"capstan.toml:2:10: expected an address and port such as "127.0.0.1:8010" or "[::]:8010", found string "localhost""#);
     insta::assert_snapshot!(error("[link]\ngrace = 5"), @r#"capstan.toml:2:9: expected a duration such as "30s", "5min" or "2h", found integer `5`"#);
     insta::assert_snapshot!(error("[link]\ngrace = \"5 minutes\""), @r#"capstan.toml:2:9: expected a duration such as "30s", "5min" or "2h", found string "5 minutes""#);
+    insta::assert_snapshot!(error("[link]\nidle = \"0s\""), @r#"capstan.toml:2:8: expected a duration from "1s" to "60s", found string "0s""#);
+    insta::assert_snapshot!(error("[link]\nidle = \"5min\""), @r#"capstan.toml:2:8: expected a duration from "1s" to "60s", found string "5min""#);
     insta::assert_snapshot!(error("[link]\nadvertise = [\"https://ci.example.org:9010\"]"), @r#"capstan.toml:2:14: expected a host and port such as "ci.example.org:9010", found string "https://ci.example.org:9010""#);
-    insta::assert_snapshot!(error("[limits]\nstep_mode = \"warmer\""), @"capstan.toml:2:13: unknown word: expected `warm` or `replay`, found `warmer`; did you mean `warm`?");
+    insta::assert_snapshot!(error("[database]\nsynchronous = \"ful\""), @"capstan.toml:2:15: unknown word: expected `full` or `normal`, found `ful`; did you mean `full`?");
+    insta::assert_snapshot!(error("[limits]\nkeep_instances = \"long\""), @r#"capstan.toml:2:18: expected a duration such as "30s", "5min" or "2h", found string "long""#);
     insta::assert_snapshot!(error("[database]\nurl = \"mysql://x\""), @r#"capstan.toml:2:7: expected "sqlite:data/capstan.db" or "postgres://user@host/database", found string "mysql://x""#);
     insta::assert_snapshot!(error("[master]\nurl = \"ci.example.org\""), @r#"capstan.toml:2:7: expected a web address such as "https://ci.example.org", found string "ci.example.org""#);
     insta::assert_snapshot!(error("[master\n"), @"capstan.toml:1:8: unclosed table, expected `]`");

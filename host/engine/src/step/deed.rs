@@ -1,13 +1,16 @@
 //! What a step asks of the world, as its `Start` rows keep it, and how it is carried out. Works without an instance, so
 //! that a waiting step need not keep one.
 
+use std::sync::Arc;
+
 use capstan_model::journal::Class;
 use capstan_model::{CommandId, CommandSpec, Completion, Exit, Timestamp};
-use futures::future::select_all;
+use futures::future::{BoxFuture, select_all};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::StopSignal;
+use super::calls;
 use super::port::{Abandoned, CommandFault, StepPort};
 
 /// An effect on the world: everything that is needed to carry it out again.
@@ -94,11 +97,7 @@ impl Deed {
     }
 
     pub(crate) fn class(&self) -> Class {
-        match self {
-            Self::Start { .. } | Self::Run { .. } | Self::Kill { .. } => Class::RunOnce,
-            Self::Wait { .. } | Self::WaitAny { .. } => Class::ReadRemote,
-            Self::Sleep { .. } => Class::Timer,
-        }
+        calls::class(self.call())
     }
 
     /// Whether the answer may take long.
@@ -118,28 +117,31 @@ impl Deed {
     }
 }
 
+/// A deed that is being carried out. It borrows nothing: it outlives the instance that asked for it.
+pub(crate) type Wait = BoxFuture<'static, Result<Answer, Abandoned>>;
+
 /// Carries out a deed whose `Start` at `seq` is durable. `running` are the commands of the step that have not ended, which a
 /// stopped build ends.
 pub(crate) async fn carry_out(
-    deed: &Deed,
+    deed: Deed,
     seq: u32,
-    running: &[CommandId],
-    port: &dyn StepPort,
-    stop: &mut StopSignal,
+    running: Vec<CommandId>,
+    port: Arc<dyn StepPort>,
+    mut stop: StopSignal,
 ) -> Result<Answer, Abandoned> {
-    if deed.waits() || deed.starts().is_some() {
-        tokio::select! {
-            biased;
-            answer = perform(deed, seq, port, stop.clone()) => answer,
-            reason = stopped(stop) => {
-                for &command in running {
-                    port.kill_command(command, reason.clone()).await?;
-                }
-                Ok(deed.cancelled(reason))
+    let performed = perform(&deed, seq, &*port, stop.clone());
+    if !deed.waits() && deed.starts().is_none() {
+        return performed.await;
+    }
+    tokio::select! {
+        biased;
+        answer = performed => answer,
+        reason = stopped(&mut stop) => {
+            for command in running {
+                port.kill_command(command, reason.clone()).await?;
             }
+            Ok(deed.cancelled(reason))
         }
-    } else {
-        perform(deed, seq, port, stop.clone()).await
     }
 }
 

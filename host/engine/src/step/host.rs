@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use wasmtime::component::ResourceTable;
 
 use super::WaitMode;
-use super::deed::{Answer, Deed};
+use super::deed::{Answer, Deed, Wait};
 use super::journal::Next;
 use super::session::{Halt, Session};
 use crate::bindings::step::capstan::plugin::{build, clock, entropy, timers};
@@ -18,6 +18,7 @@ use crate::bindings::{log, types};
 use crate::call::Trap;
 use crate::guest::{Guest, HasGuest};
 use crate::limits::{MAX_PAYLOAD, MAX_RESOURCES};
+use crate::places::Places;
 use crate::plugin::Facts;
 
 pub(super) const MAX_SUMMARY: usize = 500;
@@ -32,9 +33,18 @@ pub(crate) struct StepState {
     pub mode: WaitMode,
     /// Why the guest was ended by the journal.
     pub halt: Option<Halt>,
-    /// What the step waits for, where it gives up its instance to wait.
-    pub parked: Option<(u32, Deed)>,
+    /// Where instances have their places; absent like the session.
+    pub places: Option<Arc<Places>>,
+    /// What the step waits for, where it has given up its instance.
+    pub parked: Option<Parked>,
     pub spec_bytes: usize,
+}
+
+/// A wait that goes on without the instance.
+pub(crate) struct Parked {
+    pub seq: u32,
+    pub deed: Deed,
+    pub wait: Wait,
 }
 
 impl StepState {
@@ -55,6 +65,7 @@ impl StepState {
             session,
             mode,
             halt: None,
+            places: None,
             parked: None,
             spec_bytes: 0,
         }
@@ -75,6 +86,7 @@ impl StepState {
             Halt::Trap(trap) => self.guest.end(trap.clone()),
             Halt::Abandoned(abandoned) => wasmtime::Error::msg(abandoned.to_string()),
             Halt::Mismatch(mismatch) => wasmtime::Error::msg(mismatch.to_string()),
+            Halt::JournalEnds(past) => wasmtime::Error::msg(past.call.clone()),
         };
         self.halt = Some(halt);
         error
@@ -134,16 +146,29 @@ impl StepState {
                 }
             }
         };
-        if deed.waits() && self.mode == WaitMode::Replay {
-            self.parked = Some((seq, deed));
+        let mut wait = self.session(call)?.carry_out(seq, &deed);
+        let answer = if deed.waits() {
+            tokio::select! {
+                biased;
+                answer = &mut wait, if self.mode != WaitMode::Replay => Some(answer),
+                () = patience(self.mode, self.places.as_deref()) => None,
+            }
+        } else {
+            Some(wait.as_mut().await)
+        };
+        let Some(answer) = answer else {
+            self.parked = Some(Parked { seq, deed, wait });
             self.guest.returned(since);
             return Err(wasmtime::Error::msg("the step waits without an instance"));
-        }
-        let answer = self
-            .session(call)?
-            .carry_out(seq, &deed)
-            .await
-            .map_err(|halt| self.halt(halt))?;
+        };
+        let noted = match answer {
+            Ok(answer) => {
+                let noted = self.session(call)?.answered(seq, &deed, &answer).await;
+                noted.map(|()| answer)
+            }
+            Err(abandoned) => Err(abandoned.into()),
+        };
+        let answer = noted.map_err(|halt| self.halt(halt))?;
         self.guest.returned(since);
         Ok((Some(deed), answer))
     }
@@ -152,6 +177,21 @@ impl StepState {
         self.guest.end(Trap::Other(format!(
             "its journal has an answer to {call} that does not fit"
         )))
+    }
+}
+
+/// Waits until a waiting step is to give up its instance.
+async fn patience(mode: WaitMode, places: Option<&Places>) {
+    match (mode, places) {
+        (WaitMode::Replay, _) => {}
+        // What is answered at once was answered before this is asked.
+        (WaitMode::WarmFor(span), _) if span.is_zero() => {}
+        (WaitMode::Warm, _) => std::future::pending().await,
+        (WaitMode::WarmFor(span), None) => tokio::time::sleep(span).await,
+        (WaitMode::WarmFor(span), Some(places)) => tokio::select! {
+            () = tokio::time::sleep(span) => {}
+            () = places.wanted() => {}
+        },
     }
 }
 
@@ -165,8 +205,17 @@ impl types::Host for StepState {}
 
 impl log::Host for StepState {
     async fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
-        let silent = self.session.as_ref().is_some_and(|session| !session.is_live());
-        self.guest.log(level, message, silent);
+        let silent = self.session.as_ref().is_some_and(Session::is_silent);
+        let word = match level {
+            log::Level::Debug => "debug",
+            log::Level::Info => "info",
+            log::Level::Warn => "warn",
+            log::Level::Error => "error",
+        };
+        let taken = self.guest.log(level, message, silent);
+        if let (Some(session), Some(text)) = (&mut self.session, taken) {
+            session.hear(word, text);
+        }
         Ok(())
     }
 }

@@ -66,6 +66,18 @@ pub fn created_row(created: &Created, now: Timestamp) -> Entry {
     }
 }
 
+/// The commands that a step had killed, and why. A journal answers a kill by itself, so a master that takes the step up says
+/// it again: the one before may have died before the worker heard of it.
+pub fn kills(stored: &[Entry]) -> Vec<(CommandId, String)> {
+    let begun = stored.iter().filter(|row| row.kind == Kind::Start);
+    begun
+        .filter_map(|row| match parse::<Request>(row.request.as_ref())?.deed {
+            Deed::Kill { command, reason } => Some((command, reason)),
+            _ => None,
+        })
+        .collect()
+}
+
 impl Journal {
     /// Takes the stored rows, or begins with row 0.
     pub(crate) fn open(
@@ -106,6 +118,11 @@ impl Journal {
     /// Whether the guest has passed the last recorded row.
     pub(crate) fn is_live(&self) -> bool {
         self.cursor == self.rows.len()
+    }
+
+    /// The row that the guest has not reached.
+    pub(crate) fn position(&self) -> u32 {
+        u32::try_from(self.cursor).unwrap_or(u32::MAX)
     }
 
     /// The number of the next row.
@@ -314,7 +331,7 @@ impl Journal {
 }
 
 /// Rows count from 0 without gaps, begin with `Created`, and pair.
-fn check(rows: &[Entry]) -> Result<(), String> {
+pub(crate) fn check(rows: &[Entry]) -> Result<(), String> {
     let mut open: Option<u32> = None;
     for (place, row) in rows.iter().enumerate() {
         if usize::try_from(row.seq).ok() != Some(place) {
@@ -348,7 +365,7 @@ fn size(row: &Entry) -> usize {
 }
 
 /// A call and its parameters, as far as they fit a message.
-fn shown(call: &str, asked: &Value) -> String {
+pub(crate) fn shown(call: &str, asked: &Value) -> String {
     const MOST: usize = 400;
     let mut text = if asked.is_null() {
         call.to_owned()

@@ -4,17 +4,20 @@
 //! `run` drives one step; `host` and `commands` answer its calls; `session` is what is known of it at the point where the guest is;
 //! `journal` keeps the rows; `deed` is what leaves the process and how it is carried out, with or without an instance.
 
+mod calls;
 pub(crate) mod canonical;
 mod commands;
 mod deed;
 mod host;
 mod journal;
 mod port;
+mod replay;
 mod run;
 mod session;
 mod spec;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use capstan_model::journal::{Created, Entry};
 use capstan_model::plugin::Rights;
@@ -24,13 +27,16 @@ use uuid::Uuid;
 
 pub use commands::Started;
 pub(crate) use host::StepState;
-pub use journal::{Mismatch, created_row};
+pub use journal::{Mismatch, created_row, kills};
 pub use port::{Abandoned, CommandFault, StepPort};
+pub(crate) use replay::replay;
+pub use replay::{Message, Past, Replay, Verdict};
 pub(crate) use run::run;
 pub use spec::Spec;
 
 use crate::call::{CallError, Trap};
 use crate::plugin::Plugin;
+pub use calls::{Answered, STEP_CALLS, StepCall};
 
 /// Becomes the reason once the build is stopped.
 pub type StopSignal = tokio::sync::watch::Receiver<Option<String>>;
@@ -66,6 +72,8 @@ pub enum WaitMode {
     Warm,
     /// It is dropped, and the step is run again from its journal when the answer is there.
     Replay,
+    /// It stays for so long, less if its place is wanted; a wait that lasts longer goes on without it, as with `Replay`.
+    WarmFor(Duration),
 }
 
 /// How a step ended.

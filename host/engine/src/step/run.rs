@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use capstan_model::Outcome;
-use capstan_model::journal::HOST_ABI;
+use capstan_model::journal::{Created, HOST_ABI};
 use capstan_model::plugin::Kind;
 
 use super::canonical;
-use super::deed::Deed;
-use super::host::StepState;
-use super::port::StepPort;
+use super::host::{Parked, StepState};
+use super::port::{Abandoned, StepPort};
 use super::session::{Halt, Session};
 use super::{StepEnd, StepError, StepFailure, StepRun, StopSignal};
 use crate::bindings::types::PluginError;
@@ -18,9 +17,9 @@ use crate::guest::{self, Guest};
 use crate::plugin::{Code, Plugin};
 
 /// How one run of the guest ended.
-enum Attempt {
+pub(super) enum Attempt {
     Returned(Result<Outcome, PluginError>),
-    Parked(u32, Deed),
+    Parked(Parked),
     Halted(Halt),
 }
 
@@ -30,7 +29,7 @@ pub(crate) async fn run(
     stop: StopSignal,
 ) -> Result<StepEnd, StepError> {
     let mut session = Session::open(&mut run, port, stop)?;
-    fits(&run.plugin, &session)?;
+    fits(&run.plugin, &session.created)?;
     if let Some(end) = session.finished()? {
         return Ok(end);
     }
@@ -39,7 +38,7 @@ pub(crate) async fn run(
         let (attempt, back) = attempt(&run, session).await?;
         session = back;
         let ended = match attempt {
-            Attempt::Parked(seq, deed) => session.carry_out(seq, &deed).await.map(|_| None),
+            Attempt::Parked(parked) => outlast(&mut session, parked).await.map(|()| None),
             Attempt::Returned(result) => {
                 let end = conclude(&session, result);
                 session.finish(&end).await.map(|()| Some(end))
@@ -54,16 +53,26 @@ pub(crate) async fn run(
     }
 }
 
+/// Waits without an instance; the next run of the guest finds the answer in the journal.
+async fn outlast(session: &mut Session, Parked { seq, deed, wait }: Parked) -> Result<(), Halt> {
+    let answer = wait.await?;
+    session.answered(seq, &deed, &answer).await
+}
+
 /// Whether this plugin, under this master, is what the journal was made with.
-fn fits(plugin: &Plugin, session: &Session) -> Result<(), StepError> {
-    if plugin.kind() != Kind::Step {
-        return Err(StepError::Call(plugin.wrong_kind(Kind::Step)));
-    }
-    let created = &session.created;
+fn fits(plugin: &Plugin, created: &Created) -> Result<(), StepError> {
     if created.plugin != plugin.digest() {
         let expected = format!("{} ({})", created.plugin_name, created.plugin.short());
         let found = format!("{} ({})", plugin.name(), plugin.digest().short());
         return Err(StepError::WrongPlugin { expected, found });
+    }
+    known(plugin, created)
+}
+
+/// Whether the plugin is a step, and the journal one that this master understands.
+pub(super) fn known(plugin: &Plugin, created: &Created) -> Result<(), StepError> {
+    if plugin.kind() != Kind::Step {
+        return Err(StepError::Call(plugin.wrong_kind(Kind::Step)));
     }
     if created.host_abi > HOST_ABI {
         return Err(StepError::NewerHost {
@@ -73,7 +82,8 @@ fn fits(plugin: &Plugin, session: &Session) -> Result<(), StepError> {
     Ok(())
 }
 
-async fn attempt(run: &StepRun, mut session: Session) -> Result<(Attempt, Session), StepError> {
+/// Runs the guest once, in an instance of its own.
+pub(super) async fn attempt(run: &StepRun, mut session: Session) -> Result<(Attempt, Session), StepError> {
     let plugin = &run.plugin;
     let Code::Step(pre) = plugin.code() else {
         return Err(StepError::Call(plugin.wrong_kind(Kind::Step)));
@@ -81,10 +91,12 @@ async fn attempt(run: &StepRun, mut session: Session) -> Result<(Attempt, Sessio
     session.rewind();
     let config = canonical::text(&session.created.config);
     let runtime = plugin.runtime();
-    let _place = runtime.place().await;
+    let _place = runtime.places.take().await;
     let call = plugin.facts().counters.call();
     let guest = Guest::new(Arc::clone(plugin.facts()), Arc::clone(&run.grants));
-    let mut store = guest::store(&runtime.engine, StepState::new(guest, Some(session), run.mode));
+    let mut state = StepState::new(guest, Some(session), run.mode);
+    state.places = Some(Arc::clone(&runtime.places));
+    let mut store = guest::store(&runtime.engine, state);
     let returned = match pre.instantiate_async(&mut store).await {
         Ok(guest) => guest.capstan_plugin_step().call_run(&mut store, &config).await,
         Err(error) => Err(error),
@@ -92,7 +104,7 @@ async fn attempt(run: &StepRun, mut session: Session) -> Result<(Attempt, Sessio
     let mut state = store.into_data();
     let attempt = match (returned, state.parked.take(), state.halt.take()) {
         (Ok(result), _, _) => Attempt::Returned(result.map(Outcome::from)),
-        (Err(_), Some((seq, deed)), _) => Attempt::Parked(seq, deed),
+        (Err(_), Some(parked), _) => Attempt::Parked(parked),
         (Err(error), None, Some(Halt::Trap(_))) => Attempt::Halted(Halt::Trap(state.guest.explain(&error))),
         (Err(_), None, Some(halt)) => Attempt::Halted(halt),
         (Err(error), None, None) => Attempt::Halted(Halt::Trap(state.guest.explain(&error))),
@@ -106,7 +118,7 @@ async fn attempt(run: &StepRun, mut session: Session) -> Result<(Attempt, Sessio
 }
 
 /// The end that the guest's answer means.
-fn conclude(session: &Session, result: Result<Outcome, PluginError>) -> StepEnd {
+pub(super) fn conclude(session: &Session, result: Result<Outcome, PluginError>) -> StepEnd {
     let (outcome, failure) = match result.map_err(CallError::from) {
         Ok(outcome) => (outcome, None),
         Err(CallError::Transient(text)) => (Outcome::Retry, Some(StepFailure::Transient(text))),
@@ -129,6 +141,10 @@ async fn fail(session: &mut Session, halt: Halt) -> Result<StepEnd, StepError> {
         Halt::Abandoned(abandoned) => return Err(abandoned.into()),
         Halt::Mismatch(mismatch) => StepFailure::Mismatch(mismatch),
         Halt::Trap(trap) => StepFailure::from(trap),
+        Halt::JournalEnds(past) => {
+            let reason = format!("it asked for {} with nothing behind its journal", past.call);
+            return Err(Abandoned(reason).into());
+        }
     };
     // What the step noted before is the best trace of what went wrong.
     session.save().await?;

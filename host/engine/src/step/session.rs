@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use capstan_model::journal::{Created, Effect};
 use capstan_model::{CommandId, Properties, StepId};
+use futures::FutureExt as _;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::deed::{Answer, Deed, carry_out};
-use super::journal::{Journal, Mismatch, Next};
+use super::deed::{Answer, Deed, Wait, carry_out};
+use super::journal::{Journal, Mismatch, Next, shown};
 use super::port::{Abandoned, StepPort};
+use super::replay::{Message, Past};
 use super::spec::{Surroundings, is_log_name};
 use super::{StepEnd, StepError, StepRun, StopSignal};
 use crate::call::Trap;
@@ -33,6 +35,8 @@ pub(crate) struct Session {
     text_bytes: usize,
     /// How much of each log was handed to the port: a replay need not hand it over again.
     written: BTreeMap<String, u64>,
+    /// What was said so far, for a run that has nothing but the journal.
+    offline: Option<Vec<Message>>,
 }
 
 /// Derived from the calls so far.
@@ -58,6 +62,8 @@ pub(crate) enum Halt {
     Abandoned(Abandoned),
     Mismatch(Mismatch),
     Trap(Trap),
+    /// There is no answer: the journal is all that there is.
+    JournalEnds(Past),
 }
 
 impl From<Abandoned> for Halt {
@@ -104,6 +110,7 @@ impl Session {
             texts: Vec::new(),
             text_bytes: 0,
             written: BTreeMap::new(),
+            offline: None,
         };
         session.rewind();
         Ok(session)
@@ -132,6 +139,39 @@ impl Session {
         self.journal.is_live()
     }
 
+    /// The row that the guest has not reached.
+    pub(crate) fn position(&self) -> u32 {
+        self.journal.position()
+    }
+
+    /// Whether the guest, which has returned, made every recorded call.
+    pub(crate) fn at_end(&self) -> Result<(), Mismatch> {
+        self.journal.at_end()
+    }
+
+    /// From now on what the journal does not answer is not answered, and messages are kept.
+    pub(crate) fn go_offline(&mut self) {
+        self.offline = Some(Vec::new());
+    }
+
+    /// Whether messages of the guest were passed on before, or are kept.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.offline.is_some() || !self.is_live()
+    }
+
+    /// Keeps a message of an offline run.
+    pub(crate) fn hear(&mut self, level: &'static str, text: String) {
+        let seq = self.position();
+        if let Some(heard) = &mut self.offline {
+            heard.push(Message { seq, level, text });
+        }
+    }
+
+    /// What an offline run said.
+    pub(crate) fn heard(&mut self) -> Vec<Message> {
+        self.offline.take().unwrap_or_default()
+    }
+
     pub(crate) fn properties(&self) -> &Properties {
         &self.seen.properties
     }
@@ -157,6 +197,17 @@ impl Session {
     /// Looks up the guest's next call, and takes over what it led to if it is recorded.
     pub(crate) fn next(&mut self, call: &str, asked: &Value) -> Result<Next, Halt> {
         let next = self.journal.next(call, asked)?;
+        if let (true, Next::Open(..) | Next::Live) = (self.offline.is_some(), &next) {
+            let opened = match next {
+                Next::Open(seq, _) => Some(seq),
+                _ => None,
+            };
+            return Err(Halt::JournalEnds(Past {
+                seq: opened.unwrap_or_else(|| self.journal.next_seq()),
+                call: shown(call, asked),
+                waiting: opened.is_some(),
+            }));
+        }
         match &next {
             Next::Recorded(Some(deed), answer) => {
                 self.note_start(deed);
@@ -231,14 +282,19 @@ impl Session {
         Ok(seq)
     }
 
-    /// Carries out a deed whose `Start` is durable, and makes the answer durable.
-    pub(crate) async fn carry_out(&mut self, seq: u32, deed: &Deed) -> Result<Answer, Halt> {
-        let running: Vec<_> = self.seen.running.iter().copied().collect();
-        let answer = carry_out(deed, seq, &running, &*self.port, &mut self.stop).await?;
-        self.journal.end(seq, deed, &answer, self.port.now())?;
+    /// Sets out to carry out a deed whose `Start` is durable.
+    pub(crate) fn carry_out(&self, seq: u32, deed: &Deed) -> Wait {
+        let running = self.seen.running.iter().copied().collect();
+        let (port, stop) = (Arc::clone(&self.port), self.stop.clone());
+        carry_out(deed.clone(), seq, running, port, stop).boxed()
+    }
+
+    /// Makes the answer to a deed durable.
+    pub(crate) async fn answered(&mut self, seq: u32, deed: &Deed, answer: &Answer) -> Result<(), Halt> {
+        self.journal.end(seq, deed, answer, self.port.now())?;
         self.save().await?;
-        self.note_end(deed, &answer);
-        Ok(answer)
+        self.note_end(deed, answer);
+        Ok(())
     }
 
     /// Makes everything durable that is not, then writes the texts that belong to it.

@@ -1,8 +1,11 @@
 //! A master's side of one step, in memory: a journal that refuses gaps, a worker that runs each command id once, logs by
-//! offset, a clock that stands still. It can die before or after any of its operations, as a killed master does.
+//! offset, a clock that stands still. It can die before or after any of its operations, as a killed master does, and its
+//! build can be stopped at any. `in_every_mode` is how tests run steps.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use capstan_engine::{
     Abandoned, CommandFault, Plugin, StepEnd, StepError, StepPort, StepRun, StopSignal, WaitMode,
@@ -21,18 +24,50 @@ use uuid::Uuid;
 
 use crate::support::engine;
 
+/// Why builds are stopped here.
+pub const STOPPED: &str = "Ann pressed stop";
+
+/// The calls whose rows change the build.
+const CHANGES: [&str; 3] = ["build.set-property", "build.set-summary", "build.add-link"];
+
 /// What is left of a master when it dies: its database, its workers, its logs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lasting {
     pub journal: Vec<Entry>,
-    pub effects: Vec<Effect>,
+    /// What rows changed in the build, by the row.
+    pub effects: Vec<(u32, Effect)>,
     /// Commands whose `Start` is committed.
     pub rows: BTreeMap<CommandId, CommandSpec>,
     /// Commands that a worker has begun.
     pub begun: BTreeMap<CommandId, CommandSpec>,
+    /// In which order.
+    pub order: Vec<CommandId>,
+    /// How commands end whose words hold such a text: the first of a kind, then the next; the last of a kind stays. Those that
+    /// none fits do what their words say.
+    pub exits: Vec<(&'static str, Exit, &'static str)>,
     pub killed: BTreeMap<CommandId, String>,
     pub logs: BTreeMap<String, String>,
     pub now: Timestamp,
+}
+
+/// Every way to wait: with the instance, without one, and mixed: without one unless the answer is there at once.
+const MODES: [WaitMode; 3] = [
+    WaitMode::Warm,
+    WaitMode::Replay,
+    WaitMode::WarmFor(Duration::ZERO),
+];
+
+/// Runs it in every mode. They must come to the same, which is answered.
+pub async fn in_every_mode<T: Debug + PartialEq>(run: impl AsyncFn(WaitMode) -> T) -> T {
+    let mut first = None;
+    for mode in MODES {
+        let found = run(mode).await;
+        if let Some(first) = &first {
+            assert_eq!(&found, first, "{mode:?} differs from {:?}", MODES[0]);
+        }
+        first.get_or_insert(found);
+    }
+    first.expect("there are modes")
 }
 
 /// When a master dies.
@@ -47,6 +82,8 @@ pub struct Farm {
     pub lasting: Mutex<Lasting>,
     death: Death,
     operations: Mutex<usize>,
+    stop: watch::Sender<Option<String>>,
+    stop_after: usize,
     dead: Notify,
     ended: Notify,
 }
@@ -58,9 +95,30 @@ impl Farm {
             lasting: Mutex::new(lasting),
             death,
             operations: Mutex::new(0),
+            stop: watch::channel(None).0,
+            stop_after: usize::MAX,
             dead,
             ended,
         })
+    }
+
+    /// One whose build is stopped after so many operations; with 0 it is from the beginning.
+    pub fn stopping(lasting: Lasting, death: Death, stop_after: usize) -> Arc<Self> {
+        let mut farm = Arc::into_inner(Self::new(lasting, death)).expect("it is new");
+        farm.stop_after = stop_after;
+        farm.stop_if(stop_after == 0);
+        Arc::new(farm)
+    }
+
+    fn stop_if(&self, now: bool) {
+        if now {
+            self.stop.send_replace(Some(STOPPED.to_owned()));
+        }
+    }
+
+    /// The stop of its build.
+    pub fn signal(&self) -> StopSignal {
+        self.stop.subscribe()
     }
 
     pub fn lasting(&self) -> Lasting {
@@ -78,14 +136,26 @@ impl Farm {
             *operations += 1;
             *operations
         };
+        if self.is_dead(number) {
+            // What a dead master would have done next does not happen.
+            return std::future::pending().await;
+        }
         if matches!(self.death, Death::Before(n) if n == number) {
             self.die().await;
         }
         let done = act(&mut self.lasting.lock().unwrap());
+        self.stop_if(self.stop_after == number);
         if matches!(self.death, Death::After(n) if n == number) {
             self.die().await;
         }
         done
+    }
+
+    fn is_dead(&self, operation: usize) -> bool {
+        match self.death {
+            Death::Never => false,
+            Death::Before(last) | Death::After(last) => operation > last,
+        }
     }
 
     async fn die(&self) {
@@ -111,9 +181,33 @@ impl Lasting {
         {
             return Err(Abandoned("another master writes this journal".to_owned()));
         }
+        let changing = |row: &&Entry| CHANGES.contains(&row.call.as_str()) && row.kind == Kind::Local;
+        let changes: Vec<_> = rows.iter().filter(changing).map(|row| row.seq).collect();
+        assert_eq!(changes.len(), effects.len(), "what a row changes commits with it");
+        self.effects.extend(changes.into_iter().zip(effects));
         self.journal.extend(rows);
-        self.effects.extend(effects);
         Ok(())
+    }
+
+    /// What was left when only so many rows were durable; what was begun, killed and written stays.
+    pub fn cut(&mut self, rows: usize) {
+        self.journal.truncate(rows);
+        self.effects.retain(|(seq, _)| (*seq as usize) < rows);
+        let kept = serde_json::to_string(&self.journal).unwrap();
+        self.rows.retain(|id, _| kept.contains(&id.to_string()));
+        self.now = self.journal.last().map_or(Timestamp(0), |row| row.at);
+    }
+
+    /// How a command ends, if it is one of those that the test says it of.
+    fn scripted(&self, id: CommandId) -> Option<(Exit, &'static str)> {
+        let words = |id: &CommandId| words(&self.begun[id]).join(" ");
+        let own = words(&id);
+        let (text, ..) = self.exits.iter().find(|(text, ..)| own.contains(text))?;
+        let earlier = self.order.iter().take_while(|&&other| other != id);
+        let number = earlier.filter(|other| words(other).contains(text)).count();
+        let kind: Vec<_> = self.exits.iter().filter(|(of, ..)| of == text).collect();
+        let (_, exit, stdout) = kind[number.min(kind.len() - 1)];
+        Some((exit.clone(), stdout))
     }
 
     fn write(&mut self, name: String, offset: u64, text: &str) {
@@ -170,8 +264,9 @@ impl StepPort for Farm {
                 "a command leaves only once its row is durable"
             );
             assert_eq!(lasting.journal[seq as usize].kind, Kind::Start);
-            if let Some(begun) = lasting.begun.insert(id, spec.clone()) {
-                assert_eq!(begun, spec, "an id always means the same command");
+            match lasting.begun.insert(id, spec.clone()) {
+                Some(begun) => assert_eq!(begun, spec, "an id always means the same command"),
+                None => lasting.order.push(id),
             }
             Ok(())
         })
@@ -184,10 +279,7 @@ impl StepPort for Farm {
                 .operation(|lasting| lasting.begun.get(&id).cloned())
                 .await
                 .expect("it was begun");
-            let words = match spec.program {
-                Program::Argv(words) => words,
-                Program::Shell(line) => line.split(' ').map(str::to_owned).collect(),
-            };
+            let words = words(&spec);
             self.behave(
                 id,
                 words.get(1).map_or("", String::as_str),
@@ -234,6 +326,14 @@ impl StepPort for Farm {
 impl Farm {
     /// What a command does, by its first argument.
     async fn behave(&self, id: CommandId, what: &str, argument: &str) -> Result<Completion, CommandFault> {
+        let scripted = self.lasting.lock().unwrap().scripted(id);
+        if let Some((exit, stdout)) = scripted {
+            // Some answers are there at once, others are not.
+            if self.lasting.lock().unwrap().order.len().is_multiple_of(2) {
+                tokio::task::yield_now().await;
+            }
+            return Ok(completion(exit, stdout.as_bytes().to_vec()));
+        }
         let exit = match what {
             "fail" => Exit::Code(2),
             "crash" => Exit::Signal(11),
@@ -254,13 +354,7 @@ impl Farm {
         } else {
             what.as_bytes().to_vec()
         };
-        Ok(Completion {
-            exit,
-            duration_ms: 5,
-            stdout_bytes: stdout.len() as u64,
-            stderr_bytes: 0,
-            stdout,
-        })
+        Ok(completion(exit, stdout))
     }
 
     async fn killed(&self, id: CommandId) -> Exit {
@@ -274,23 +368,46 @@ impl Farm {
     }
 }
 
+fn words(spec: &CommandSpec) -> Vec<String> {
+    match &spec.program {
+        Program::Argv(words) => words.clone(),
+        Program::Shell(line) => line.split(' ').map(str::to_owned).collect(),
+    }
+}
+
+fn completion(exit: Exit, stdout: Vec<u8>) -> Completion {
+    Completion {
+        exit,
+        duration_ms: 5,
+        stdout_bytes: stdout.len() as u64,
+        stderr_bytes: 0,
+        stdout,
+    }
+}
+
 /// A signal that never comes.
 pub fn no_stop() -> StopSignal {
     watch::channel(None).1
 }
 
-/// Grants of everything that the fixture's manifest asks for, but for the program `ungranted`.
+/// Grants of everything that the manifests ask for, but for the fixture's program `ungranted`.
 pub fn grants() -> Rights {
     let list = |all: &[&str]| all.iter().map(|&s| s.to_owned()).collect();
     Rights {
-        commands: list(&["make", "sh"]),
-        secrets: list(&["token"]),
+        commands: list(&["make", "sh", "git", "rm"]),
+        secrets: list(&["token", "deploy"]),
         ..Rights::default()
     }
 }
 
-/// One run of a step with this script, from a journal.
+/// One run of the fixture's script, from a journal.
 pub fn run_of(plugin: &Plugin, script: Value, journal: Vec<Entry>, mode: WaitMode) -> StepRun {
+    let config = json!({ "script": script, "outcome": "warnings" });
+    run_with(plugin, config, journal, mode)
+}
+
+/// One run of a step with these parameters, from a journal.
+pub fn run_with(plugin: &Plugin, config: Value, journal: Vec<Entry>, mode: WaitMode) -> StepRun {
     let mut properties = Properties::default();
     properties.set("branch", "main", "scheduler");
     let created = Created {
@@ -298,7 +415,7 @@ pub fn run_of(plugin: &Plugin, script: Value, journal: Vec<Entry>, mode: WaitMod
         plugin_name: plugin.name().to_owned(),
         world: plugin.world(),
         host_abi: HOST_ABI,
-        config: json!({ "script": script, "outcome": "warnings" }),
+        config,
         seed: 42,
         step_name: "compile".to_owned(),
         sources: vec![SourceStamp {

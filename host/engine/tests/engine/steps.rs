@@ -1,8 +1,8 @@
-//! One undisturbed run of a step, in both wait modes: what its calls do, what they are refused, how it ends.
+//! One undisturbed run of a step, in every wait mode: what its calls do, what they are refused, how it ends.
 
 use std::time::Duration;
 
-use capstan_engine::{StepEnd, StepError, StepFailure, WaitMode};
+use capstan_engine::{StepEnd, StepError, StepFailure};
 use capstan_model::journal::{Class, Effect, Kind};
 use capstan_model::{CommandId, EnvValue, Outcome, StepId};
 use insta::{assert_json_snapshot, assert_snapshot};
@@ -10,30 +10,23 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::farm::{Death, Farm, Lasting, no_stop, run_of};
+use crate::farm::{Death, Farm, Lasting, in_every_mode, no_stop, run_of};
 use crate::support::{fresh, plugin};
 
-const MODES: [WaitMode; 2] = [WaitMode::Warm, WaitMode::Replay];
-
-/// Runs a script in both modes, which must not differ, and answers the end and what is left.
+/// Runs a script, and answers the end and what is left.
 async fn play(script: Value) -> (StepEnd, Lasting) {
-    let mut all = Vec::new();
-    for mode in MODES {
+    in_every_mode(async |mode| {
         let farm = Farm::new(Lasting::default(), Death::Never);
         let run = run_of(&plugin("fixture-step"), script.clone(), Vec::new(), mode);
         let end = farm.run(run, no_stop()).await.unwrap().unwrap();
-        all.push((end, farm.lasting()));
-    }
-    assert_eq!(
-        all[0], all[1],
-        "a step that gives up its instance to wait does the same"
-    );
-    all.remove(0)
+        (end, farm.lasting())
+    })
+    .await
 }
 
 /// The lines that the fixture made of the answers.
 fn trace(lasting: &Lasting) -> String {
-    let set = lasting.effects.iter().rev().find_map(|effect| match effect {
+    let set = lasting.effects.iter().rev().find_map(|(_, effect)| match effect {
         Effect::SetProperty(property) if property.name == "trace" => Some(property.value.clone()),
         _ => None,
     });
@@ -219,7 +212,8 @@ async fn a_step_knows_its_build_and_changes_it() {
     float: 9221120237041090560
     "##);
     assert_eq!(lasting.logs["notes"], "one\nzwei ü\n");
-    assert_snapshot!(serde_json::to_string(&lasting.effects[..3]).unwrap(), @r##"[{"set-property":{"name":"warnings","value":{"a":1,"b":2},"source":"compile"}},{"set-summary":"3 warnings"},{"add-link":{"label":"docs","url":"https://example.org/"}}]"##);
+    let effects: Vec<_> = lasting.effects[..3].iter().map(|(_, effect)| effect).collect();
+    assert_snapshot!(serde_json::to_string(&effects).unwrap(), @r##"[{"set-property":{"name":"warnings","value":{"a":1,"b":2},"source":"compile"}},{"set-summary":"3 warnings"},{"add-link":{"label":"docs","url":"https://example.org/"}}]"##);
 }
 
 #[tokio::test]
@@ -333,7 +327,7 @@ async fn what_a_step_noted_before_it_failed_is_kept() {
 
 #[tokio::test]
 async fn a_stopped_build_ends_its_commands_and_starts_no_more() {
-    for mode in MODES {
+    in_every_mode(async |mode| {
         let script = json!([
             { "op": "start", "argv": ["make", "hang"] },
             { "op": "run", "argv": ["make", "hang"] },
@@ -382,12 +376,13 @@ async fn a_stopped_build_ends_its_commands_and_starts_no_more() {
         let run = run_of(&plugin("fixture-step"), script, again.lasting().journal, mode);
         again.run(run, no_stop()).await.unwrap().unwrap();
         assert_eq!(again.lasting().journal, lasting.journal);
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_sleeping_step_is_woken_by_a_stop() {
-    for mode in MODES {
+    in_every_mode(async |mode| {
         let farm = Farm::new(Lasting::default(), Death::Never);
         let (stop, signal) = watch::channel(None);
         let script = json!([{ "op": "sleep", "ms": 10_000_000 }]);
@@ -398,7 +393,8 @@ async fn a_sleeping_step_is_woken_by_a_stop() {
         };
         tokio::join!(step, stopper).0.unwrap().unwrap();
         assert_eq!(trace(&farm.lasting()), "sleep: false");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -413,12 +409,15 @@ async fn checking_parameters_calls_nothing() {
 async fn a_step_is_not_run_with_another_plugin_or_a_broken_journal() {
     let step = plugin("fixture-step");
     let refused = async |edit: &dyn Fn(&mut capstan_engine::StepRun)| {
-        let mut run = run_of(&step, json!([]), Vec::new(), WaitMode::Warm);
-        edit(&mut run);
-        let farm = Farm::new(Lasting::default(), Death::Never);
-        let error: StepError = farm.run(run, no_stop()).await.unwrap().unwrap_err();
-        assert_eq!(farm.operations(), 0, "nothing is written");
-        error.to_string()
+        in_every_mode(async |mode| {
+            let mut run = run_of(&step, json!([]), Vec::new(), mode);
+            edit(&mut run);
+            let farm = Farm::new(Lasting::default(), Death::Never);
+            let error: StepError = farm.run(run, no_stop()).await.unwrap().unwrap_err();
+            assert_eq!(farm.operations(), 0, "nothing is written");
+            error.to_string()
+        })
+        .await
     };
     let digest = |text: &[u8]| capstan_model::Digest::of(text);
     let wrong = refused(&|run| run.created.plugin = digest(b"x")).await;
@@ -436,31 +435,22 @@ async fn a_step_is_not_run_with_another_plugin_or_a_broken_journal() {
 
 #[tokio::test]
 async fn a_master_that_lost_its_journal_leaves_the_step() {
-    let farm = Farm::new(Lasting::default(), Death::Never);
     let script = json!([{ "op": "run", "argv": ["make"] }]);
-    let other = capstan_engine::created_row(
-        &run_of(
-            &plugin("fixture-step"),
-            script.clone(),
-            Vec::new(),
-            WaitMode::Warm,
-        )
-        .created,
-        capstan_model::Timestamp(0),
-    );
-    farm.lasting.lock().unwrap().journal = vec![other.clone(), other];
-    let error = farm
-        .run(
-            run_of(&plugin("fixture-step"), script, Vec::new(), WaitMode::Warm),
-            no_stop(),
-        )
-        .await;
-    assert_snapshot!(error.unwrap().unwrap_err(), @"the step was left as its journal has it: another master writes this journal");
-    assert!(farm.lasting().begun.is_empty());
+    let error = in_every_mode(async |mode| {
+        let farm = Farm::new(Lasting::default(), Death::Never);
+        let run = run_of(&plugin("fixture-step"), script.clone(), Vec::new(), mode);
+        let other = capstan_engine::created_row(&run.created, capstan_model::Timestamp(0));
+        farm.lasting.lock().unwrap().journal = vec![other.clone(), other];
+        let error = farm.run(run, no_stop()).await.unwrap().unwrap_err();
+        assert!(farm.lasting().begun.is_empty());
+        error.to_string()
+    })
+    .await;
+    assert_snapshot!(error, @"the step was left as its journal has it: another master writes this journal");
 }
 
 /// Waits for a condition of the farm, with a bound.
-async fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub async fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let poll = async {
         while !condition() {
             tokio::task::yield_now().await;

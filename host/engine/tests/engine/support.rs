@@ -1,7 +1,8 @@
 //! Engines, fixture files and changed copies of them.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use capstan_engine::{Engine, Options, Plugin};
 
@@ -31,8 +32,7 @@ pub fn fixture(name: &str) -> Vec<u8> {
 
 /// One fixture plugin, loaded once.
 pub fn plugin(name: &'static str) -> Plugin {
-    static PLUGINS: OnceLock<std::sync::Mutex<std::collections::HashMap<&'static str, Plugin>>> =
-        OnceLock::new();
+    static PLUGINS: OnceLock<Mutex<HashMap<&'static str, Plugin>>> = OnceLock::new();
     let mut plugins = PLUGINS.get_or_init(Default::default).lock().unwrap();
     plugins.entry(name).or_insert_with(|| fresh(name)).clone()
 }
@@ -40,6 +40,18 @@ pub fn plugin(name: &'static str) -> Plugin {
 /// One fixture plugin, with counts of its own.
 pub fn fresh(name: &str) -> Plugin {
     engine().load(&fixture(name)).unwrap()
+}
+
+/// One built-in plugin, loaded once.
+pub fn builtin(name: &'static str) -> Plugin {
+    static PLUGINS: OnceLock<Mutex<HashMap<&'static str, Plugin>>> = OnceLock::new();
+    let mut plugins = PLUGINS.get_or_init(Default::default).lock().unwrap();
+    let load = || {
+        let mut all = capstan_builtin::components().iter();
+        let (_, bytes) = all.find(|(found, _)| *found == name).unwrap();
+        engine().load(bytes).unwrap()
+    };
+    plugins.entry(name).or_insert_with(load).clone()
 }
 
 /// The project's folder.

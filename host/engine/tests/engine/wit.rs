@@ -1,8 +1,13 @@
 //! The WIT package, and that nothing but it is needed to be a plugin.
 
-use capstan_model::plugin::{Kind, PACKAGE, PACKAGE_VERSION};
-use wit_parser::Resolve;
+use std::collections::BTreeSet;
 
+use capstan_engine::{Answered, STEP_CALLS, WaitMode};
+use capstan_model::journal::{self, Class};
+use capstan_model::plugin::{Kind, PACKAGE, PACKAGE_VERSION};
+use wit_parser::{Resolve, TypeDefKind, WorldItem};
+
+use crate::resume::{Subject, undisturbed};
 use crate::support::{engine, fixture, root};
 
 fn package() -> (Resolve, wit_parser::PackageId) {
@@ -30,6 +35,66 @@ fn the_package_has_one_documented_world_per_kind() {
     for interface in package.interfaces.values().map(|&id| &resolve.interfaces[id]) {
         let name = interface.name.as_deref().unwrap_or_default();
         assert!(interface.docs.contents.is_some(), "{name} has no documentation");
+    }
+}
+
+/// Every function that a step can call, by the names of the engine's table.
+fn step_functions() -> BTreeSet<String> {
+    let (resolve, id) = package();
+    let world = &resolve.worlds[resolve.packages[id].worlds[Kind::Step.world()]];
+    let mut names = BTreeSet::new();
+    for import in world.imports.values() {
+        let WorldItem::Interface { id, .. } = import else {
+            panic!("expected interfaces alone")
+        };
+        let interface = &resolve.interfaces[*id];
+        let of = interface.name.as_deref().unwrap();
+        for function in interface.functions.values() {
+            let resource = function
+                .kind
+                .resource()
+                .and_then(|id| resolve.types[id].name.as_deref());
+            names.insert(format!("{}.{}", resource.unwrap_or(of), function.item_name()));
+        }
+        for id in interface.types.values() {
+            let kind = &resolve.types[*id];
+            if kind.kind == TypeDefKind::Resource {
+                names.insert(format!("{}.drop", kind.name.as_deref().unwrap()));
+            }
+        }
+    }
+    names
+}
+
+/// Whoever adds a function to the step world must say what becomes of it when a step is run again.
+#[test]
+fn every_function_of_a_step_has_a_stated_effect_class() {
+    let stated: Vec<_> = STEP_CALLS.iter().map(|call| call.name.to_owned()).collect();
+    let set: BTreeSet<_> = stated.iter().cloned().collect();
+    assert_eq!(set.len(), stated.len(), "each is stated once");
+    assert_eq!(set, step_functions());
+}
+
+/// The table is what the journal does.
+#[tokio::test]
+async fn the_journal_has_rows_of_exactly_the_stated_classes() {
+    let (_, lasting, _) = undisturbed(&Subject::everything(), WaitMode::Warm).await;
+    let mut seen = BTreeSet::new();
+    for row in &lasting.journal[1..lasting.journal.len() - 1] {
+        let call = STEP_CALLS.iter().find(|call| call.name == row.call);
+        let Some(Answered::FromRows(class)) = call.map(|call| call.answered) else {
+            panic!("{} has a row, and the table says {call:?}", row.call)
+        };
+        let refused = row.kind == journal::Kind::Local;
+        assert!(
+            row.class == class || refused && row.class == Class::Local,
+            "{row:?}"
+        );
+        seen.insert(row.call.as_str());
+    }
+    for call in STEP_CALLS {
+        let expected = matches!(call.answered, Answered::FromRows(_));
+        assert_eq!(seen.contains(call.name), expected, "{}", call.name);
     }
 }
 

@@ -23,6 +23,33 @@ async fn a_torn_end_is_cut_back_to_the_last_whole_frame_at_every_byte() {
 }
 
 #[tokio::test]
+async fn a_complete_log_that_lost_its_end_or_its_file_says_so() {
+    let bytes = frames(&[(Stdout, b"first\n"), (Stderr, b"second\n")]);
+    let whole = bytes.len() as u64;
+    for kept in [None, Some(0), Some(whole - 1), Some(whole)] {
+        let mut farm = Farm::new();
+        farm.write(&bytes).await;
+        farm.logs = None;
+        match kept {
+            None => std::fs::remove_file(farm.live()).unwrap(),
+            Some(kept) => {
+                let file = std::fs::OpenOptions::new().write(true).open(farm.live()).unwrap();
+                file.set_len(segment::HEADER as u64 + kept).unwrap();
+            }
+        }
+        farm.restart();
+        let found = farm.logs().whole(LOG, whole).await;
+        match kept {
+            Some(kept) if kept == whole => assert_eq!(found.unwrap().length, whole),
+            _ => assert!(
+                matches!(found, Err(Error::Short { expected, .. }) if expected == whole),
+                "{kept:?}: {found:?}"
+            ),
+        }
+    }
+}
+
+#[tokio::test]
 async fn garbage_behind_the_last_frame_is_cut_off() {
     for garbage in [
         &[0_u8; 40][..],

@@ -21,6 +21,8 @@ use crate::{Error, workers};
 const SETTLE: Duration = Duration::from_secs(15);
 /// How often a waiting step looks whether its worker has been away for too long.
 const GRACE_CHECK: Duration = Duration::from_secs(1);
+/// In seconds of absence: how often it then looks whether the worker was revoked, the first time at once.
+const LOOK_FOR_REVOCATION: u64 = 5;
 /// The clock may be turned while a step sleeps: it looks again at least so often.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
 
@@ -113,6 +115,32 @@ impl Host {
         Ok(())
     }
 
+    /// Gives orders again that the journal has as given: an earlier master may have died before the worker heard of them, and
+    /// the step, which is answered from there, does not give them anew. A stopped build has its commands ended instead.
+    pub(super) async fn take_up(&self, kills: &[(CommandId, String)], stopped: bool) -> Result<(), Error> {
+        if !self.taken_up {
+            return Ok(());
+        }
+        for command in self.farm.store.unfinished_commands(Some(&self.worker)).await? {
+            if command.step != self.step {
+                continue;
+            }
+            let given = match kills.iter().find(|(id, _)| *id == command.id) {
+                Some((id, reason)) => self.kill(*id, reason).await.map_err(CommandFault::from),
+                None if stopped => Ok(()),
+                None => self.start(command.id).await,
+            };
+            match given {
+                // An end is for whoever waits for the command.
+                Ok(()) | Err(CommandFault::Lost(_)) => {}
+                Err(CommandFault::Abandoned(fault)) => {
+                    return Err(Error::failed("give an order again", fault));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Sends a command to its worker, unless it has ended already, which a replayed step learns here.
     async fn start(&self, id: CommandId) -> Result<(), CommandFault> {
         if self.farm.commands.get(id).is_some() {
@@ -131,7 +159,7 @@ impl Host {
         if self.farm.commands.is_missing(&self.worker, id)
             && workers::had_begun(&self.farm, id).await.map_err(abandoned)?
         {
-            return self.end_here(id, Exit::Lost(workers::FORGOTTEN.to_owned())).await;
+            return self.end_lost(id, command.log, workers::FORGOTTEN).await;
         }
         if !self.farm.commands.holds(&self.worker, id) {
             return self.send(id, command.spec, command.log).await;
@@ -208,6 +236,13 @@ impl Host {
         Ok(())
     }
 
+    async fn end_lost(&self, id: CommandId, log: LogId, reason: &str) -> Result<(), CommandFault> {
+        workers::end_lost(&self.farm, id, log, reason)
+            .await
+            .map_err(abandoned)?;
+        Ok(())
+    }
+
     async fn wait(&self, id: CommandId) -> Result<Completion, CommandFault> {
         loop {
             let Some(flight) = self.farm.commands.get(id) else {
@@ -221,15 +256,11 @@ impl Host {
             self.know(id, flight.log, None);
             let mut end = flight.end.subscribe();
             let gone = tokio::select! {
-                ended = end.wait_for(Option::is_some) => ended.is_err(),
-                () = self.worker_gone() => true,
+                _ = end.wait_for(Option::is_some) => None,
+                reason = self.worker_gone() => Some(reason),
             };
-            if gone {
-                let reason = format!(
-                    "worker `{}` has been away for longer than the grace period",
-                    self.worker
-                );
-                self.end_here(id, Exit::Lost(reason)).await?;
+            if let Some(reason) = gone {
+                self.end_lost(id, flight.log, &reason).await?;
             }
             let end = flight.end.borrow().clone();
             if let Some(end) = end {
@@ -256,19 +287,30 @@ impl Host {
         }
     }
 
-    /// Answers once the worker has been away for the whole grace period without a break.
-    async fn worker_gone(&self) {
+    /// Answers, and says why, once the worker will not come back: it has been away for the whole grace period without a break,
+    /// or nobody lets it in any more.
+    async fn worker_gone(&self) -> String {
         let grace = self.farm.operator.link.grace;
         let mut away = Duration::ZERO;
-        while away < grace {
+        loop {
             tokio::time::sleep(GRACE_CHECK).await;
-            let connected = self.farm.link().is_ok_and(|link| link.is_connected(&self.worker));
-            away = if connected {
-                Duration::ZERO
-            } else {
-                away + GRACE_CHECK
-            };
+            if self.farm.link().is_ok_and(|link| link.is_connected(&self.worker)) {
+                away = Duration::ZERO;
+                continue;
+            }
+            if away.as_secs().is_multiple_of(LOOK_FOR_REVOCATION) && self.is_revoked().await {
+                return format!("worker `{}` was revoked", self.worker);
+            }
+            away += GRACE_CHECK;
+            if away >= grace {
+                return format!("worker `{}` has been away for longer than {grace:?}", self.worker);
+            }
         }
+    }
+
+    async fn is_revoked(&self) -> bool {
+        let row = self.farm.store.worker(&self.worker).await;
+        row.is_ok_and(|row| row.is_some_and(|row| row.revoked.is_some()))
     }
 
     async fn kill(&self, id: CommandId, reason: &str) -> Result<(), Abandoned> {
@@ -276,6 +318,9 @@ impl Host {
         if self.farm.commands.get(id).is_none() {
             // After a restart. One that its worker never got is over; else the worker is to hear of the kill alone.
             if self.farm.commands.is_missing(&self.worker, id) {
+                if let Some(row) = self.row(id).await? {
+                    self.know(id, row.log, None);
+                }
                 let end = without_output(Exit::Killed(reason.to_owned()));
                 workers::end_command(&self.farm, id, end)
                     .await
@@ -314,17 +359,17 @@ impl Host {
             let kill = self.kill(command.id, "the step has ended").await;
             kill.map_err(|e| Error::failed("stop what a step left behind", e))?;
             let patience = Duration::from_millis(command.spec.term_grace_ms) + SETTLE;
-            let connected = self.farm.link()?.is_connected(&self.worker);
-            let ended = connected
-                && tokio::time::timeout(patience, self.wait(command.id))
-                    .await
-                    .is_ok();
-            if !ended {
-                let lost = without_output(Exit::Lost(
-                    "its step ended while it could not be reached".to_owned(),
-                ));
-                workers::end_command(&self.farm, command.id, lost).await?;
-                self.farm.link()?.forget(&self.worker, command.id);
+            // Also for a worker that is away: right after a restart of the master they all are.
+            match tokio::time::timeout(patience, self.wait(command.id)).await {
+                Ok(Ok(_) | Err(CommandFault::Lost(_))) => {}
+                Ok(Err(CommandFault::Abandoned(fault))) => {
+                    return Err(Error::failed("wait for what a step left behind", fault));
+                }
+                Err(_) => {
+                    let reason = "its step ended while it could not be reached";
+                    workers::end_lost(&self.farm, command.id, command.log, reason).await?;
+                    self.farm.link()?.forget(&self.worker, command.id);
+                }
             }
             self.ledger.commit(&self.farm).await?;
             self.farm.commands.remove(command.id);
@@ -340,7 +385,14 @@ impl Host {
     pub(super) async fn conclude(&self, end: &StepEnd) -> Result<(), Error> {
         let now = self.farm.clock.now();
         for (log, complete) in self.open_logs().await? {
-            let totals = self.farm.logs.end(log).await?;
+            let totals = match self.farm.logs.end(log).await {
+                Ok(totals) => totals,
+                // It stays as it is; that it cannot be read does not keep the build from its end.
+                Err(error) => {
+                    tracing::error!(%log, %error, "a log cannot be completed");
+                    continue;
+                }
+            };
             let (length, lines) = (totals.length, totals.lines);
             if !complete {
                 self.ledger.note(now, Record::LogComplete { log, length, lines });
@@ -455,12 +507,16 @@ impl StepPort for Host {
 
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
         async move {
+            // A clock that is turned back makes it no longer.
+            let wanted = Duration::from_millis(at.since(self.farm.clock.now()));
+            let began = tokio::time::Instant::now();
             loop {
-                let left = at.since(self.farm.clock.now());
-                if left == 0 {
+                let left = Duration::from_millis(at.since(self.farm.clock.now()));
+                let left = left.min(wanted.saturating_sub(began.elapsed()));
+                if left.is_zero() {
                     return;
                 }
-                tokio::time::sleep(Duration::from_millis(left).min(LONGEST_NAP)).await;
+                tokio::time::sleep(left.min(LONGEST_NAP)).await;
             }
         }
         .boxed()

@@ -171,7 +171,7 @@ async fn tell(store: &Store, seed: u64, moment: i64) -> String {
         ),
         21 => show(store.seal_log(LogId(id), 10, 1, now).await),
         22 => {
-            let due = store.due_reports(now, 1).await.unwrap();
+            let due = store.due_reports(now, None, 1).await.unwrap();
             let first = due.first().map_or(OutboxId(99), |report| report.id);
             match id % 3 {
                 0 => show(store.report_delivered(first, now).await),
@@ -205,7 +205,7 @@ async fn tell(store: &Store, seed: u64, moment: i64) -> String {
             )
         }
         _ => match id % 4 {
-            0 => show(store.worker_connected("w1", json!({ "id": id }), now).await),
+            0 => show(store.worker_connected("w1", json!({ "id": id }), None, now).await),
             1 => show(store.enqueue_event(scheduler, SchedulerEvent::Started, now).await),
             2 => show(store.revoke_worker("w1", now).await),
             _ => show(store.set_paused("w2", Some("disk"), now).await),
@@ -222,7 +222,7 @@ fn show<T: std::fmt::Debug, E: std::fmt::Debug>(answer: Result<T, E>) -> String 
 }
 
 /// All that readers see, and all rows, without what differs: the installation's id.
-async fn everything(farm: &Farm) -> Vec<String> {
+pub async fn everything(farm: &Farm) -> Vec<String> {
     let store = &farm.store;
     let mut all = vec![
         show(store.changes(&ChangeFilter::default(), 1000).await),

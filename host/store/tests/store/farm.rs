@@ -7,8 +7,8 @@ use capstan_model::{
     RequestId, SourceStamp, StepId, Timestamp,
 };
 use capstan_store::{
-    BuildFinish, CreatedBuild, EventFilter, NewBuild, NewBuildset, NewCommand, NewStep, Options, Store,
-    Synchronous,
+    BuildFinish, CreatedBuild, EventFilter, NewBuild, NewBuildset, NewCommand, NewStep, Options, Owner,
+    Store, Synchronous,
 };
 use serde_json::json;
 
@@ -50,6 +50,16 @@ pub struct Farm {
 /// A time; the number is all that matters.
 pub fn at(ms: i64) -> Timestamp {
     Timestamp(ms)
+}
+
+/// A master on this machine.
+pub fn owner() -> Owner {
+    Owner {
+        host: "here".to_owned(),
+        process: 1,
+        folder: "/srv/farm/data".into(),
+        since: at(0),
+    }
 }
 
 impl Farm {
@@ -122,8 +132,14 @@ impl Farm {
         requests: &[RequestId],
         steps: &[&str],
     ) -> Option<CreatedBuild> {
+        let build = self.new_build(builder, requests, steps).await;
+        self.store.create_build(build, at(20)).await.unwrap()
+    }
+
+    /// A build to be made, with nothing in it but these steps.
+    pub async fn new_build(&self, builder: &str, requests: &[RequestId], steps: &[&str]) -> NewBuild {
         let plan = self.store.put_plan(Bundle::default(), at(1)).await.unwrap();
-        let build = NewBuild {
+        NewBuild {
             builder: builder.to_owned(),
             requests: requests.to_owned(),
             worker: "w".to_owned(),
@@ -133,8 +149,7 @@ impl Farm {
             properties: Properties::default(),
             steps: steps.iter().map(|name| new_step(name)).collect(),
             reports: vec![],
-        };
-        self.store.create_build(build, at(20)).await.unwrap()
+        }
     }
 
     /// A running build with one step that has begun.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use capstan_model::Timestamp;
 use capstan_store::{Error, NewBuildset, Options, Store};
 use futures::stream::{FuturesUnordered, StreamExt as _};
+use sqlx::Connection as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -89,10 +90,33 @@ async fn what_was_answered_survives_a_crash() {
     store.close().await;
 }
 
+#[tokio::test]
+async fn another_process_that_writes_for_a_while_costs_nothing_but_time() {
+    let farm = Farm::sqlite().await;
+    let mut other = sqlx::SqliteConnection::connect(&farm.url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let held = async {
+        // Longer than any number of attempts at once would take.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    };
+    let writes = (0..20).map(|n| farm.store.submit(buildset(format!("number {n}")), at(n)));
+    let (written, ()) = tokio::join!(futures::future::join_all(writes), held);
+    for written in written {
+        written.unwrap();
+    }
+    assert_eq!(farm.store.pending_requests().await.unwrap().len(), 40);
+    other.close().await.unwrap();
+    farm.end().await;
+}
+
 /// Where the connection between a store and its server is cut next.
 #[derive(Clone, Copy)]
 #[repr(u8)]
-enum Cut {
+pub enum Cut {
     Nothing,
     /// At the end of a unit.
     Unit,
@@ -103,7 +127,7 @@ enum Cut {
 }
 
 /// A connection to PostgreSQL that can be cut.
-struct Wire {
+pub struct Wire {
     port: u16,
     cut: Arc<AtomicU8>,
     _tasks: JoinSet<()>,
@@ -133,7 +157,7 @@ impl Wire {
         }
     }
 
-    fn arm(&self, cut: Cut) {
+    pub fn arm(&self, cut: Cut) {
         self.cut.store(cut as u8, Ordering::SeqCst);
     }
 }
@@ -170,7 +194,7 @@ async fn carry(client: TcpStream, server: TcpStream, armed: Arc<AtomicU8>) {
 }
 
 /// A store that reaches its server over a wire.
-async fn wired() -> Option<(Farm, Wire, Store)> {
+pub async fn wired() -> Option<(Farm, Wire, Store)> {
     let farm = Farm::postgres().await?;
     let (scheme, rest) = farm.url.split_once("://").unwrap();
     let (user, rest) = rest.split_once('@').unwrap();

@@ -1,9 +1,11 @@
 //! What comes in: the farm itself, changes, and what schedulers make of them. The same on both databases.
 
 use capstan_model::{Change, ChangeId};
-use capstan_store::{ChangeFilter, Consumed, Decision, Error, NewBuildset, SchedulerEvent, Store, Timer};
+use capstan_store::{
+    Away, ChangeFilter, Consumed, Decision, Error, NewBuildset, SchedulerEvent, Store, Timer,
+};
 
-use crate::farm::{Farm, at, kinds, new_change, one_change, stamp};
+use crate::farm::{Farm, at, kinds, new_change, one_change, owner, stamp};
 use crate::on_both;
 
 on_both! {
@@ -21,13 +23,25 @@ on_both! {
 
 async fn an_installation_keeps_its_id_and_counts_its_masters(farm: &Farm) {
     let installation = farm.store.installation();
-    assert_eq!(farm.store.begin_epoch(at(1)).await.unwrap(), 1);
+    assert_eq!(
+        farm.store
+            .begin_epoch(owner(), Away::default(), at(1))
+            .await
+            .unwrap(),
+        1
+    );
     let options = farm.close().await;
-    assert!(matches!(farm.store.begin_epoch(at(2)).await, Err(Error::Closed)));
+    assert!(matches!(
+        farm.store.begin_epoch(owner(), Away::default(), at(2)).await,
+        Err(Error::Closed)
+    ));
     assert!(matches!(farm.store.workers().await, Err(Error::Closed)));
     let again = Store::open(&options, at(2)).await.unwrap();
     assert_eq!(again.installation(), installation);
-    assert_eq!(again.begin_epoch(at(2)).await.unwrap(), 2);
+    assert_eq!(
+        again.begin_epoch(owner(), Away::default(), at(2)).await.unwrap(),
+        2
+    );
     again.close().await;
 }
 
@@ -114,6 +128,9 @@ async fn a_failing_source_keeps_its_cursor(farm: &Farm) {
         ["source.failed", "source.failed"],
         "once for each source"
     );
+    store.source_recovered("new").await.unwrap();
+    let sources = store.sources().await.unwrap();
+    assert_eq!((sources[1].failed, sources[1].accepted), (None, None));
     store
         .accept_changes("git", b"there", vec![], &[], at(7))
         .await

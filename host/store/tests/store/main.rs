@@ -1,15 +1,19 @@
 //! The store through its public door. What the master relies on is the same on both databases: `intake`, `building`,
-//! `stepping`, `telling`; so is what pages read: `lists`, `overview`. `differential` shows that both end with the same
-//! rows; `faults` are crashes and lost connections; `schema` is what only SQL shows, `upgrades` what becomes of older
+//! `stepping`, `telling`,
+//! `interruptions`; so is what pages read: `lists`, `overview`. `differential` shows that both end with the same
+//! rows; `faults` are crashes and lost connections, `again` who asks anew after one, `charge` two masters; `schema` is what only SQL shows, `upgrades` what becomes of older
 //! databases.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error ends there")]
 
+mod again;
 mod building;
+mod charge;
 mod differential;
 mod farm;
 mod faults;
 mod intake;
+mod interruptions;
 mod lists;
 mod overview;
 mod postgres;

@@ -8,6 +8,7 @@ use crate::farm::{Farm, at, finish, one_change, row, stamp};
 crate::on_both! {
     a_builder_is_red_since_its_first_fault
     a_build_usually_takes_the_median_of_the_newest_green_ones
+    a_build_over_which_the_clock_was_turned_back_spoils_no_history
     histories_are_by_name_with_the_newest_builds_first
     a_running_build_says_how_far_it_is
     a_change_knows_what_it_led_to
@@ -110,6 +111,13 @@ async fn a_build_usually_takes_the_median_of_the_newest_green_ones(farm: &Farm) 
         build(farm, Some(Outcome::Success), 8).await;
     }
     assert_eq!(history(&farm.store).await.usual_ms, Some(8), "six of ten");
+}
+
+async fn a_build_over_which_the_clock_was_turned_back_spoils_no_history(farm: &Farm) {
+    build(farm, Some(Outcome::Success), -3_600_000).await;
+    assert_eq!(history(&farm.store).await.usual_ms, Some(0));
+    build(farm, Some(Outcome::Warnings), 8).await;
+    assert_eq!(history(&farm.store).await.usual_ms, Some(4));
 }
 
 async fn histories_are_by_name_with_the_newest_builds_first(farm: &Farm) {

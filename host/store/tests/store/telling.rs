@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
-use capstan_model::{ChangeId, Digest, EventId, Outcome, Timestamp};
+use capstan_model::journal::{Effect, Kind};
+use capstan_model::{ChangeId, Digest, EventId, Outcome, Property, Timestamp};
 use capstan_store::{
-    BuildFinish, Error, EventFilter, InviteError, NewBuildset, NewCertificate, NewReport, ReportState,
+    Away, BuildFinish, Error, EventFilter, InviteError, LONGEST_PAUSE_MS, NewBuild, NewBuildset,
+    NewCertificate, NewReport, ReportState,
 };
 use serde_json::json;
 
-use crate::farm::{Farm, at, finish, kinds};
+use crate::farm::{Farm, at, finish, kinds, owner, row};
 use crate::on_both;
 
 on_both! {
     reports_are_retried_until_delivered_or_parked
+    a_clock_that_was_turned_back_holds_no_report_up
     a_reporter_hears_of_a_builds_moments_in_their_order
+    a_report_says_the_same_however_late_it_is_delivered
     workers_come_and_go
     an_invitation_is_good_once_and_for_a_while
     a_revoked_worker_joins_again_only_with_a_new_invitation
@@ -34,14 +38,14 @@ async fn reports_are_retried_until_delivered_or_parked(farm: &Farm) {
         ..finish(Outcome::Success)
     };
     store.finish_build(build.id, end, at(40)).await.unwrap();
-    assert_eq!(store.next_report_at().await.unwrap(), Some(at(40)));
-    let due = store.due_reports(at(40), 10).await.unwrap();
+    assert_eq!(store.next_report_at(at(0)).await.unwrap(), Some(at(40)));
+    let due = store.due_reports(at(40), None, 10).await.unwrap();
     let [mail, chat] = &due[..] else { panic!("{due:?}") };
     store.report_retry(mail.id, at(100), "503", at(41)).await.unwrap();
     store.report_parked(chat.id, "401", at(41)).await.unwrap();
-    assert_eq!(store.due_reports(at(99), 10).await.unwrap(), []);
-    assert_eq!(store.next_report_at().await.unwrap(), Some(at(100)));
-    let again = &store.due_reports(at(100), 10).await.unwrap()[0];
+    assert_eq!(store.due_reports(at(99), None, 10).await.unwrap(), []);
+    assert_eq!(store.next_report_at(at(0)).await.unwrap(), Some(at(100)));
+    let again = &store.due_reports(at(100), None, 10).await.unwrap()[0];
     assert_eq!(
         (&again.delivery_id, again.attempts, again.last_error.as_deref()),
         (&mail.delivery_id, 1, Some("503"))
@@ -62,7 +66,7 @@ async fn reports_are_retried_until_delivered_or_parked(farm: &Farm) {
             (ReportState::Delivered, Some(at(101)))
         ]
     );
-    assert_eq!(store.next_report_at().await.unwrap(), None);
+    assert_eq!(store.next_report_at(at(0)).await.unwrap(), None);
     let told: Vec<_> = kinds(store)
         .await
         .into_iter()
@@ -80,6 +84,39 @@ async fn reports_are_retried_until_delivered_or_parked(farm: &Farm) {
     );
 }
 
+async fn a_clock_that_was_turned_back_holds_no_report_up(farm: &Farm) {
+    let store = &farm.store;
+    let request = farm.request("b", 0).await;
+    let build = farm.build("b", &[request], &[]).await;
+    let report = |reporter: &str| NewReport {
+        reporter: reporter.to_owned(),
+        phase: "finished".to_owned(),
+    };
+    let end = BuildFinish {
+        reports: vec![report("mail"), report("chat")],
+        ..finish(Outcome::Success)
+    };
+    let day = 24 * 3_600_000;
+    store.finish_build(build.id, end, at(day)).await.unwrap();
+    assert_eq!(store.due_reporters(at(0)).await.unwrap(), ["chat", "mail"]);
+    let due = store.due_reports(at(0), Some("mail"), 10).await.unwrap();
+    let [mail] = &due[..] else { panic!("{due:?}") };
+    assert_eq!(mail.reporter, "mail");
+    store
+        .report_retry(mail.id, at(LONGEST_PAUSE_MS), "503", at(0))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.due_reporters(at(0)).await.unwrap(),
+        ["chat"],
+        "a pause of the usual length is kept"
+    );
+    assert_eq!(
+        store.next_report_at(at(0)).await.unwrap(),
+        Some(at(LONGEST_PAUSE_MS))
+    );
+}
+
 async fn a_reporter_hears_of_a_builds_moments_in_their_order(farm: &Farm) {
     let store = &farm.store;
     let request = farm.request("b", 0).await;
@@ -93,7 +130,7 @@ async fn a_reporter_hears_of_a_builds_moments_in_their_order(farm: &Farm) {
         ..finish(Outcome::Success)
     };
     store.finish_build(build.id, end, at(40)).await.unwrap();
-    let due = store.due_reports(at(40), 10).await.unwrap();
+    let due = store.due_reports(at(40), None, 10).await.unwrap();
     let [started] = &due[..] else { panic!("{due:?}") };
     assert_eq!(started.phase, "started");
     store
@@ -101,17 +138,67 @@ async fn a_reporter_hears_of_a_builds_moments_in_their_order(farm: &Farm) {
         .await
         .unwrap();
     assert_eq!(
-        store.due_reports(at(99), 10).await.unwrap(),
+        store.due_reports(at(99), None, 10).await.unwrap(),
         [],
         "the end must not overtake the start"
     );
-    assert_eq!(store.next_report_at().await.unwrap(), Some(at(100)));
+    assert_eq!(store.next_report_at(at(0)).await.unwrap(), Some(at(100)));
     store.report_delivered(started.id, at(101)).await.unwrap();
-    let due = store.due_reports(at(101), 10).await.unwrap();
+    let due = store.due_reports(at(101), None, 10).await.unwrap();
     assert_eq!(
         due.iter().map(|r| r.phase.as_str()).collect::<Vec<_>>(),
         ["finished"]
     );
+}
+
+async fn a_report_says_the_same_however_late_it_is_delivered(farm: &Farm) {
+    let store = &farm.store;
+    let first = farm.request("b", 0).await;
+    let earlier = farm.build("b", &[first], &[]).await;
+    let second = farm.request("b", 0).await;
+    let report = |phase: &str| NewReport {
+        reporter: "status".to_owned(),
+        phase: phase.to_owned(),
+    };
+    let property = |name: &str| Property {
+        name: name.to_owned(),
+        value: json!(1),
+        source: "here".to_owned(),
+    };
+    let new = NewBuild {
+        properties: [property("given")].into_iter().collect(),
+        reports: vec![report("started")],
+        ..farm.new_build("b", &[second], &["test"]).await
+    };
+    let properties = new.properties.clone();
+    let build = store.create_build(new, at(20)).await.unwrap().unwrap();
+    let at_once = store.due_reports(at(20), None, 10).await.unwrap();
+    assert_eq!(at_once[0].payload.properties, Some(properties));
+    assert_eq!(at_once[0].payload.previous_outcome, None);
+    store
+        .finish_build(earlier.id, finish(Outcome::Failure), at(30))
+        .await
+        .unwrap();
+    let step = build.steps[0];
+    store
+        .begin_step(step, row(0, Kind::Created), at(31))
+        .await
+        .unwrap();
+    let set = vec![Effect::SetProperty(property("got_revision"))];
+    store
+        .append_journal(step, vec![row(1, Kind::Local)], set, None, at(32))
+        .await
+        .unwrap();
+    let end = BuildFinish {
+        reports: vec![report("finished")],
+        ..finish(Outcome::Success)
+    };
+    store.finish_build(build.id, end, at(40)).await.unwrap();
+    let late = store.due_reports(at(50), None, 10).await.unwrap();
+    assert_eq!(late, at_once, "what the build became is told by its end");
+    store.report_delivered(late[0].id, at(50)).await.unwrap();
+    let finished = &store.due_reports(at(50), None, 10).await.unwrap()[0];
+    assert_eq!(finished.payload.previous_outcome, Some(Outcome::Failure));
 }
 
 async fn workers_come_and_go(farm: &Farm) {
@@ -119,10 +206,10 @@ async fn workers_come_and_go(farm: &Farm) {
     let id = store.upsert_worker("w", at(1)).await.unwrap();
     assert_eq!(store.upsert_worker("w", at(2)).await.unwrap(), id);
     store
-        .worker_connected("w", json!({ "slots": 2 }), at(3))
+        .worker_connected("w", json!({ "slots": 2 }), None, at(3))
         .await
         .unwrap();
-    store.worker_connected("v", json!({}), at(3)).await.unwrap();
+    store.worker_connected("v", json!({}), None, at(3)).await.unwrap();
     store.worker_seen("w", at(9)).await.unwrap();
     let worker = store.worker("w").await.unwrap().unwrap();
     assert_eq!(
@@ -130,17 +217,17 @@ async fn workers_come_and_go(farm: &Farm) {
         (true, Some(at(3)), Some(at(9)))
     );
     assert_eq!(worker.info, json!({ "slots": 2 }));
-    store.worker_disconnected("w", at(10)).await.unwrap();
-    store.worker_disconnected("w", at(11)).await.unwrap();
+    store.worker_disconnected("w", at(9), at(10)).await.unwrap();
+    store.worker_disconnected("w", at(11), at(11)).await.unwrap();
     store.set_paused("w", Some("disk"), at(12)).await.unwrap();
     let worker = store.worker("w").await.unwrap().unwrap();
     assert_eq!(
         (worker.connected, worker.since, worker.paused.as_deref()),
-        (false, Some(at(10)), Some("disk"))
+        (false, Some(at(9)), Some("disk"))
     );
     store.set_paused("w", None, at(13)).await.unwrap();
     assert_eq!(store.worker("w").await.unwrap().unwrap().paused, None);
-    store.begin_epoch(at(20)).await.unwrap();
+    store.begin_epoch(owner(), Away::default(), at(20)).await.unwrap();
     let v = &store.workers().await.unwrap()[0];
     assert_eq!(
         (v.name.as_str(), v.connected, v.since),

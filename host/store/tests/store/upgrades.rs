@@ -2,9 +2,11 @@
 //! before it.
 
 use capstan_model::{BuildId, EventId, Outcome, RequestId};
-use capstan_store::{BuildFilter, ChangeFilter, EventFilter, Options, RequestFilter, RequestState, Store};
+use capstan_store::{
+    Away, BuildFilter, ChangeFilter, EventFilter, Options, RequestFilter, RequestState, Store,
+};
 
-use crate::farm::{Farm, at, finish};
+use crate::farm::{Farm, at, finish, owner};
 use crate::{postgres, schema};
 
 /// The stores that were made from the dump of that name.
@@ -99,6 +101,27 @@ async fn lists_know_what_was_there_before_them() {
             .await,
             [3, 2]
         );
+        farm.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_build_that_ran_before_there_were_interruptions_notes_them() {
+    let farms = upgraded(
+        include_str!("../data/migrations/0003_before.sqlite.sql"),
+        include_str!("../data/migrations/0003_before.postgres.sql"),
+    );
+    for farm in farms.await {
+        let running = BuildId(2);
+        assert_eq!(farm.store.interruptions(running).await.unwrap(), []);
+        let away = Away {
+            ms: Some(7),
+            last_alive: None,
+        };
+        farm.store.begin_epoch(owner(), away, at(110)).await.unwrap();
+        let found = farm.store.interruptions(running).await.unwrap();
+        assert_eq!(found.iter().map(|i| i.away).collect::<Vec<_>>(), [Some(7)]);
+        assert_eq!(farm.store.interruptions(BuildId(1)).await.unwrap(), []);
         farm.end().await;
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use super::interruptions::Interruption;
 use super::page;
 use super::steps::Step;
 use crate::extract::{Json as Body, Path, Query};
@@ -42,6 +43,9 @@ pub(crate) struct Build {
     /// Only when one build is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) steps: Option<Vec<Step>>,
+    /// Only when one build is asked for: when it was without its master or its worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) interruptions: Option<Vec<Interruption>>,
 }
 
 /// What to check out for one codebase.
@@ -107,6 +111,7 @@ impl From<Row> for Build {
             sources: row.sources.into_iter().map(Source::from).collect(),
             properties: row.properties.into_iter().map(NamedValue::from).collect(),
             steps: None,
+            interruptions: None,
         }
     }
 }
@@ -121,11 +126,13 @@ impl Build {
         self.finished.is_none()
     }
 
-    /// With its steps and their logs.
+    /// With its steps and their logs, and what interrupted it.
     pub(crate) async fn whole(app: &App, row: Row) -> Result<Self, Error> {
         let steps = Step::of_build(app, row.id).await?;
+        let interruptions = Interruption::of_build(app, &row).await?;
         Ok(Self {
             steps: Some(steps),
+            interruptions: Some(interruptions),
             ..Self::from(row)
         })
     }

@@ -88,7 +88,7 @@ impl Step {
     }
 }
 
-async fn find(app: &App, id: i64) -> Result<Row, Error> {
+pub(super) async fn find(app: &App, id: i64) -> Result<Row, Error> {
     app.store()
         .step(StepId(id))
         .await?

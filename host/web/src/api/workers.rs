@@ -29,6 +29,10 @@ pub(super) struct Worker {
     connected: bool,
     /// Since when it has been connected, or silent.
     since: Option<i64>,
+    /// When it was last heard. A connected one is asked every few seconds.
+    last_heard: Option<i64>,
+    /// Where it is connected from.
+    address: Option<String>,
     /// Why it gets no builds, if somebody paused it.
     paused: Option<String>,
     /// How many builds it runs at a time.
@@ -48,6 +52,8 @@ impl From<WorkerStatus> for Worker {
             enrolled: status.enrolled,
             connected: status.connected,
             since: status.since.map(|time| time.0),
+            last_heard: status.last_heard.map(|time| time.0),
+            address: status.address,
             paused: status.paused,
             slots: status.slots,
             labels: status.labels,

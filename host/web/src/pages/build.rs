@@ -12,6 +12,7 @@ use super::glance::{Glance, builder_link};
 use super::{Fault, Layout, format, render};
 use crate::api::builds::{self, Build};
 use crate::api::changes::{self, Change};
+use crate::api::interruptions::Interruption;
 use crate::api::reports::Report;
 use crate::api::steps::{Entry, Journal, Step};
 use crate::extract::Path;
@@ -28,6 +29,8 @@ const CHANGES: usize = 50;
 /// Steps whose journals are shown, and rows of each; the rest is JSON.
 const JOURNALS: usize = 30;
 const ROWS: u32 = 40;
+/// Interruptions that are shown, the newest ones.
+const INTERRUPTIONS: usize = 5;
 /// The waterfall's width in its own units.
 const WIDTH: i64 = 1000;
 
@@ -83,6 +86,8 @@ struct BuildPage {
     changes: Vec<Change>,
     reports: Vec<Report>,
     journals: Vec<StepJournal>,
+    /// What interrupted it, the newest ones.
+    interruptions: Vec<Interruption>,
     /// Why it was asked to stop, while it runs.
     stopping: Option<String>,
     previous: Option<i64>,
@@ -179,6 +184,8 @@ async fn build(
     let stopping = row.stop_requested.clone().filter(|_| row.finished.is_none());
     let mut build = Build::whole(&app, row).await?;
     let steps = build.steps.take().unwrap_or_default();
+    let mut interruptions = build.interruptions.take().unwrap_or_default();
+    interruptions.drain(..interruptions.len().saturating_sub(INTERRUPTIONS));
     let verdict = Verdict::of(&build, &steps);
     let journals = journals(&app, &steps).await?;
     let steps = rows(&app, &build, steps, layout.now).await?;
@@ -188,6 +195,7 @@ async fn build(
         changes: changes(&app, &build.changes).await?,
         reports: Report::of_build(&app, BuildId(id)).await?,
         journals,
+        interruptions,
         stopping,
         previous: neighbour(&app, &build.builder, build.number.checked_sub(1)).await?,
         next: neighbour(&app, &build.builder, build.number.checked_add(1)).await?,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 /// What templates hand over: numbers, or references to them, however deep.
-pub(super) trait Number {
+pub(crate) trait Number {
     fn number(&self) -> i64;
 }
 
@@ -65,7 +65,7 @@ pub(super) fn ago(ms: impl Number, now: impl Number) -> String {
 }
 
 /// `4.2 s`, `45 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
-pub(super) fn span(ms: impl Number) -> String {
+pub(crate) fn span(ms: impl Number) -> String {
     let ms = ms.number().max(0);
     let seconds = ms / 1000;
     match seconds {

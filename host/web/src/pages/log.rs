@@ -7,10 +7,11 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use capstan_model::StepId;
-use capstan_store::Step;
+use capstan_store::{Build, Step};
 
 use super::ansi::Span;
 use super::{Fault, Layout, format, render};
+use crate::api::interruptions::Interruption;
 use crate::api::logs::{Line, Log, Range};
 use crate::api::{builds, logs};
 use crate::extract::{Path, Query};
@@ -44,6 +45,8 @@ struct LogPage {
     size: String,
     lines: Vec<Shown>,
     range: Range,
+    /// What interrupted the step.
+    interruptions: Vec<Interruption>,
 }
 
 impl LogPage {
@@ -208,6 +211,7 @@ async fn log(
         Some(from) => Range::from(app.logs().read_lines(id, from, LINES).await?),
         None => end(&app, id).await?,
     };
+    let interruptions = interruptions(&app, &build, &step).await?;
     let totals = app.logs().totals(id).await?;
     let command = Command::of(&app, id, range.total, range.complete).await?;
     Ok(render(&LogPage {
@@ -221,7 +225,24 @@ async fn log(
         size: size(totals.stdout + totals.stderr),
         lines: Shown::all(&range.lines),
         range,
+        interruptions,
     }))
+}
+
+/// What interrupted the build while the step ran, the newest ones. Not among the lines: those are what was printed, and no
+/// clock but the worker's knows where between them it would be.
+async fn interruptions(app: &App, build: &Build, step: &Step) -> Result<Vec<Interruption>, Error> {
+    const MOST: usize = 3;
+    let Some(began) = step.started else {
+        return Ok(Vec::new());
+    };
+    let mut found = Interruption::of_build(app, build).await?;
+    // A clock that was turned back meanwhile says nothing of the end.
+    let ended = step.finished.filter(|ended| *ended >= began);
+    let ended = ended.map_or(i64::MAX, |time| time.0);
+    found.retain(|away| away.touches(began.0, ended));
+    found.drain(..found.len().saturating_sub(MOST));
+    Ok(found)
 }
 
 /// The last lines: the end is what people come for. Fewer where they are so long that one answer does not hold them.

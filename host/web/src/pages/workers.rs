@@ -23,6 +23,8 @@ const WORKERS: usize = 60;
 /// Builds of a worker in the list, and on its page.
 const DOTS: u32 = 10;
 const BUILDS: u32 = 30;
+/// A connected worker is asked every five seconds or more often: one that was not heard for so long may be gone.
+const QUIET_MS: i64 = 10_000;
 /// Labels that are shown before the rest is hidden.
 const LABELS: usize = 12;
 
@@ -105,6 +107,12 @@ impl Worker {
             Standing::Paused => self.status.since.map(|at| ("connected since", at.0)),
             Standing::Unconfigured | Standing::NeverJoined => None,
         }
+    }
+
+    /// When it was last heard, if it is connected and should have been heard since.
+    fn quiet_since(&self, now: impl format::Number) -> Option<i64> {
+        let heard = self.status.last_heard.filter(|_| self.status.connected)?.0;
+        (now.number() - heard > QUIET_MS).then_some(heard)
     }
 
     fn is_member(&self) -> bool {

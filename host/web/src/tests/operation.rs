@@ -32,6 +32,8 @@ fn worker(name: &str) -> WorkerStatus {
         enrolled: true,
         connected: true,
         since: Some(NOW),
+        last_heard: Some(NOW),
+        address: None,
         paused: None,
         slots: 2,
         labels: vec!["gpu".to_owned(), "os=linux".to_owned()],

@@ -60,8 +60,7 @@ async fn measure(bench: &Bench) -> Result<Vec<Measured>> {
         schedules.push(schedule(&scheduler, calls).await?);
         steps.push(step(&engine, &shell, calls).await?);
     }
-    let fixture = std::fs::read(Path::new(FIXTURE));
-    let fixture = engine.load(&fixture.with_context(|| format!("{FIXTURE}; run `cargo xtask plugins`"))?)?;
+    let fixture = fixture(&engine)?;
     for _ in 0..rounds {
         host.push(host_call(&engine, &fixture, rows, bench.count(20, 3)).await?);
     }
@@ -91,7 +90,7 @@ async fn measure(bench: &Bench) -> Result<Vec<Measured>> {
     ])
 }
 
-fn built_in(engine: &Engine, name: &str) -> Result<Plugin> {
+pub(super) fn built_in(engine: &Engine, name: &str) -> Result<Plugin> {
     let found = capstan_builtin::components()
         .iter()
         .find(|(known, _)| *known == name);
@@ -133,7 +132,7 @@ async fn step(engine: &Engine, plugin: &Plugin, runs: usize) -> Result<f64> {
     for run in 0..WARM + runs {
         let prepared = step_run(plugin, json!({ "command": ["true"] }));
         let start = Instant::now();
-        let end = drive(engine, prepared).await?;
+        let end = drive(engine, prepared, Arc::new(AtOnce)).await?;
         if run >= WARM {
             times.push(micros(start));
         }
@@ -151,7 +150,7 @@ async fn host_call(engine: &Engine, plugin: &Plugin, rows: u32, runs: usize) -> 
     for _ in 0..runs {
         let prepared = step_run(plugin, json!({ "script": [{ "op": "now-forever" }] }));
         let start = Instant::now();
-        let end = drive(engine, prepared).await?;
+        let end = drive(engine, prepared, Arc::new(AtOnce)).await?;
         full.push(micros(start));
         ensure!(
             end.failure.is_some(),
@@ -159,22 +158,29 @@ async fn host_call(engine: &Engine, plugin: &Plugin, rows: u32, runs: usize) -> 
         );
         let prepared = step_run(plugin, json!({ "script": [] }));
         let start = Instant::now();
-        drive(engine, prepared).await?;
+        drive(engine, prepared, Arc::new(AtOnce)).await?;
         empty.push(micros(start));
     }
     Ok((median(&full) - median(&empty)) / f64::from(rows))
 }
 
-async fn drive(engine: &Engine, run: StepRun) -> Result<StepEnd> {
+/// Runs a step to its end.
+pub(super) async fn drive(engine: &Engine, run: StepRun, port: Arc<dyn StepPort>) -> Result<StepEnd> {
     let (_never, stop) = watch::channel(None);
-    Ok(engine.run_step(run, Arc::new(AtOnce), stop).await?)
+    Ok(engine.run_step(run, port, stop).await?)
+}
+
+/// The guest of which [`FIXTURE`] speaks.
+pub(super) fn fixture(engine: &Engine) -> Result<Plugin> {
+    let bytes = std::fs::read(Path::new(FIXTURE));
+    Ok(engine.load(&bytes.with_context(|| format!("{FIXTURE}; run `cargo xtask plugins`"))?)?)
 }
 
 fn micros(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e6
 }
 
-fn step_run(plugin: &Plugin, config: Value) -> StepRun {
+pub(super) fn step_run(plugin: &Plugin, config: Value) -> StepRun {
     let mut properties = Properties::default();
     properties.set("branch", "main", "scheduler");
     let created = Created {
@@ -234,7 +240,7 @@ fn change(number: usize) -> Change {
 }
 
 /// A master whose storage and workers answer at once.
-struct AtOnce;
+pub(super) struct AtOnce;
 
 impl StepPort for AtOnce {
     fn append(&self, _rows: Vec<Entry>, _effects: Vec<Effect>) -> BoxFuture<'_, Result<(), Abandoned>> {

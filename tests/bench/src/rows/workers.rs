@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use anyhow::Result;
 
 use crate::builders;
 use crate::crowd::{self, Crowd};
 use crate::launch::{self, Master};
 use crate::limit::idle_connections::{self, SETTLE};
+use crate::limit::sockets;
 use crate::row::{Aim, Bench, Figure, Measured, Row, Unit, median};
 use crate::usage::Watch;
 
@@ -25,7 +25,7 @@ const BOUND: Duration = Duration::from_secs(60);
 
 fn run(bench: &Bench) -> Result<Vec<Measured>> {
     let count = bench.count(1000, 50);
-    allow_sockets(count)?;
+    sockets::allow(count)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(measure(bench, count))
 }
@@ -78,19 +78,4 @@ async fn measure(bench: &Bench, count: usize) -> Result<Vec<Measured>> {
         },
         Measured::of("all connected, dialling at once", Unit::Seconds, connect),
     ])
-}
-
-/// Each worker has a socket of its own.
-fn allow_sockets(count: usize) -> Result<()> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let needed = u64::try_from(count)? * 2 + 500;
-    if soft < needed {
-        setrlimit(Resource::RLIMIT_NOFILE, needed.min(hard), hard)
-            .context("failed to allow more open files")?;
-    }
-    anyhow::ensure!(
-        needed <= hard,
-        "expected to be allowed {needed} open files, found {hard}; raise `ulimit -Hn`"
-    );
-    Ok(())
 }

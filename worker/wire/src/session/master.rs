@@ -191,7 +191,11 @@ impl Master {
             });
         }
         let end = offset.saturating_add(length);
-        match &command.exit {
+        match &mut command.exit {
+            // What was under way when its worker gave the rest up.
+            Some(exit) if matches!(exit.exit, Exit::Lost(_)) => {
+                exit.log_length = exit.log_length.max(end);
+            }
             Some(exit) if end > exit.log_length => {
                 return Err(Violation::Length {
                     id,
@@ -278,7 +282,13 @@ impl Master {
                 found: command.received,
             });
         }
-        command.exit.get_or_insert(report);
+        match report.exit {
+            // Also of one that had ended well: the rest of its log will not come.
+            Exit::Lost(_) => command.exit = Some(report),
+            _ => {
+                command.exit.get_or_insert(report);
+            }
+        }
         check_length(id, command)?;
         Ok(completed(id, command).into_iter().collect())
     }

@@ -284,3 +284,52 @@ fn a_second_start_attaches() {
         })]
     );
 }
+
+#[test]
+fn a_log_that_cannot_be_read_ends_its_command_alone() {
+    let mut worker = Worker::new(0);
+    worker.connected(hello());
+    worker.received(welcome(1, vec![])).unwrap();
+    let order = FromMaster::Start {
+        id: ID,
+        spec: spec(),
+        secrets: BTreeMap::new(),
+    };
+    worker.received(order).unwrap();
+    worker.started(ID, capstan_model::Timestamp(3));
+    worker.grew(ID, 100);
+    assert!(worker.next_piece(ID, 60).is_some());
+    let acknowledged = FromMaster::Ack {
+        id: ID,
+        received: 40,
+        durable: 40,
+    };
+    worker.received(acknowledged).unwrap();
+
+    let actions = worker.unreadable(ID, "its disk is broken".to_owned());
+    assert!(
+        actions
+            .iter()
+            .any(|action| matches!(action, worker::Action::Kill { .. })),
+        "nobody sees what it prints any more: {actions:?}"
+    );
+    let Some(worker::Action::Send(exited)) = actions.last() else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(worker.next_piece(ID, 60), None);
+
+    // The master has what was under way, also what comes after the end.
+    let mut master = Master::new(Uuid::nil(), 1, "w".to_owned());
+    master.received(FromWorker::Hello(hello())).unwrap();
+    master.welcome(vec![]).unwrap();
+    master.start(ID, spec(), BTreeMap::new());
+    master.stream_opened(ID, 0).unwrap();
+    master.log_bytes(ID, 0, 40).unwrap();
+    master.stored(ID, 40);
+    master.log_bytes(ID, 40, 10).unwrap();
+    assert_eq!(master.received(exited.clone()).unwrap(), []);
+    assert_eq!(master.log_bytes(ID, 50, 8).unwrap(), Some(0));
+    let completed = master.stored(ID, 58);
+    let ends = |action: &master::Action| matches!(action, master::Action::Completed(_, report) if report.log_length == 58);
+    assert!(completed.iter().any(ends), "{completed:?}");
+}

@@ -202,6 +202,19 @@ impl Worker {
         actions
     }
 
+    /// The rest of the command's log cannot be read. Nobody will ever have it, so the command is lost, and ended if it runs.
+    pub fn unreadable(&mut self, id: CommandId, reason: String) -> Vec<Action> {
+        let Some(command) = self.commands.get_mut(&id) else {
+            return vec![];
+        };
+        let mut actions = lost(id, command, command.durable, reason);
+        if let Some(stream) = &mut command.stream {
+            stream.finished = true;
+        }
+        actions.extend(self.report_exit(id));
+        actions
+    }
+
     /// What to write to the command's log stream next, at most `max` bytes; it counts as sent from now on. `None`: nothing
     /// now, an [`Action::LogReady`] will tell.
     pub fn next_piece(&mut self, id: CommandId, max: u64) -> Option<Piece> {
@@ -317,7 +330,9 @@ impl Worker {
         };
         let mut actions = Vec::new();
         if offset > command.length {
-            actions.extend(shortened(id, command, offset));
+            // A crash of the machine took the end of the spool, and with it the command.
+            let reason = "the end of its log was lost on the worker".to_owned();
+            actions.extend(lost(id, command, offset, reason));
         }
         command.durable = offset;
         command.stream = Some(Stream {
@@ -379,19 +394,18 @@ fn log_ready(id: CommandId, command: &Command) -> Vec<Action> {
         .collect()
 }
 
-/// The master has more of the log than we do: a crash of the machine took the end of the spool, and with it the command.
-fn shortened(id: CommandId, command: &mut Command, offset: u64) -> Vec<Action> {
-    let reason = "the end of its log was lost on the worker".to_owned();
+/// Ends a command whose log ends at `length`, because that is all that the master has and all that it will get.
+fn lost(id: CommandId, command: &mut Command, length: u64, reason: String) -> Vec<Action> {
     let runs = command.exit.is_none();
     let known = command
         .exit
         .take()
         .map_or((0, 0, 0), |e| (e.duration_ms, e.stdout_bytes, e.stderr_bytes));
-    command.length = offset;
+    command.length = length;
     command.exit = Some(ExitReport {
         exit: Exit::Lost(reason.clone()),
         duration_ms: known.0,
-        log_length: offset,
+        log_length: length,
         stdout_bytes: known.1,
         stderr_bytes: known.2,
     });
