@@ -11,6 +11,7 @@ use axum::serve::ListenerExt as _;
 use capstan_config::Operator;
 use capstan_master::{Error, Master, Options};
 use capstan_model::SystemClock;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -19,12 +20,16 @@ use crate::cli::Common;
 use crate::commands::{check, init};
 use crate::output;
 
+/// Open files that a farm of some size needs: a log for each running command, besides connections and the database's files.
+const ENOUGH_FILES: u64 = 4096;
+
 /// How long requests that are being answered may take after the end was asked for.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or an interrupt. Builds go on at their workers meanwhile and are taken up by the next run.
 pub async fn run(common: &Common) -> anyhow::Result<ExitCode> {
     let operator = Operator::load(&common.farm)?;
+    allow_open_files();
     let data = operator.master.data.clone();
     let listen = operator.web.listen;
     if let Some(file) = SystemClock::offset_file() {
@@ -85,6 +90,25 @@ pub async fn run(common: &Common) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Allows this process as many open files as the system lets it have: the limit that holds otherwise is often 1,024.
+fn allow_open_files() {
+    let allowed = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < hard {
+            setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        }
+        Ok(hard)
+    });
+    match allowed {
+        Ok(allowed) if allowed < ENOUGH_FILES => tracing::warn!(
+            allowed,
+            "the system allows few open files, and each running command needs one for its log; raise the hard limit \
+             (`ulimit -Hn`, LimitNOFILE= in a systemd unit) to {ENOUGH_FILES} or more"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "failed to raise the limit of open files"),
+    }
+}
+
 /// Says where the master is: to people on standard output, to the command line in `run.json`.
 fn announce(data: &Path, web: SocketAddr, master: &Master) -> anyhow::Result<()> {
     let link = master.link_address();
@@ -112,4 +136,18 @@ async fn wait_for_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
     }
     shutdown.cancel();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_system_allows() {
+        let limits = || getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        let (_, hard) = limits();
+        setrlimit(Resource::RLIMIT_NOFILE, hard.min(512), hard).unwrap();
+        allow_open_files();
+        assert_eq!(limits(), (hard, hard));
+    }
 }

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::port;
 use crate::process;
 use crate::wait::BOUND;
 use anyhow::{Context as _, Result, ensure};
@@ -27,7 +28,7 @@ impl Cluster {
             let user = User::from_name(USER)?.context("expected the user postgres")?;
             chown(folder, Some(user.uid), Some(user.gid))?;
         }
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = port::free(|address| TcpListener::bind(address).map(drop))?.port();
         let cluster = Self {
             folder: folder.to_owned(),
             port,

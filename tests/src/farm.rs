@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::Api;
+use crate::port;
 use crate::process::{self, Process};
 use crate::project::isolate;
 use crate::proxy::Proxy;
@@ -104,8 +105,8 @@ impl Farm {
         );
         // Not port 0: after a restart workers look for the master where they knew it.
         let (web, link) = (
-            TcpListener::bind("127.0.0.1:0")?.local_addr()?,
-            UdpSocket::bind("127.0.0.1:0")?.local_addr()?,
+            port::free(|address| TcpListener::bind(address).map(drop))?,
+            port::free(|address| UdpSocket::bind(address).map(drop))?,
         );
         farm.edit(
             "capstan.toml",

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod commits;
 pub mod farm;
 pub mod logs;
+pub mod port;
 pub mod process;
 pub mod project;
 pub mod proxy;

@@ -1,6 +1,8 @@
-//! Who may depend on whom: the arrows that ARCHITECTURE.md draws.
+//! Who may depend on whom: the arrows that ARCHITECTURE.md draws. And the promises that `cargo xtask broken` breaks: they
+//! are those that it lists.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -165,4 +167,75 @@ fn one_cryptographic_provider() {
             "capstan depends on {package}; ring is the one provider"
         );
     }
+}
+
+/// The patches of `cargo xtask broken`: their names, files and texts.
+fn patches() -> Vec<(String, PathBuf, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("broken");
+    let files = std::fs::read_dir(&folder).expect("the folder of the patches can be read");
+    let mut patches: Vec<_> = files
+        .map(|file| file.expect("a file").path())
+        .filter(|file| file.extension().is_some_and(|ending| ending == "patch"))
+        .map(|file| {
+            let name = file.file_stem().expect("a name").to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&file).expect("a patch is text");
+            (name, file, text)
+        })
+        .collect();
+    patches.sort();
+    assert!(!patches.is_empty(), "no patch in {}", folder.display());
+    patches
+}
+
+#[test]
+fn each_broken_promise_says_what_it_breaks_and_what_notices() {
+    for (name, _, text) in patches() {
+        let mut head = text.lines();
+        let breaks = head.next().and_then(|line| line.strip_prefix("breaks: "));
+        assert!(
+            breaks.is_some_and(|promise| !promise.trim().is_empty()),
+            "{name}: expected a first line `breaks: …`"
+        );
+        let notices = head.next().and_then(|line| line.strip_prefix("caught by: "));
+        let words: Vec<_> = notices.unwrap_or_default().split_whitespace().collect();
+        assert!(
+            words.first() == Some(&"cargo") && words.len() > 1,
+            "{name}: expected a second line `caught by: cargo …`, found {notices:?}"
+        );
+    }
+}
+
+/// One that no longer fits breaks nothing, and nobody would see that a promise has lost its test.
+#[test]
+fn each_broken_promise_fits_the_sources() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.current_dir(&root).args(arguments);
+        command.output()
+    };
+    if !git(&["rev-parse", "--is-inside-work-tree"]).is_ok_and(|output| output.status.success()) {
+        eprintln!("left out: without git nobody can tell whether a patch fits");
+        return;
+    }
+    for (name, file, _) in patches() {
+        let file = file.to_str().expect("a path that is text");
+        let output = git(&["apply", "--check", file]).expect("git runs");
+        let fault = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name} has to be made anew: {fault}");
+    }
+}
+
+#[test]
+fn each_broken_promise_is_an_invariant_of_the_architecture() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../ARCHITECTURE.md");
+    let text = std::fs::read_to_string(file).expect("ARCHITECTURE.md is there");
+    let names = patches().into_iter().map(|(name, ..)| name);
+    let missing: Vec<_> = names
+        .filter(|name| !text.contains(&format!("`{name}`")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "expected ARCHITECTURE.md to name each patch of tests/broken with its invariant, missing are {missing:?}"
+    );
 }

@@ -67,6 +67,10 @@ struct JoinArgs {
     run: bool,
 }
 
+/// The status of a worker that its master has sent away: a service manager is not to start it again, because it would only push
+/// aside another one with a copy of its folder, which is started again, too.
+const DISMISSED: u8 = 3;
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Join(args) => joined(args),
@@ -82,7 +86,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("capstan-worker: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(daemon::Error::Dismissed(_)) => ExitCode::from(DISMISSED),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use capstan_model::journal::Entry;
 use capstan_model::plugin::Kind;
+use futures::future::BoxFuture;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -138,13 +139,13 @@ impl Engine {
 
     /// Runs a step from its beginning or, if its journal has rows, from where it was left. Dropping the future
     /// leaves the step as its journal has it, to be run again.
-    pub async fn run_step(
+    pub fn run_step(
         &self,
         run: StepRun,
         port: Arc<dyn StepPort>,
         stop: StopSignal,
-    ) -> Result<StepEnd, StepError> {
-        crate::step::run(run, port, stop).await
+    ) -> BoxFuture<'static, Result<StepEnd, StepError>> {
+        crate::step::run(run, port, stop)
     }
 
     /// Runs a step's component against a recorded journal, row 0 first, with nothing behind it: no command, no network, no

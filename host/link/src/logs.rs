@@ -68,7 +68,8 @@ async fn copy(
             .take()
             .map_err(|error| End::protocol(Violation::Frame { id, error }))?;
         let length = frames.len() as u64;
-        if !frames.is_empty() && !store(peer, port, id, offset, frames).await? {
+        // Boxed: most commands print nothing most of the time, and each has a stream that waits here.
+        if !frames.is_empty() && !Box::pin(store(peer, port, id, offset, frames)).await? {
             stop(stream);
             return Ok(());
         }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use capstan_model::plan::Phase;
-use capstan_model::{BuildId, EnvValue, Outcome};
-use capstan_store::{BuildFinish, Record, Step, StepState};
+use capstan_model::{BuildId, EnvValue, Outcome, StepId};
+use capstan_store::{Build, BuildFinish, Record, Step, StepState};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -47,6 +47,14 @@ impl StepOptions {
         }
     }
 
+    fn rules(&self) -> Rules {
+        Rules {
+            halt_on_failure: self.halt_on_failure,
+            flunk_on_failure: self.flunk_on_failure,
+            warn_on_failure: self.warn_on_failure,
+        }
+    }
+
     pub fn to_value(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()
     }
@@ -54,6 +62,14 @@ impl StepOptions {
     pub fn from_value(value: &Value) -> Result<Self, Error> {
         Self::deserialize(value).map_err(|e| Error::failed("read a step's options", e))
     }
+}
+
+/// What a step's failure means to its build.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    halt_on_failure: bool,
+    flunk_on_failure: bool,
+    warn_on_failure: bool,
 }
 
 /// How a build stands after some of its steps.
@@ -69,14 +85,14 @@ impl Standing {
         halted: false,
     };
 
-    /// Buildbot's rules: a failure counts as the step's options say; exception, retry and cancelled always count, and
+    /// Buildbot's rules: a failure counts as the step's rules say; exception, retry and cancelled always count, and
     /// end the build.
-    fn after(self, result: Outcome, options: &StepOptions) -> Self {
+    fn after(self, result: Outcome, rules: Rules) -> Self {
         let (counts_as, halts) = match result {
             Outcome::Success | Outcome::Skipped | Outcome::Warnings => (Outcome::Success, false),
-            Outcome::Failure if options.flunk_on_failure => (Outcome::Failure, options.halt_on_failure),
-            Outcome::Failure if options.warn_on_failure => (Outcome::Warnings, options.halt_on_failure),
-            Outcome::Failure => (Outcome::Success, options.halt_on_failure),
+            Outcome::Failure if rules.flunk_on_failure => (Outcome::Failure, rules.halt_on_failure),
+            Outcome::Failure if rules.warn_on_failure => (Outcome::Warnings, rules.halt_on_failure),
+            Outcome::Failure => (Outcome::Success, rules.halt_on_failure),
             Outcome::Exception | Outcome::Retry | Outcome::Cancelled => (result, true),
         };
         Self {
@@ -98,88 +114,134 @@ pub(crate) async fn run(farm: Arc<Farm>, id: BuildId) {
     farm.workers_changed.notify_one();
 }
 
+/// A build that waits holds little: whatever else there is to do is boxed, and the rows of the store are not kept meanwhile.
 async fn carry_out(farm: &Arc<Farm>, ledger: &Arc<Ledger>, id: BuildId) -> Result<(), Error> {
-    // What could not be noted when the store failed: what follows reads it.
-    ledger.commit(farm).await?;
-    let Some(mut build) = farm.store.build(id).await? else {
-        return Err(Error::failed("find a build", id));
-    };
-    if build.outcome.is_some() {
-        // It ended, but the store could not tell.
+    let Some(mut kept) = Box::pin(take_up(farm, ledger, id)).await? else {
         return Ok(());
-    }
-    if let Some(reason) = &build.stop_requested {
-        farm.stops.stop(id, reason);
-    }
+    };
     let mut standing = Standing::BEGINNING;
     let mut failed = Vec::new();
     let mut done = None;
     // Asked for one by one: a step may have inserted others.
-    while let Some(next) = farm.store.next_step(id, done).await? {
-        done = Some(next.id);
-        let options = StepOptions::from_value(&next.options)?;
+    while let Some(next) = Box::pin(next_step(farm, id, done)).await? {
+        done = Some(next.step.id);
+        let (rules, name) = (next.options.rules(), next.step.name.clone());
         let result = tokio::select! {
-            result = advance(farm, ledger, &build, &next, &options, standing) => result?,
+            result = advance(farm, ledger, &mut kept, next, standing) => result?,
             never = ledger.commit_in_time(farm) => match never {},
         };
         if ledger.changed_properties() {
-            ledger.commit(farm).await?;
-            build.properties = farm
-                .store
-                .build(id)
-                .await?
-                .map_or(build.properties, |b| b.properties);
+            Box::pin(ledger.commit(farm)).await?;
+            kept.row = None;
         }
         if !result.is_good() {
-            failed.push(next.name.clone());
+            failed.push(name);
         }
-        standing = standing.after(result, &options);
+        standing = standing.after(result, rules);
     }
+    Box::pin(conclude(farm, ledger, kept, standing.outcome, &failed)).await
+}
+
+/// Begins with a build, or goes on where another master or a fault left it. There is nothing for one that has ended.
+async fn take_up(farm: &Farm, ledger: &Ledger, id: BuildId) -> Result<Option<Kept>, Error> {
+    // What could not be noted when the store failed: what follows reads it.
     ledger.commit(farm).await?;
-    let stopped = farm.stops.reason(id);
-    if stopped.is_some() {
-        standing.outcome = standing.outcome.worst(Outcome::Cancelled);
+    let mut kept = Kept { id, row: None };
+    let build = kept.row(farm).await?;
+    if build.outcome.is_some() {
+        // It ended, but the store could not tell.
+        return Ok(None);
     }
-    finish(
-        farm,
-        &build,
-        standing.outcome,
-        &summary(standing.outcome, &failed, stopped.as_deref()),
-    )
-    .await
+    if let Some(reason) = &build.stop_requested {
+        farm.stops.stop(id, reason);
+    }
+    kept.row = Some(build);
+    Ok(Some(kept))
+}
+
+/// The row of a build, unless a step that waited let go of it or changed it.
+struct Kept {
+    id: BuildId,
+    row: Option<Arc<Build>>,
+}
+
+impl Kept {
+    async fn row(&mut self, farm: &Farm) -> Result<Arc<Build>, Error> {
+        if let Some(row) = self.row.take() {
+            return Ok(row);
+        }
+        let found = farm.store.build(self.id).await?;
+        found
+            .map(Arc::new)
+            .ok_or_else(|| Error::failed("find a build", self.id))
+    }
+}
+
+/// A step that is next.
+pub(crate) struct Next {
+    pub step: Step,
+    pub options: StepOptions,
+}
+
+async fn next_step(farm: &Farm, id: BuildId, done: Option<StepId>) -> Result<Option<Box<Next>>, Error> {
+    let Some(step) = farm.store.next_step(id, done).await? else {
+        return Ok(None);
+    };
+    let options = StepOptions::from_value(&step.options)?;
+    Ok(Some(Box::new(Next { step, options })))
 }
 
 /// Runs, takes up, skips, or just reads one step, and answers its result.
 async fn advance(
     farm: &Arc<Farm>,
     ledger: &Arc<Ledger>,
-    build: &capstan_store::Build,
-    next: &Step,
-    options: &StepOptions,
+    kept: &mut Kept,
+    next: Box<Next>,
     standing: Standing,
 ) -> Result<Outcome, Error> {
-    if let (StepState::Complete, Some(outcome)) = (next.state, next.outcome) {
+    if let (StepState::Complete, Some(outcome)) = (next.step.state, next.step.outcome) {
         return Ok(outcome);
     }
-    let unwanted = standing.halted || farm.stops.reason(build.id).is_some();
-    if next.state == StepState::Pending && unwanted && !options.always_run {
+    let unwanted = standing.halted || farm.stops.reason(kept.id).is_some();
+    if next.step.state == StepState::Pending && unwanted && !next.options.always_run {
         let skipped = Record::Finish {
-            step: next.id,
+            step: next.step.id,
             outcome: Outcome::Skipped,
             summary: "not run".to_owned(),
         };
         ledger.note(farm.clock.now(), skipped);
         return Ok(Outcome::Skipped);
     }
-    step::run(farm, ledger, build, next, options).await
+    let build = Box::pin(kept.row(farm)).await?;
+    let (outcome, row) = step::run(farm, ledger, build, next).await?;
+    kept.row = row;
+    Ok(outcome)
 }
 
-async fn finish(
-    farm: &Arc<Farm>,
-    build: &capstan_store::Build,
+async fn conclude(
+    farm: &Farm,
+    ledger: &Ledger,
+    mut kept: Kept,
     outcome: Outcome,
-    summary: &str,
+    failed: &[String],
 ) -> Result<(), Error> {
+    ledger.commit(farm).await?;
+    let stopped = farm.stops.reason(kept.id);
+    let outcome = match stopped {
+        Some(_) => outcome.worst(Outcome::Cancelled),
+        None => outcome,
+    };
+    let build = kept.row(farm).await?;
+    finish(
+        farm,
+        &build,
+        outcome,
+        &summary(outcome, failed, stopped.as_deref()),
+    )
+    .await
+}
+
+async fn finish(farm: &Farm, build: &Build, outcome: Outcome, summary: &str) -> Result<(), Error> {
     let plan = farm.plan();
     let finish = BuildFinish {
         outcome,
@@ -219,14 +281,11 @@ fn summary(outcome: Outcome, failed: &[String], stopped: Option<&str>) -> String
 mod tests {
     use super::*;
 
-    fn options(halt: bool, flunk: bool, warn: bool) -> StepOptions {
-        StepOptions {
+    fn rules(halt: bool, flunk: bool, warn: bool) -> Rules {
+        Rules {
             halt_on_failure: halt,
             flunk_on_failure: flunk,
             warn_on_failure: warn,
-            always_run: false,
-            env: BTreeMap::new(),
-            builder_dir: "b".to_owned(),
         }
     }
 
@@ -238,18 +297,18 @@ mod tests {
             (false, false, true, (Outcome::Warnings, false)),
             (true, false, false, (Outcome::Success, true)),
         ] {
-            let after = Standing::BEGINNING.after(Outcome::Failure, &options(halt, flunk, warn));
+            let after = Standing::BEGINNING.after(Outcome::Failure, rules(halt, flunk, warn));
             assert_eq!((after.outcome, after.halted), expected);
         }
     }
 
     #[test]
     fn a_later_success_mends_nothing_and_faults_of_the_farm_end_the_build() {
-        let all = options(true, true, true);
-        let failed = Standing::BEGINNING.after(Outcome::Failure, &all);
-        assert_eq!(failed.after(Outcome::Success, &all), failed);
+        let all = rules(true, true, true);
+        let failed = Standing::BEGINNING.after(Outcome::Failure, all);
+        assert_eq!(failed.after(Outcome::Success, all), failed);
         for fault in [Outcome::Exception, Outcome::Retry, Outcome::Cancelled] {
-            let after = Standing::BEGINNING.after(fault, &options(false, false, false));
+            let after = Standing::BEGINNING.after(fault, rules(false, false, false));
             assert_eq!((after.outcome, after.halted), (fault, true));
         }
     }

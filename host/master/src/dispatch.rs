@@ -1,6 +1,6 @@
 //! Turns waiting requests into builds whenever something changed that may let one start.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,8 +83,9 @@ impl Builds {
 
 /// Starts a task for each running build that has none.
 async fn take_up(farm: &Arc<Farm>, builds: &mut Builds) -> Result<(), Error> {
-    for found in farm.store.unfinished_builds().await? {
-        if !builds.running.values().any(|running| *running == found.id) {
+    let running: HashSet<_> = builds.running.values().copied().collect();
+    for found in farm.store.running_builds().await? {
+        if !running.contains(&found.id) {
             tracing::info!(build = %found.id, builder = found.builder, "taking up a running build");
             builds.start(farm, found.id);
         }

@@ -217,7 +217,7 @@ async fn note_absences(farm: &Farm) -> Result<(), Error> {
 /// Workers whose builds run and that have not come to this master at all.
 async fn note_missing(farm: &Farm) -> Result<(), Error> {
     let now = farm.clock.now();
-    let builds = farm.store.unfinished_builds().await?;
+    let builds = farm.store.running_builds().await?;
     for worker in farm.store.workers().await? {
         let runs = builds.iter().any(|build| build.worker == worker.name);
         if runs && !worker.connected {

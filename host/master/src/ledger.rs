@@ -73,7 +73,7 @@ impl Ledger {
         loop {
             self.noted.notified().await;
             tokio::time::sleep(PATIENCE).await;
-            if let Err(error) = self.commit(farm).await {
+            if let Err(error) = Box::pin(self.commit(farm)).await {
                 tracing::warn!(%error, "failed to note how a build goes; trying again with what comes next");
             }
         }
@@ -148,15 +148,15 @@ mod tests {
     use std::sync::Arc;
 
     use capstan_config::Operator;
-    use capstan_model::SystemClock;
+    use capstan_model::{LogId, SystemClock};
     use futures::FutureExt as _;
     use uuid::Uuid;
 
     use super::*;
     use crate::{Master, Options};
 
-    #[tokio::test]
-    async fn an_end_whose_commit_was_cut_off_is_told_with_the_next_one() {
+    /// A master without anything to do, and the folder that it lives in.
+    async fn master() -> (crate::Handle, tempfile::TempDir) {
         // As the program does; another test may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
@@ -167,7 +167,33 @@ mod tests {
             built_in: &[],
             clock: Arc::new(SystemClock),
         };
-        let handle = Master::start(options).await.unwrap().handle();
+        (Master::start(options).await.unwrap().handle(), folder)
+    }
+
+    #[tokio::test]
+    async fn an_end_that_could_not_be_recorded_is_not_forgotten() {
+        let (handle, _folder) = master().await;
+        let (farm, ledger) = (&handle.0, Ledger::default());
+        let id = CommandId(Uuid::new_v4());
+        let nobodys = Record::LogComplete {
+            log: LogId(1),
+            length: 0,
+            lines: 0,
+        };
+        ledger.note_end(id, "w1", [(Timestamp(1), nobodys)]);
+        farm.store.close().await;
+        assert!(ledger.commit(farm).await.is_err());
+        let waiting = ledger.waiting();
+        assert_eq!(waiting.records.len(), 1);
+        assert!(
+            waiting.ended.contains_key(&id),
+            "its worker was told to forget it, and nobody knows how it ended"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_end_whose_commit_was_cut_off_is_told_with_the_next_one() {
+        let (handle, _folder) = master().await;
         let (farm, ledger) = (&handle.0, Ledger::default());
         let ids = [(); 3].map(|()| CommandId(Uuid::new_v4()));
         for id in ids {

@@ -35,7 +35,7 @@ pub(crate) async fn queue(farm: &Farm) -> Result<Vec<Queued>, Error> {
 /// How the workers of the plan stand.
 async fn standings(farm: &Farm) -> Result<Vec<Standing>, Error> {
     let status = workers::status(farm).await?;
-    let builds = farm.store.unfinished_builds().await?;
+    let builds = farm.store.running_builds().await?;
     let rows = farm.store.workers().await?;
     let configured = status.into_iter().filter(|worker| worker.configured);
     let standing = configured.map(|worker| {

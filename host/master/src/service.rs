@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use capstan_config::{Diagnostic, Operator, Synchronous};
+use capstan_config::{Backend, Diagnostic, Operator, Synchronous};
 use capstan_engine::Ports;
 use capstan_link::Link;
 use capstan_logs::Logs;
@@ -33,7 +33,12 @@ const LOCK_STEP: Duration = Duration::from_millis(10);
 /// How long the store may take to write what waits and to end its connections.
 const LAST_WRITES: Duration = Duration::from_millis(500);
 
+/// How long a master that starts waits for its database, and how often it tries.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// What a master is started with.
+#[derive(Clone)]
 pub struct Options {
     /// The operator's file.
     pub operator: Operator,
@@ -52,10 +57,35 @@ pub struct Master {
     _lock: std::fs::File,
 }
 
+/// Whether it is only the database that is away. A file is there or is not.
+fn may_pass(error: &Error, operator: &Operator) -> bool {
+    use capstan_store::Error::{CommitUnknown, Open, Unavailable};
+    match error {
+        Error::Store(Unavailable { .. } | CommitUnknown { .. }) => true,
+        Error::Store(Open { .. }) => matches!(operator.database.backend, Backend::Postgres(_)),
+        _ => false,
+    }
+}
+
 impl Master {
     /// Opens everything. A second master on the same data folder, a bad configuration, or an address in use is an error,
     /// and nothing has happened then.
+    ///
+    /// A database server that cannot be reached is waited for: it may be starting, too, or have just crashed.
     pub async fn start(options: Options) -> Result<Self, Error> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let error = match Self::start_now(options.clone()).await {
+                Err(error) if waited < PATIENCE && may_pass(&error, &options.operator) => error,
+                done => return done,
+            };
+            tracing::warn!(%error, "the database cannot be reached; trying again for up to {PATIENCE:?}");
+            tokio::time::sleep(PAUSE).await;
+            waited += PAUSE;
+        }
+    }
+
+    async fn start_now(options: Options) -> Result<Self, Error> {
         let Options {
             operator,
             built_in,

@@ -10,9 +10,11 @@ use capstan_engine::{StepEnd, StepError, StepRun, WaitMode};
 use capstan_model::journal::{Created, HOST_ABI};
 use capstan_model::{Completion, Exit, Outcome, Properties};
 use capstan_store::{Build, Step, StepState};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
 use crate::Error;
-use crate::build::StepOptions;
+use crate::build::{Next, StepOptions};
 use crate::farm::Farm;
 use crate::ledger::Ledger;
 use host::Host;
@@ -21,54 +23,77 @@ use host::Host;
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Begins a step or takes it up where its journal ends, and answers its result. That is noted in the ledger, and durable with
-/// its next commit.
+/// its next commit. The build's row comes back, unless the step let go of it while it waited.
 pub(crate) async fn run(
     farm: &Arc<Farm>,
     ledger: &Arc<Ledger>,
-    build: &Build,
-    step: &Step,
-    options: &StepOptions,
-) -> Result<Outcome, Error> {
-    let journal = match step.state {
-        StepState::Pending => Vec::new(),
-        _ => farm.store.journal(step.id).await?,
-    };
-    let host = Arc::new(Host::new(farm.clone(), ledger.clone(), build, step, &journal));
-    let end = match farm.pinned(step.digest).await {
-        Ok(plugin) => {
-            let run = StepRun {
-                created: created(build, step, &plugin, build.properties.clone()),
-                plugin,
-                grants: farm.plugins.load().granted(&step.plugin),
-                journal,
-                installation: farm.installation,
-                step: step.id,
-                builder_dir: options.builder_dir.clone(),
-                env: options.env.clone(),
-                orphan_timeout_ms: ORPHAN_TIMEOUT.as_millis() as u64,
-                mode: WaitMode::WarmFor(farm.operator.limits.keep_instances),
-            };
-            let signal = farm
-                .stops
-                .signal(build.id, runs_in_spite(farm, build, step, options));
-            let stopped = signal.borrow().is_some();
-            host.take_up(&capstan_engine::kills(&run.journal), stopped)
-                .await?;
-            farm.engine.run_step(run, host.clone(), signal).await
-        }
-        // A store that cannot be read now may be later.
-        Err(error @ Error::Store(_)) => return Err(error),
-        Err(error) => Ok(exception(error.to_string())),
-    };
-    let end = match end {
+    build: Arc<Build>,
+    next: Box<Next>,
+) -> Result<(Outcome, Option<Arc<Build>>), Error> {
+    let (host, running) = Box::pin(begin(farm, ledger, build, next)).await?;
+    let end = match running.await {
         Ok(end) => end,
         // The journal stays as it is, and the build machine tries again.
         Err(StepError::Abandoned(reason)) => return Err(Error::failed("carry on with a step", reason)),
         Err(other) => exception(other.to_string()),
     };
-    host.settle().await?;
-    host.conclude(&end).await?;
-    Ok(end.outcome)
+    Box::pin(async {
+        host.settle().await?;
+        host.conclude(&end).await
+    })
+    .await?;
+    Ok((end.outcome, host.into_build()))
+}
+
+/// A step's plugin at work.
+type Running = BoxFuture<'static, Result<StepEnd, StepError>>;
+
+async fn begin(
+    farm: &Arc<Farm>,
+    ledger: &Arc<Ledger>,
+    build: Arc<Build>,
+    next: Box<Next>,
+) -> Result<(Arc<Host>, Running), Error> {
+    let Next { step, options } = *next;
+    let journal = match step.state {
+        StepState::Pending => Vec::new(),
+        _ => farm.store.journal(step.id).await?,
+    };
+    let host = Arc::new(Host::new(
+        farm.clone(),
+        ledger.clone(),
+        build.clone(),
+        &step,
+        &journal,
+    ));
+    let plugin = match farm.pinned(step.digest).await {
+        Ok(plugin) => plugin,
+        // A store that cannot be read now may be later.
+        Err(error @ Error::Store(_)) => return Err(error),
+        Err(error) => {
+            let end = exception(error.to_string());
+            return Ok((host, async { Ok(end) }.boxed()));
+        }
+    };
+    let in_spite = runs_in_spite(farm, &build, &step, &options);
+    let run = StepRun {
+        created: created(&build, &step, &plugin, build.properties.clone()),
+        plugin,
+        grants: farm.plugins.load().granted(&step.plugin),
+        journal,
+        installation: farm.installation,
+        step: step.id,
+        builder_dir: options.builder_dir,
+        env: options.env,
+        orphan_timeout_ms: ORPHAN_TIMEOUT.as_millis() as u64,
+        mode: WaitMode::WarmFor(farm.operator.limits.keep_instances),
+    };
+    let signal = farm.stops.signal(build.id, in_spite);
+    let stopped = signal.borrow().is_some();
+    host.take_up(&capstan_engine::kills(&run.journal), stopped)
+        .await?;
+    let running = farm.engine.run_step(run, host.clone(), signal);
+    Ok((host, running))
 }
 
 /// Whether the build was stopped before this step began, which then is one that always runs. A step that is taken up has

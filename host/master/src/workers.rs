@@ -1,26 +1,30 @@
-//! The master's side of the worker link: who may come in, what becomes of what they send, and how they stand.
+//! The master's side of the worker link: who may come in, and what becomes of what they send. How commands end is in `ends`, how
+//! the workers stand in `standing`.
 
-use std::collections::BTreeSet;
+mod ends;
+mod standing;
+
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use capstan_link::{Handle as Link, Port, Refusal};
-use capstan_model::plan::{self, Location, Plan};
-use capstan_model::{Channel, CommandId, Completion, Digest, Exit, LogId, Timestamp};
+use capstan_link::{Port, Refusal};
+use capstan_model::{CommandId, Digest, Exit, LogId, Timestamp};
 use capstan_store::NewCertificate;
 use capstan_wire::control::{ExitReport, Hello, Resume, ResumeAction};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use serde_json::Value;
 
 use crate::Error;
 use crate::commands::{Ended, LogWriter};
 use crate::farm::Farm;
-use crate::handle::WorkerStatus;
-use crate::pairing::{Place, Places};
 use crate::step;
+
+pub(crate) use ends::{end_command, end_lost};
+pub(crate) use standing::{places, status};
+
+use ends::{exited, forgotten, give_up, has_ended, unfinished};
 
 /// What the link calls. It does not keep the farm alive: the farm owns the link.
 pub(crate) struct Door(pub Weak<Farm>);
@@ -213,18 +217,6 @@ fn is_lasting(error: &capstan_logs::Error) -> bool {
 /// Why a command of a worker that has lost its memory ends.
 pub(crate) const FORGOTTEN: &str = "its worker has forgotten it: the worker's folder was emptied or replaced";
 
-/// Ends a command that its worker has forgotten. Nobody adds to its log any more, and its step ends the log as soon as it is
-/// told: so the log says it first.
-async fn forgotten(farm: &Farm, id: CommandId) -> Result<(), Error> {
-    let lost = Exit::Lost(FORGOTTEN.to_owned());
-    if let Some(flight) = farm.commands.get(id) {
-        let writer = log_writer(farm, id, flight.log).await;
-        farm.commands.close_writer(id).await;
-        say_lost(farm, id, writer, &lost).await;
-    }
-    end_command(farm, id, step::without_output(lost)).await
-}
-
 /// Whether a command has begun, as far as its worker has said so, or its log does: the first thing in it is the command line itself. One that has
 /// begun is never sent again to a worker that does not know it, for that would run it twice.
 pub(crate) async fn had_begun(farm: &Farm, id: CommandId) -> Result<bool, Error> {
@@ -252,9 +244,6 @@ async fn log_writer(farm: &Farm, id: CommandId, log: LogId) -> Result<LogWriter,
         .writer(id, async || farm.logs.writer(log).await)
         .await
 }
-
-/// The most of a command's standard output that comes back with its end.
-const MAX_CAPTURE: u32 = 64 * 1024;
 
 /// Stores log bytes of a command that runs on this very worker.
 async fn append(
@@ -326,253 +315,4 @@ async fn remind(farm: &Farm, worker: &str, id: CommandId) -> Result<(), Error> {
         farm.link()?.forget(worker, id);
     }
     Ok(())
-}
-
-fn has_ended(farm: &Farm, id: CommandId) -> bool {
-    farm.commands
-        .get(id)
-        .is_some_and(|flight| flight.end.borrow().is_some())
-}
-
-/// The log of a command of this worker that has not ended, and how much of its standard output is wanted.
-async fn unfinished(farm: &Farm, worker: &str, id: CommandId) -> Result<Option<(LogId, u32)>, Error> {
-    if let Some(flight) = farm.commands.get(id) {
-        let open = flight.worker == worker && flight.end.borrow().is_none();
-        return Ok(open.then_some((flight.log, flight.spec.capture_stdout)));
-    }
-    let command = farm.store.command(id).await?;
-    let command = command.filter(|c| c.worker == worker && c.completion.is_none());
-    Ok(command.map(|c| (c.log, c.spec.capture_stdout)))
-}
-
-/// A command's end, once every byte of its log is durable: told to the step that waits for it, which notes it together with
-/// its own row and then has it forgotten; or else noted here. Until it is forgotten the worker keeps it.
-async fn exited(farm: &Farm, worker: &str, id: CommandId, report: ExitReport) -> Result<(), Error> {
-    let Some((log, wanted)) = unfinished(farm, worker, id).await? else {
-        return again(farm, worker, id).await;
-    };
-    if let lost @ Exit::Lost(_) = &report.exit {
-        say_lost(farm, id, log_writer(farm, id, log).await, lost).await;
-    }
-    let wanted = wanted.min(MAX_CAPTURE) as usize;
-    let stdout = match wanted {
-        0 => Vec::new(),
-        wanted => farm.logs.head_of_channel(log, Channel::Stdout, wanted).await?,
-    };
-    let totals = farm.logs.totals(log).await?;
-    let ended = Ended {
-        completion: Completion {
-            exit: report.exit,
-            duration_ms: report.duration_ms,
-            stdout_bytes: report.stdout_bytes,
-            stderr_bytes: report.stderr_bytes,
-            stdout,
-        },
-        log: Some((totals.length, totals.lines)),
-        recorded: false,
-    };
-    // Counted before it is told: who listens then takes it over. One who was about to leave finds it at the end of its step.
-    let awaited = farm
-        .commands
-        .get(id)
-        .is_some_and(|flight| flight.end.receiver_count() > 0);
-    let ended = farm.commands.finish(id, ended);
-    if awaited {
-        return Ok(());
-    }
-    note(farm, worker, id, log, ended).await
-}
-
-/// The end of a command that is known already: its worker has connected anew, and asks whether it may forget it.
-async fn again(farm: &Farm, worker: &str, id: CommandId) -> Result<(), Error> {
-    let flight = farm.commands.get(id).filter(|flight| flight.worker == worker);
-    let unrecorded = flight.and_then(|flight| Some((flight.log, flight.end.borrow().clone()?)));
-    match unrecorded {
-        Some((log, ended)) if !ended.recorded => note(farm, worker, id, log, ended).await,
-        _ => {
-            // Opened by a welcome that the record of the end overtook.
-            farm.commands.close_writer(id).await;
-            farm.link()?.forget(worker, id);
-            Ok(())
-        }
-    }
-}
-
-async fn note(farm: &Farm, worker: &str, id: CommandId, log: LogId, ended: Ended) -> Result<(), Error> {
-    let now = farm.clock.now();
-    let records = ended.records(id, log).map(|record| (now, record));
-    farm.store.record(records.collect()).await?;
-    farm.commands.finish(id, Ended::recorded(ended.completion));
-    farm.commands.close_writer(id).await;
-    farm.link()?.forget(worker, id);
-    Ok(())
-}
-
-/// Records a command's end, tells its step, and closes its log. The first end that is known stays.
-pub(crate) async fn end_command(farm: &Farm, id: CommandId, completion: Completion) -> Result<(), Error> {
-    let wanted = Ended {
-        completion,
-        log: None,
-        recorded: false,
-    };
-    let holds = farm.commands.finish(id, wanted);
-    let completion = farm
-        .store
-        .finish_command(id, holds.completion, farm.clock.now())
-        .await?;
-    farm.commands.finish(id, Ended::recorded(completion));
-    farm.commands.close_writer(id).await;
-    Ok(())
-}
-
-/// Ends a command that its worker can no longer tell the end of, and says so in its log. The end comes first: a worker that
-/// comes back has its log taken up from its length, which must hold no words of ours then. Only for the step itself, which ends
-/// its logs later.
-pub(crate) async fn end_lost(farm: &Farm, id: CommandId, log: LogId, reason: &str) -> Result<(), Error> {
-    let writer = log_writer(farm, id, log).await;
-    let lost = Exit::Lost(reason.to_owned());
-    end_command(farm, id, step::without_output(lost.clone())).await?;
-    let end = farm.store.command(id).await?.and_then(|row| row.completion);
-    // Else its own end came first.
-    if end.is_some_and(|end| end.exit == lost) {
-        say_lost(farm, id, writer, &lost).await;
-    }
-    Ok(())
-}
-
-/// The last words of a lost command's log. They are for people: a full disk does not undo the end.
-async fn say_lost(farm: &Farm, id: CommandId, writer: Result<LogWriter, capstan_logs::Error>, lost: &Exit) {
-    let line = format!("{lost}; what the command printed after this is lost\n");
-    let said = async {
-        let mut writer = writer?.lock_owned().await;
-        let totals = writer.totals();
-        if totals.length == 0 {
-            return Ok(0);
-        }
-        let offset = totals.channel(Channel::Header);
-        let started = farm.store.command(id).await.ok().flatten();
-        let elapsed = started.map_or(0, |row| farm.clock.now().since(row.started));
-        writer
-            .append_text(offset, Channel::Header, elapsed, line.as_bytes())
-            .await
-    };
-    if let Err(error) = said.await {
-        let error: capstan_logs::Error = error;
-        tracing::warn!(command = %id, %error, "failed to say in a log that its command was lost");
-    }
-}
-
-/// Ends a command whose log cannot be stored: its step learns the reason, and the worker stops it.
-async fn give_up(farm: &Farm, worker: &str, id: CommandId, reason: &str) -> Result<(), Error> {
-    tracing::error!(command = %id, worker, reason, "a command's log cannot be stored");
-    let end = Exit::Killed(format!("its log cannot be stored: {reason}"));
-    end_command(farm, id, step::without_output(end)).await?;
-    let link = farm.link()?;
-    link.kill(worker, id, reason);
-    link.forget(worker, id);
-    Ok(())
-}
-
-/// Where builds could go: the workers that the plan names, that are connected and that nobody paused.
-pub(crate) async fn places(farm: &Farm, plan: &Plan) -> Result<Places, Error> {
-    let mut places = Places::new();
-    let rows = farm.store.workers().await?;
-    let builds = farm.store.unfinished_builds().await?;
-    for worker in &plan.workers {
-        let Some(row) = rows.iter().find(|row| row.name == worker.name) else {
-            continue;
-        };
-        if row.revoked.is_some() || row.paused.is_some() || !farm.link()?.is_connected(&worker.name) {
-            continue;
-        }
-        let running = builds
-            .iter()
-            .filter(|b| b.worker == worker.name)
-            .map(|b| b.builder.clone())
-            .collect();
-        places.insert(
-            worker.name.clone(),
-            Place {
-                labels: labels(worker, &row.info),
-                slots: slots(worker, &row.info),
-                running,
-            },
-        );
-    }
-    Ok(places)
-}
-
-fn slots(worker: &plan::Worker, info: &Value) -> u32 {
-    let offered = info["slots"]
-        .as_u64()
-        .and_then(|n| u32::try_from(n).ok())
-        .unwrap_or(1);
-    worker.slots.unwrap_or(offered)
-}
-
-fn labels(worker: &plan::Worker, info: &Value) -> BTreeSet<String> {
-    let reported = info["labels"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned);
-    // A worker's facts are labels too: `os=linux`, `arch=x86_64`.
-    let facts = info["facts"].as_object().into_iter().flatten();
-    let facts = facts.filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?)));
-    worker
-        .labels
-        .iter()
-        .cloned()
-        .chain(reported)
-        .chain(facts)
-        .collect()
-}
-
-/// Every worker that is configured or has joined, by name.
-pub(crate) async fn status(farm: &Farm) -> Result<Vec<WorkerStatus>, Error> {
-    let plan = farm.plan();
-    let rows = farm.store.workers().await?;
-    let builds = farm.store.unfinished_builds().await?;
-    let names: BTreeSet<_> = plan
-        .workers
-        .iter()
-        .map(|w| &w.name)
-        .chain(rows.iter().map(|row| &row.name))
-        .cloned()
-        .collect();
-    let connected = farm.link().map(Link::connected).unwrap_or_default();
-    let status = names.into_iter().map(|name| {
-        let link = connected.iter().find(|worker| worker.name == name);
-        let row = rows.iter().find(|row| row.name == name);
-        let fallback = plan::Worker {
-            name: name.clone(),
-            slots: None,
-            labels: vec![],
-            location: Location::default(),
-        };
-        let configured = plan.workers.iter().find(|w| w.name == name);
-        let worker = configured.unwrap_or(&fallback);
-        let info = row.map_or(&Value::Null, |row| &row.info);
-        let facts = info["facts"].as_object().into_iter().flatten();
-        WorkerStatus {
-            configured: configured.is_some(),
-            enrolled: row.is_some_and(|row| row.enrolled.is_some() && row.revoked.is_none()),
-            connected: link.is_some(),
-            since: row.and_then(|row| row.since),
-            last_heard: link
-                .map(|link| link.last_heard)
-                .or(row.and_then(|row| row.last_seen)),
-            address: link.map(|link| link.address.to_string()),
-            paused: row.and_then(|row| row.paused.clone()),
-            slots: slots(worker, info),
-            labels: labels(worker, info).into_iter().collect(),
-            facts: facts
-                .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
-                .collect(),
-            builds: builds.iter().filter(|b| b.worker == name).map(|b| b.id).collect(),
-            name,
-        }
-    });
-    Ok(status.collect())
 }

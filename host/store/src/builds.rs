@@ -100,6 +100,19 @@ pub struct Build {
     pub changes: Vec<ChangeId>,
 }
 
+/// A build that has not ended: what it is, and where it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningBuild {
+    /// The key.
+    pub id: BuildId,
+    /// The builder.
+    pub builder: String,
+    /// Its number within its builder.
+    pub number: u64,
+    /// Where its commands run.
+    pub worker: String,
+}
+
 /// How a build ended, and what follows from it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BuildFinish {
@@ -120,6 +133,24 @@ impl Store {
     /// [`Error::Invalid`] when the plan was not stored.
     pub async fn create_build(&self, build: NewBuild, now: Timestamp) -> Result<Option<CreatedBuild>, Error> {
         self.write(move |tx| create(tx, build, now).boxed()).await
+    }
+
+    /// The builds that have not ended, oldest first: only where they run, for there may be thousands.
+    pub async fn running_builds(&self) -> Result<Vec<RunningBuild>, Error> {
+        let mut conn = self.reader().await?;
+        let sql = "SELECT builds.id, builds.number, builders.name AS builder_name, workers.name AS worker_name FROM builds
+                   JOIN builders ON builders.id = builds.builder JOIN workers ON workers.id = builds.worker
+                   WHERE builds.state = 'running' ORDER BY builds.id";
+        let rows = conn.rows(sql, args![]).await?;
+        let running = rows.iter().map(|row| {
+            Ok(RunningBuild {
+                id: row.get("id")?,
+                builder: row.get("builder_name")?,
+                number: row.get("number")?,
+                worker: row.get("worker_name")?,
+            })
+        });
+        running.collect()
     }
 
     /// The builds that have not ended, oldest first.

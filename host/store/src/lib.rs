@@ -37,7 +37,7 @@ mod workers;
 mod writer;
 
 pub use builders::Builder;
-pub use builds::{Build, BuildFinish, BuildState, CreatedBuild, NewBuild};
+pub use builds::{Build, BuildFinish, BuildState, CreatedBuild, NewBuild, RunningBuild};
 pub use buildsets::{Buildset, NewBuildset, Submitted};
 pub use changes::{ChangeFilter, SourceStatus};
 pub use charge::Owner;

@@ -24,7 +24,6 @@ pub fn carry_out(lane: &mut Lane, plan: &Plan) -> Result<()> {
     for (at, event) in events(plan) {
         // The moment is the point: this waits for nothing.
         std::thread::sleep(at.saturating_sub(start.elapsed()));
-        lane.revive_master()?;
         let done = match event {
             Event::Begin(fault) => begin(lane, fault).with_context(|| format!("failed to {fault}")),
             Event::End(fault) => end(lane, fault).with_context(|| format!("failed to end it: {fault}")),
@@ -32,11 +31,7 @@ pub fn carry_out(lane: &mut Lane, plan: &Plan) -> Result<()> {
         };
         done?;
     }
-    let ready = lane.farm.master()?.wait_until_printed("capstan is ready", BOUND);
-    match lane.revive_master()? {
-        true => lane.farm.master()?.wait_until_printed("capstan is ready", BOUND),
-        false => ready,
-    }
+    lane.farm.master()?.wait_until_printed("capstan is ready", BOUND)
 }
 
 /// In their order. The sort is stable, so that what lasts no time ends after it began.
@@ -98,21 +93,6 @@ fn end(lane: &mut Lane, fault: Fault) -> Result<()> {
 }
 
 impl Lane {
-    /// Starts the master again if it found no database when it started, as a service manager does. Answers whether it did.
-    /// One that ends for any other reason is not started again, and the seed fails.
-    fn revive_master(&mut self) -> Result<bool> {
-        let Ok(master) = self.farm.master() else {
-            return Ok(false);
-        };
-        let ended = master.wait(Duration::ZERO).is_ok();
-        if !ended || !master.output()?.contains("cannot open the database") {
-            return Ok(false);
-        }
-        self.farm.kill_master()?;
-        self.launch_master()?;
-        Ok(true)
-    }
-
     fn change_weather(&mut self, worker: usize, change: impl FnOnce(&mut Weather)) -> Result<()> {
         change(&mut self.weather[worker]);
         self.proxies[worker].set(self.weather[worker]);

@@ -185,7 +185,18 @@ const STUBBORN: &str = r#"
 
 #[test]
 fn a_stop_ends_even_a_tree_that_hides_and_ignores_it() {
-    let mut spec = shell(STUBBORN);
+    stop_a_tree(STUBBORN, 6);
+}
+
+#[test]
+fn a_stop_ends_even_what_ignores_it_under_a_command_that_obeys() {
+    let line = "(trap '' TERM; for i in $(seq 400); do sleep 0.05; done) & echo ready; wait";
+    stop_a_tree(line, 2);
+}
+
+/// Stops a command of at least so many processes once it is ready. None is left.
+fn stop_a_tree(line: &str, processes: usize) {
+    let mut spec = shell(line);
     spec.term_grace_ms = 200;
     let bench = Bench::new(spec);
     let mut child = bench.start();
@@ -193,7 +204,7 @@ fn a_stop_ends_even_a_tree_that_hides_and_ignores_it() {
         let spool = std::fs::read(bench.folder().spool()).ok()?;
         (bytes(&spool, Stdout) == b"ready\n").then_some(())
     });
-    assert!(survivors(&bench).len() >= 6);
+    assert!(survivors(&bench).len() >= processes);
     bench
         .folder()
         .write_stop(&StopRecord {

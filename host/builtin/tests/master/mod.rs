@@ -181,6 +181,7 @@ pub struct Ran {
     pub commands: Vec<CommandSpec>,
     pub properties: Vec<(String, Value)>,
     ids: Vec<(CommandId, Completion)>,
+    journal: Vec<Entry>,
 }
 
 struct Worker {
@@ -189,14 +190,12 @@ struct Worker {
 }
 
 impl Worker {
-    fn apply(&self, effects: Vec<Effect>) {
+    fn apply(&self, rows: Vec<Entry>, effects: Vec<Effect>) {
+        let mut ran = self.ran.lock().unwrap();
+        ran.journal.extend(rows);
         for effect in effects {
             if let Effect::SetProperty(property) = effect {
-                self.ran
-                    .lock()
-                    .unwrap()
-                    .properties
-                    .push((property.name, property.value));
+                ran.properties.push((property.name, property.value));
             }
         }
     }
@@ -245,24 +244,29 @@ pub fn verb(spec: &CommandSpec) -> String {
 }
 
 impl StepPort for Worker {
-    fn append(&self, _: Vec<Entry>, effects: Vec<Effect>) -> BoxFuture<'_, Result<(), Abandoned>> {
-        self.apply(effects);
+    fn append(&self, rows: Vec<Entry>, effects: Vec<Effect>) -> BoxFuture<'_, Result<(), Abandoned>> {
+        self.apply(rows, effects);
         async { Ok(()) }.boxed()
     }
 
     fn append_start(
         &self,
-        _: Vec<Entry>,
+        rows: Vec<Entry>,
         effects: Vec<Effect>,
         id: CommandId,
         spec: CommandSpec,
     ) -> BoxFuture<'_, Result<(), Abandoned>> {
-        self.apply(effects);
+        self.apply(rows, effects);
         let end = self.end(&spec);
         let mut ran = self.ran.lock().unwrap();
         ran.commands.push(spec);
         ran.ids.push((id, end));
         async { Ok(()) }.boxed()
+    }
+
+    fn journal(&self) -> BoxFuture<'_, Result<Vec<Entry>, Abandoned>> {
+        let rows = self.ran.lock().unwrap().journal.clone();
+        async { Ok(rows) }.boxed()
     }
 
     fn start_command(&self, _: u32, _: CommandId, _: CommandSpec) -> BoxFuture<'_, Result<(), CommandFault>> {

@@ -233,7 +233,7 @@ impl StepState {
     }
 
     fn refuse(&mut self, spec: &Spec) -> Option<Answer> {
-        if let Some(reason) = self.session.as_ref().and_then(Session::stopped) {
+        if let Some(reason) = self.session.as_ref().and_then(|session| session.stopped()) {
             return Some(Answer::Cancelled(reason));
         }
         let formed = spec.check().map_err(Answer::Invalid);

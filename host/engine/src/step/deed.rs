@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use capstan_model::journal::Class;
 use capstan_model::{CommandId, CommandSpec, Completion, Exit, Timestamp};
+use futures::FutureExt as _;
 use futures::future::{BoxFuture, select_all};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -129,8 +130,10 @@ pub(crate) async fn carry_out(
     port: Arc<dyn StepPort>,
     mut stop: StopSignal,
 ) -> Result<Answer, Abandoned> {
-    let performed = perform(&deed, seq, &*port, stop.clone());
-    if !deed.waits() && deed.starts().is_none() {
+    let at_once = !deed.waits() && deed.starts().is_none();
+    let cancelled = deed.cancelled();
+    let performed = perform(deed, seq, &*port, stop.clone());
+    if at_once {
         return performed.await;
     }
     tokio::select! {
@@ -140,49 +143,60 @@ pub(crate) async fn carry_out(
             for command in running {
                 port.kill_command(command, reason.clone()).await?;
             }
-            Ok(deed.cancelled(reason))
+            Ok(cancelled(reason))
         }
     }
 }
 
-async fn perform(deed: &Deed, seq: u32, port: &dyn StepPort, stop: StopSignal) -> Result<Answer, Abandoned> {
+/// Takes the deed: who waits for a command need not keep what was started.
+async fn perform(deed: Deed, seq: u32, port: &dyn StepPort, stop: StopSignal) -> Result<Answer, Abandoned> {
     match deed {
         Deed::Start { command, spec } => {
-            // Not dispatched for a build that is stopped already: the caller ends it.
-            unless_stopped(&stop).await;
-            Ok(
-                started(port.start_command(seq, *command, CommandSpec::clone(spec)).await)?
-                    .unwrap_or(Answer::Done),
-            )
+            let begun = begin(command, spec, seq, port, stop).await?;
+            Ok(begun.unwrap_or(Answer::Done))
         }
-        Deed::Run { command, spec } => {
-            unless_stopped(&stop).await;
-            match started(port.start_command(seq, *command, CommandSpec::clone(spec)).await)? {
-                Some(lost) => Ok(lost),
-                None => completion(port.wait_command(*command).await),
-            }
-        }
-        Deed::Wait { command } => completion(port.wait_command(*command).await),
-        Deed::WaitAny { commands } => first(commands, port).await,
+        Deed::Run { command, spec } => match begin(command, spec, seq, port, stop).await? {
+            Some(lost) => Ok(lost),
+            None => completion(port.wait_command(command).await),
+        },
+        Deed::Wait { command } => completion(port.wait_command(command).await),
+        Deed::WaitAny { commands } => Box::pin(first(&commands, port)).await,
         Deed::Kill { command, reason } => {
-            port.kill_command(*command, reason.clone()).await?;
+            port.kill_command(command, reason).await?;
             Ok(Answer::Done)
         }
         Deed::Sleep { deadline, .. } => {
-            port.sleep_until(*deadline).await;
+            port.sleep_until(deadline).await;
             Ok(Answer::Slept(true))
         }
     }
 }
 
+/// Hands a command to its worker. An answer means that it was lost.
+fn begin(
+    command: CommandId,
+    spec: Box<CommandSpec>,
+    seq: u32,
+    port: &dyn StepPort,
+    stop: StopSignal,
+) -> BoxFuture<'_, Result<Option<Answer>, Abandoned>> {
+    async move {
+        // Not dispatched for a build that is stopped already: the caller ends it.
+        unless_stopped(&stop).await;
+        started(port.start_command(seq, command, *spec).await)
+    }
+    .boxed()
+}
+
 impl Deed {
-    fn cancelled(&self, reason: String) -> Answer {
+    /// The answer where the build is stopped meanwhile, for this reason.
+    fn cancelled(&self) -> fn(String) -> Answer {
         match self {
             // The guest then waits for that command and learns that it is cancelled.
-            Self::WaitAny { .. } => Answer::Place(0),
-            Self::Sleep { .. } => Answer::Slept(false),
+            Self::WaitAny { .. } => |_| Answer::Place(0),
+            Self::Sleep { .. } => |_| Answer::Slept(false),
             Self::Start { .. } | Self::Run { .. } | Self::Wait { .. } | Self::Kill { .. } => {
-                Answer::Cancelled(reason)
+                Answer::Cancelled
             }
         }
     }

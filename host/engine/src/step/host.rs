@@ -29,7 +29,7 @@ pub(crate) struct StepState {
     pub guest: Guest,
     pub table: ResourceTable,
     /// Absent while parameters are checked: then nothing but diagnostics may be called.
-    pub session: Option<Session>,
+    pub session: Option<Box<Session>>,
     pub mode: WaitMode,
     /// Why the guest was ended by the journal.
     pub halt: Option<Halt>,
@@ -43,7 +43,6 @@ pub(crate) struct StepState {
 /// A wait that goes on without the instance.
 pub(crate) struct Parked {
     pub seq: u32,
-    pub deed: Deed,
     pub wait: Wait,
 }
 
@@ -56,7 +55,7 @@ impl StepState {
         )
     }
 
-    pub(crate) fn new(guest: Guest, session: Option<Session>, mode: WaitMode) -> Self {
+    pub(crate) fn new(guest: Guest, session: Option<Box<Session>>, mode: WaitMode) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         Self {
@@ -157,7 +156,7 @@ impl StepState {
             Some(wait.as_mut().await)
         };
         let Some(answer) = answer else {
-            self.parked = Some(Parked { seq, deed, wait });
+            self.parked = Some(Parked { seq, wait });
             self.guest.returned(since);
             return Err(wasmtime::Error::msg("the step waits without an instance"));
         };
@@ -205,7 +204,7 @@ impl types::Host for StepState {}
 
 impl log::Host for StepState {
     async fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
-        let silent = self.session.as_ref().is_some_and(Session::is_silent);
+        let silent = self.session.as_ref().is_some_and(|session| session.is_silent());
         let word = match level {
             log::Level::Debug => "debug",
             log::Level::Info => "info",

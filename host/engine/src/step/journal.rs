@@ -86,28 +86,43 @@ impl Journal {
         now: Timestamp,
         max_rows: u32,
     ) -> Result<(Self, Created), StepError> {
-        let saved = stored.len();
-        let rows = if stored.is_empty() {
-            vec![created_row(&created, now)]
-        } else {
-            stored
-        };
+        match stored.is_empty() {
+            true => {
+                let (mut journal, created) = Self::stored(vec![created_row(&created, now)], max_rows)?;
+                journal.saved = 0;
+                Ok((journal, created))
+            }
+            false => Self::stored(stored, max_rows),
+        }
+    }
+
+    /// Takes rows that are durable.
+    pub(crate) fn stored(rows: Vec<Entry>, max_rows: u32) -> Result<(Self, Created), StepError> {
         check(&rows).map_err(StepError::BadJournal)?;
-        let row0 = rows[0].request.clone().unwrap_or_default();
-        let created = serde_json::from_value(row0)
+        let row0 = rows.first().and_then(|row| row.request.as_ref());
+        let created = Created::deserialize(row0.unwrap_or(&Value::Null))
             .map_err(|error| StepError::BadJournal(format!("in row 0: {error}")))?;
-        let bytes = rows.iter().map(size).sum();
-        Ok((
-            Self {
-                rows,
-                cursor: 1,
-                saved,
-                effects: Vec::new(),
-                bytes,
-                max_rows,
-            },
-            created,
-        ))
+        let journal = Self {
+            cursor: 1,
+            saved: rows.len(),
+            effects: Vec::new(),
+            bytes: rows.iter().map(size).sum(),
+            max_rows,
+            rows,
+        };
+        Ok((journal, created))
+    }
+
+    pub(crate) fn max_rows(&self) -> u32 {
+        self.max_rows
+    }
+
+    /// What the `Start` at `seq` sets out to do, if it is the last row.
+    pub(crate) fn open_deed(&self, seq: u32) -> Option<Deed> {
+        let last = self.rows.last()?;
+        let open = last.kind == Kind::Start && last.seq == seq;
+        let request = last.request.as_ref().filter(|_| open);
+        Some(parse::<Request>(request)?.deed)
     }
 
     /// Back to the beginning, for another run of the guest.

@@ -36,6 +36,12 @@ pub trait StepPort: Send + Sync {
         spec: CommandSpec,
     ) -> BoxFuture<'_, Result<(), Abandoned>>;
 
+    /// The journal as it is stored, row 0 first. Asked for when a step that has waited without an instance goes on.
+    fn journal(&self) -> BoxFuture<'_, Result<Vec<Entry>, Abandoned>>;
+
+    /// From now on the step waits without an instance. What can be read again need not be kept in memory.
+    fn parked(&self) {}
+
     /// Hands a command to the worker, which starts it unless it has it. `seq` is the `Start`, durable already.
     fn start_command(
         &self,

@@ -89,7 +89,7 @@ pub(crate) async fn replay(plugin: &Plugin, mut journal: Vec<Entry>) -> Result<R
     let recorded: Option<StepEnd> = finished
         .transpose()
         .map_err(|error| StepError::BadJournal(format!("in the last row: {error}")))?;
-    let mut run = StepRun {
+    let run = StepRun {
         plugin: plugin.clone(),
         grants: Arc::default(),
         created,
@@ -101,9 +101,9 @@ pub(crate) async fn replay(plugin: &Plugin, mut journal: Vec<Entry>) -> Result<R
         orphan_timeout_ms: 0,
         mode: WaitMode::Warm,
     };
-    let mut session = Session::open(&mut run, Arc::new(Nowhere), watch::channel(None).1)?;
+    let (runner, mut session) = Session::open(run, Arc::new(Nowhere), watch::channel(None).1)?;
     session.go_offline();
-    let (attempt, mut session) = attempt(&run, session).await?;
+    let (attempt, mut session) = attempt(&runner, session).await?;
     let verdict = verdict(attempt, &session, recorded)?;
     Ok(Replay {
         verdict,
@@ -166,6 +166,10 @@ impl StepPort for Nowhere {
         _: CommandId,
         _: CommandSpec,
     ) -> BoxFuture<'_, Result<(), Abandoned>> {
+        async { Err(nothing_leaves()) }.boxed()
+    }
+
+    fn journal(&self) -> BoxFuture<'_, Result<Vec<Entry>, Abandoned>> {
         async { Err(nothing_leaves()) }.boxed()
     }
 

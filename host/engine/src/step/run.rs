@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use capstan_model::Outcome;
 use capstan_model::journal::{Created, HOST_ABI};
-use capstan_model::plugin::Kind;
+use capstan_model::plugin::{Kind, Rights};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
 use super::canonical;
+use super::deed::{Answer, Wait};
 use super::host::{Parked, StepState};
 use super::port::{Abandoned, StepPort};
-use super::session::{Halt, Session};
-use super::{StepEnd, StepError, StepFailure, StepRun, StopSignal};
+use super::session::{Halt, Resting, Session};
+use super::{StepEnd, StepError, StepFailure, StepRun, StopSignal, WaitMode};
 use crate::bindings::types::PluginError;
 use crate::call::CallError;
 use crate::guest::{self, Guest};
@@ -23,40 +26,79 @@ pub(super) enum Attempt {
     Halted(Halt),
 }
 
-pub(crate) async fn run(
-    mut run: StepRun,
-    port: Arc<dyn StepPort>,
-    stop: StopSignal,
-) -> Result<StepEnd, StepError> {
-    let mut session = Session::open(&mut run, port, stop)?;
-    fits(&run.plugin, &session.created)?;
-    if let Some(end) = session.finished()? {
-        return Ok(end);
-    }
-    session.save().await?;
-    loop {
-        let (attempt, back) = attempt(&run, session).await?;
-        session = back;
-        let ended = match attempt {
-            Attempt::Parked(parked) => outlast(&mut session, parked).await.map(|()| None),
-            Attempt::Returned(result) => {
-                let end = conclude(&session, result);
-                session.finish(&end).await.map(|()| Some(end))
-            }
-            Attempt::Halted(halt) => Err(halt),
-        };
-        match ended {
-            Ok(None) => {}
-            Ok(Some(end)) => return Ok(end),
-            Err(halt) => return fail(&mut session, halt).await,
-        }
-    }
+/// What each run of the guest needs, beside what is known of the step.
+pub(crate) struct Runner {
+    pub plugin: Plugin,
+    pub grants: Arc<Rights>,
+    pub mode: WaitMode,
 }
 
-/// Waits without an instance; the next run of the guest finds the answer in the journal.
-async fn outlast(session: &mut Session, Parked { seq, deed, wait }: Parked) -> Result<(), Halt> {
-    let answer = wait.await?;
-    session.answered(seq, &deed, &answer).await
+/// How a step stands between two things that take long.
+enum Stand {
+    Runs(Box<Session>),
+    Waits(Box<Resting>, Wait),
+    Ended(StepEnd),
+}
+
+/// Boxed, as is all that a step does between its waits: one that waits for hours is to hold little but what it waits for.
+pub(crate) fn run(
+    run: StepRun,
+    port: Arc<dyn StepPort>,
+    stop: StopSignal,
+) -> BoxFuture<'static, Result<StepEnd, StepError>> {
+    let opened = Session::open(run, port, stop);
+    async move {
+        let (runner, session) = opened?;
+        let mut stand = Box::pin(begin(&runner, session)).await?;
+        loop {
+            stand = match stand {
+                Stand::Runs(session) => Box::pin(advance(&runner, session)).await?,
+                Stand::Waits(resting, wait) => {
+                    let answer = wait.await?;
+                    Box::pin(wake(resting, answer)).await?
+                }
+                Stand::Ended(end) => return Ok(end),
+            }
+        }
+    }
+    .boxed()
+}
+
+async fn begin(runner: &Runner, mut session: Box<Session>) -> Result<Stand, StepError> {
+    fits(&runner.plugin, &session.created)?;
+    if let Some(end) = session.finished()? {
+        return Ok(Stand::Ended(end));
+    }
+    session.save().await?;
+    Ok(Stand::Runs(session))
+}
+
+/// Runs the guest until it returns, or waits without its instance.
+async fn advance(runner: &Runner, session: Box<Session>) -> Result<Stand, StepError> {
+    let (attempt, mut session) = attempt(runner, session).await?;
+    let halt = match attempt {
+        Attempt::Parked(Parked { seq, wait }) => {
+            return Ok(Stand::Waits(Box::new(session.rest(seq).await?), wait));
+        }
+        Attempt::Returned(result) => {
+            let end = conclude(&session, result);
+            match session.finish(&end).await {
+                Ok(()) => return Ok(Stand::Ended(end)),
+                Err(halt) => halt,
+            }
+        }
+        Attempt::Halted(halt) => halt,
+    };
+    fail(&mut session, halt).await.map(Stand::Ended)
+}
+
+/// Notes what a step has waited for; the next run of the guest finds it in the journal.
+async fn wake(resting: Box<Resting>, answer: Answer) -> Result<Stand, StepError> {
+    let (mut session, seq, deed) = resting.wake().await?;
+    match session.answered(seq, &deed, &answer).await {
+        Ok(()) => Ok(Stand::Runs(session)),
+        Err(halt) => fail(&mut session, halt).await.map(Stand::Ended),
+    }
 }
 
 /// Whether this plugin, under this master, is what the journal was made with.
@@ -83,8 +125,11 @@ pub(super) fn known(plugin: &Plugin, created: &Created) -> Result<(), StepError>
 }
 
 /// Runs the guest once, in an instance of its own.
-pub(super) async fn attempt(run: &StepRun, mut session: Session) -> Result<(Attempt, Session), StepError> {
-    let plugin = &run.plugin;
+pub(super) async fn attempt(
+    runner: &Runner,
+    mut session: Box<Session>,
+) -> Result<(Attempt, Box<Session>), StepError> {
+    let plugin = &runner.plugin;
     let Code::Step(pre) = plugin.code() else {
         return Err(StepError::Call(plugin.wrong_kind(Kind::Step)));
     };
@@ -93,8 +138,8 @@ pub(super) async fn attempt(run: &StepRun, mut session: Session) -> Result<(Atte
     let runtime = plugin.runtime();
     let _place = runtime.places.take().await;
     let call = plugin.facts().counters.call();
-    let guest = Guest::new(Arc::clone(plugin.facts()), Arc::clone(&run.grants));
-    let mut state = StepState::new(guest, Some(session), run.mode);
+    let guest = Guest::new(Arc::clone(plugin.facts()), Arc::clone(&runner.grants));
+    let mut state = StepState::new(guest, Some(session), runner.mode);
     state.places = Some(Arc::clone(&runtime.places));
     let mut store = guest::store(&runtime.engine, state);
     let returned = match pre.instantiate_async(&mut store).await {

@@ -14,6 +14,7 @@ use super::deed::{Answer, Deed, Wait, carry_out};
 use super::journal::{Journal, Mismatch, Next, shown};
 use super::port::{Abandoned, StepPort};
 use super::replay::{Message, Past};
+use super::run::Runner;
 use super::spec::{Surroundings, is_log_name};
 use super::{StepEnd, StepError, StepRun, StopSignal};
 use crate::call::Trap;
@@ -37,6 +38,48 @@ pub(crate) struct Session {
     written: BTreeMap<String, u64>,
     /// What was said so far, for a run that has nothing but the journal.
     offline: Option<Vec<Message>>,
+}
+
+/// A step that waits without an instance: what the port does not know.
+pub(crate) struct Resting {
+    /// The open `Start`, the last row.
+    seq: u32,
+    max_rows: u32,
+    surroundings: Surroundings,
+    port: Arc<dyn StepPort>,
+    stop: StopSignal,
+    installation: Uuid,
+    step: StepId,
+    written: BTreeMap<String, u64>,
+}
+
+impl Resting {
+    /// Reads the journal again. Answers the open `Start` beside the session.
+    pub(crate) async fn wake(self: Box<Self>) -> Result<(Box<Session>, u32, Deed), StepError> {
+        let rows = self.port.journal().await?;
+        let (journal, created) = Journal::stored(rows, self.max_rows)?;
+        let Some(deed) = journal.open_deed(self.seq) else {
+            // Somebody else has added to it.
+            let reason = format!("row {} of its journal is no longer the last one", self.seq);
+            return Err(Abandoned(reason).into());
+        };
+        let mut session = Box::new(Session {
+            created,
+            surroundings: self.surroundings,
+            journal,
+            port: self.port,
+            stop: self.stop,
+            installation: self.installation,
+            step: self.step,
+            seen: Seen::default(),
+            texts: Vec::new(),
+            text_bytes: 0,
+            written: self.written,
+            offline: None,
+        });
+        session.rewind();
+        Ok((session, self.seq, deed))
+    }
 }
 
 /// Derived from the calls so far.
@@ -86,19 +129,18 @@ impl From<Trap> for Halt {
 
 impl Session {
     pub(crate) fn open(
-        run: &mut StepRun,
+        run: StepRun,
         port: Arc<dyn StepPort>,
         stop: StopSignal,
-    ) -> Result<Self, StepError> {
-        let stored = std::mem::take(&mut run.journal);
+    ) -> Result<(Runner, Box<Self>), StepError> {
         let max_rows = run.plugin.facts().limits.journal_rows;
-        let (journal, created) = Journal::open(stored, run.created.clone(), port.now(), max_rows)?;
+        let (journal, created) = Journal::open(run.journal, run.created, port.now(), max_rows)?;
         let surroundings = Surroundings {
-            builder_dir: run.builder_dir.clone(),
-            env: run.env.clone(),
+            builder_dir: run.builder_dir,
+            env: run.env,
             orphan_timeout_ms: run.orphan_timeout_ms,
         };
-        let mut session = Self {
+        let mut session = Box::new(Self {
             created,
             surroundings,
             journal,
@@ -111,9 +153,31 @@ impl Session {
             text_bytes: 0,
             written: BTreeMap::new(),
             offline: None,
-        };
+        });
         session.rewind();
-        Ok(session)
+        let runner = Runner {
+            plugin: run.plugin,
+            grants: run.grants,
+            mode: run.mode,
+        };
+        Ok((runner, session))
+    }
+
+    /// Lets go of everything that the port can tell again, while the answer to the `Start` at `seq` is awaited.
+    pub(crate) async fn rest(mut self: Box<Self>, seq: u32) -> Result<Resting, Abandoned> {
+        // What was replayed up to here may have left text that an earlier run did not come to write.
+        self.save().await?;
+        self.port.parked();
+        Ok(Resting {
+            seq,
+            max_rows: self.journal.max_rows(),
+            surroundings: self.surroundings,
+            port: self.port,
+            stop: self.stop,
+            installation: self.installation,
+            step: self.step,
+            written: self.written,
+        })
     }
 
     /// Back to the beginning, for another run of the guest.

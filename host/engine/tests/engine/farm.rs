@@ -181,6 +181,8 @@ impl Lasting {
         {
             return Err(Abandoned("another master writes this journal".to_owned()));
         }
+        let seen = rows.iter().rev().skip(1).find(|row| row.kind == Kind::End);
+        assert_eq!(seen, None, "an answer is durable before the step goes on with it");
         let changing = |row: &&Entry| CHANGES.contains(&row.call.as_str()) && row.kind == Kind::Local;
         let changes: Vec<_> = rows.iter().filter(changing).map(|row| row.seq).collect();
         assert_eq!(changes.len(), effects.len(), "what a row changes commits with it");
@@ -249,6 +251,10 @@ impl StepPort for Farm {
             Ok(())
         })
         .boxed()
+    }
+
+    fn journal(&self) -> BoxFuture<'_, Result<Vec<Entry>, Abandoned>> {
+        self.operation(|lasting| Ok(lasting.journal.clone())).boxed()
     }
 
     fn start_command(

@@ -1,6 +1,6 @@
 //! Log bytes from the worker to the store.
 
-use capstan_client::send;
+use capstan_client::{receive, send};
 use capstan_model::{CommandId, Exit};
 use capstan_wire::control::{FromMaster, FromWorker, Held, Resume, ResumeAction};
 use capstan_wire::log_stream::Header;
@@ -171,12 +171,28 @@ async fn a_store_that_fails_loses_nothing() {
 async fn acknowledgements_say_what_is_durable() {
     let farm = Farm::start().await;
     let identity = member(&farm, "w1").await;
-    farm.port.change(|store| store.logs.insert(ID, vec![]));
+    farm.port
+        .change(|store| (store.logs.insert(ID, vec![]), store.slow = true));
     let mut worker = Worker::connect(&farm, &identity, vec![held(ID, 0)]).await;
     let all = log(3, 10);
     let _stream = worker.log(ID, 0, &all).await;
+    farm.port
+        .wait("an append that hangs", |store| store.hanging > 0)
+        .await;
+    farm.handle.kill("w1", ID, "to see what was said before it");
+    let said = loop {
+        match soon("an order", receive(&mut worker.from)).await.unwrap() {
+            Some(FromMaster::Ping { .. }) => {}
+            said => break said,
+        }
+    };
+    assert!(
+        matches!(said, Some(FromMaster::Kill { .. })),
+        "nothing is stored yet: {said:?}"
+    );
+    farm.port.change(|store| store.slow = false);
     let (received, durable) = loop {
-        match soon("an acknowledgement", capstan_client::receive(&mut worker.from))
+        match soon("an acknowledgement", receive(&mut worker.from))
             .await
             .unwrap()
             .unwrap()

@@ -32,6 +32,8 @@ pub(super) struct Host {
     ledger: Arc<Ledger>,
     step: StepId,
     worker: String,
+    /// The build's row, for the steps that follow. Not kept while the step waits without an instance.
+    build: Mutex<Option<Arc<Build>>>,
     /// When the step began, by the master's clock: text that it writes is timed from there.
     began: Timestamp,
     /// Whether an earlier run of the step may have left something behind that only the store knows of.
@@ -47,7 +49,7 @@ struct Asked {
     id: CommandId,
     log: LogId,
     /// Until it is sent, for one whose row this run has made.
-    unsent: Option<CommandSpec>,
+    unsent: Option<Box<CommandSpec>>,
     /// Its end was noted.
     ended: bool,
     /// Its log was noted to be complete.
@@ -58,7 +60,7 @@ impl Host {
     pub(super) fn new(
         farm: Arc<Farm>,
         ledger: Arc<Ledger>,
-        build: &Build,
+        build: Arc<Build>,
         step: &Step,
         journal: &[Entry],
     ) -> Self {
@@ -68,11 +70,21 @@ impl Host {
             ledger,
             step: step.id,
             worker: build.worker.clone(),
+            build: Mutex::new(Some(build)),
             began,
             taken_up: !journal.is_empty(),
             commands: Mutex::default(),
             logs: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// The build's row, if it was kept.
+    pub(super) fn into_build(self: Arc<Self>) -> Option<Arc<Build>> {
+        self.build().take()
+    }
+
+    fn build(&self) -> MutexGuard<'_, Option<Arc<Build>>> {
+        self.build.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn commands(&self) -> MutexGuard<'_, Vec<Asked>> {
@@ -176,7 +188,7 @@ impl Host {
             commands.push(Asked {
                 id,
                 log,
-                unsent,
+                unsent: unsent.map(Box::new),
                 ended: false,
                 complete: false,
             });
@@ -186,7 +198,7 @@ impl Host {
     fn take_unsent(&self, id: CommandId) -> Option<(CommandSpec, LogId)> {
         let mut commands = self.commands();
         let asked = commands.iter_mut().find(|asked| asked.id == id)?;
-        Some((asked.unsent.take()?, asked.log))
+        Some((*asked.unsent.take()?, asked.log))
     }
 
     async fn send(&self, id: CommandId, spec: CommandSpec, log: LogId) -> Result<(), CommandFault> {
@@ -243,14 +255,15 @@ impl Host {
         Ok(())
     }
 
+    /// A step may wait for hours: what is not the wait itself is boxed.
     async fn wait(&self, id: CommandId) -> Result<Completion, CommandFault> {
         loop {
             let Some(flight) = self.farm.commands.get(id) else {
-                if let Some(completion) = self.row(id).await?.and_then(|row| row.completion) {
+                if let Some(completion) = Box::pin(self.row(id)).await?.and_then(|row| row.completion) {
                     return ended(completion);
                 }
                 // After a restart a step may wait for a command that it started before.
-                self.start(id).await?;
+                Box::pin(self.start(id)).await?;
                 continue;
             };
             self.know(id, flight.log, None);
@@ -260,7 +273,7 @@ impl Host {
                 reason = self.worker_gone() => Some(reason),
             };
             if let Some(reason) = gone {
-                self.end_lost(id, flight.log, &reason).await?;
+                Box::pin(self.end_lost(id, flight.log, &reason)).await?;
             }
             let end = flight.end.borrow().clone();
             if let Some(end) = end {
@@ -298,7 +311,7 @@ impl Host {
                 away = Duration::ZERO;
                 continue;
             }
-            if away.as_secs().is_multiple_of(LOOK_FOR_REVOCATION) && self.is_revoked().await {
+            if away.as_secs().is_multiple_of(LOOK_FOR_REVOCATION) && Box::pin(self.is_revoked()).await {
                 return format!("worker `{}` was revoked", self.worker);
             }
             away += GRACE_CHECK;
@@ -486,6 +499,15 @@ impl StepPort for Host {
             spec,
         };
         self.append(rows, effects, Some(command)).boxed()
+    }
+
+    fn journal(&self) -> BoxFuture<'_, Result<Vec<Entry>, Abandoned>> {
+        // All of it is there: the `Start` of what was waited for was committed, with everything before it.
+        async move { self.farm.store.journal(self.step).await.map_err(abandoned) }.boxed()
+    }
+
+    fn parked(&self) {
+        self.build().take();
     }
 
     fn start_command(

@@ -106,7 +106,14 @@ async fn builds_are_numbered_within_their_builder(farm: &Farm) {
         ..BuildFilter::default()
     };
     assert_eq!(store.builds(&none, 10).await.unwrap(), []);
-    assert_eq!(store.unfinished_builds().await.unwrap().len(), 3);
+    let unfinished = store.unfinished_builds().await.unwrap();
+    assert_eq!(unfinished.len(), 3);
+    let running = store.running_builds().await.unwrap();
+    let running = running.into_iter().map(|b| (b.id, b.builder, b.number, b.worker));
+    let expected = unfinished
+        .into_iter()
+        .map(|b| (b.id, b.builder, b.number, b.worker));
+    assert!(running.eq(expected));
     let steps = store.steps(found.id).await.unwrap();
     assert_eq!(
         steps.iter().map(|s| (s.id, s.position)).collect::<Vec<_>>(),
@@ -262,6 +269,7 @@ async fn a_build_ends_once(farm: &Farm) {
         (Some(Outcome::Failure), "failure!", Some(at(40)))
     );
     assert_eq!(store.unfinished_builds().await.unwrap(), []);
+    assert_eq!(store.running_builds().await.unwrap(), []);
 }
 
 async fn the_end_of_a_build_reaches_schedulers_and_reporters(farm: &Farm) {

@@ -191,6 +191,26 @@ async fn names_and_output_are_text_never_markup() {
 }
 
 #[tokio::test]
+async fn whatever_a_step_a_change_or_a_log_is_called_is_text() {
+    let site = Site::new().await;
+    let plot = Plot {
+        builder: HOSTILE,
+        branch: HOSTILE,
+        changes: vec![site.pushed("a", HOSTILE, HOSTILE, HOSTILE).await],
+        steps: &[HOSTILE],
+        ..Plot::default()
+    };
+    let build = site.built(plot, Outcome::Failure, HOSTILE).await;
+    let step = site.store.steps(build).await.unwrap()[0].id;
+    site.store.open_log(step, HOSTILE, NOW).await.unwrap();
+    for path in ["/", "/builders", "/changes", &format!("/builds/{build}")] {
+        let page = site.page(path).await;
+        assert!(page.contains("&#60;script&#62;"), "{page}");
+        assert!(!page.contains("<script>"), "{page}");
+    }
+}
+
+#[tokio::test]
 async fn a_build_leads_to_its_log_and_back() {
     let site = Site::new().await;
     let (build, _, log) = site.build("linux", "nightly").await;

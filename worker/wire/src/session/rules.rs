@@ -154,10 +154,15 @@ fn the_end_counts_only_when_the_log_is_durable() {
             .unwrap(),
         []
     );
-    assert!(
-        !master
-            .stored(ID, 80)
-            .contains(&master::Action::Completed(ID, end.clone()))
+    let acknowledged = FromMaster::Ack {
+        id: ID,
+        received: 100,
+        durable: 80,
+    };
+    assert_eq!(
+        master.stored(ID, 80),
+        [master::Action::Send(acknowledged)],
+        "what has come is not what is durable"
     );
     assert!(
         master

@@ -106,6 +106,14 @@ impl StepPort for Durable {
         self.note(rows, effects, Some(command)).boxed()
     }
 
+    fn journal(&self) -> BoxFuture<'_, Result<Vec<Entry>, Abandoned>> {
+        async move {
+            let stored = self.store.journal(self.step).await;
+            stored.map_err(|error| Abandoned(error.to_string()))
+        }
+        .boxed()
+    }
+
     fn start_command(
         &self,
         seq: u32,
@@ -159,6 +167,11 @@ impl StepPort for InMemory {
         _spec: CommandSpec,
     ) -> BoxFuture<'_, Result<(), Abandoned>> {
         self.append(rows, effects)
+    }
+
+    fn journal(&self) -> BoxFuture<'_, Result<Vec<Entry>, Abandoned>> {
+        let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        async { Ok(rows) }.boxed()
     }
 
     fn start_command(

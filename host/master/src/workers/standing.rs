@@ -1,0 +1,117 @@
+//! How workers stand: where builds could go, and what people are shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use capstan_link::Handle as Link;
+use capstan_model::plan::{self, Location, Plan};
+use serde_json::Value;
+
+use crate::Error;
+use crate::farm::Farm;
+use crate::handle::WorkerStatus;
+use crate::pairing::{Place, Places};
+
+/// Where builds could go: the workers that the plan names, that are connected and that nobody paused.
+pub(crate) async fn places(farm: &Farm, plan: &Plan) -> Result<Places, Error> {
+    let mut places = Places::new();
+    let rows = farm.store.workers().await?;
+    let mut running = BTreeMap::<_, Vec<_>>::new();
+    for build in farm.store.running_builds().await? {
+        running.entry(build.worker).or_default().push(build.builder);
+    }
+    for worker in &plan.workers {
+        let Some(row) = rows.iter().find(|row| row.name == worker.name) else {
+            continue;
+        };
+        if row.revoked.is_some() || row.paused.is_some() || !farm.link()?.is_connected(&worker.name) {
+            continue;
+        }
+        places.insert(
+            worker.name.clone(),
+            Place {
+                labels: labels(worker, &row.info),
+                slots: slots(worker, &row.info),
+                running: running.remove(&worker.name).unwrap_or_default(),
+            },
+        );
+    }
+    Ok(places)
+}
+
+fn slots(worker: &plan::Worker, info: &Value) -> u32 {
+    let offered = info["slots"]
+        .as_u64()
+        .and_then(|n| u32::try_from(n).ok())
+        .unwrap_or(1);
+    worker.slots.unwrap_or(offered)
+}
+
+fn labels(worker: &plan::Worker, info: &Value) -> BTreeSet<String> {
+    let reported = info["labels"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned);
+    // A worker's facts are labels too: `os=linux`, `arch=x86_64`.
+    let facts = info["facts"].as_object().into_iter().flatten();
+    let facts = facts.filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?)));
+    worker
+        .labels
+        .iter()
+        .cloned()
+        .chain(reported)
+        .chain(facts)
+        .collect()
+}
+
+/// Every worker that is configured or has joined, by name.
+pub(crate) async fn status(farm: &Farm) -> Result<Vec<WorkerStatus>, Error> {
+    let plan = farm.plan();
+    let rows = farm.store.workers().await?;
+    let mut builds = BTreeMap::<_, Vec<_>>::new();
+    for build in farm.store.running_builds().await? {
+        builds.entry(build.worker).or_default().push(build.id);
+    }
+    let names: BTreeSet<_> = plan
+        .workers
+        .iter()
+        .map(|w| &w.name)
+        .chain(rows.iter().map(|row| &row.name))
+        .cloned()
+        .collect();
+    let connected = farm.link().map(Link::connected).unwrap_or_default();
+    let status = names.into_iter().map(|name| {
+        let link = connected.iter().find(|worker| worker.name == name);
+        let row = rows.iter().find(|row| row.name == name);
+        let fallback = plan::Worker {
+            name: name.clone(),
+            slots: None,
+            labels: vec![],
+            location: Location::default(),
+        };
+        let configured = plan.workers.iter().find(|w| w.name == name);
+        let worker = configured.unwrap_or(&fallback);
+        let info = row.map_or(&Value::Null, |row| &row.info);
+        let facts = info["facts"].as_object().into_iter().flatten();
+        WorkerStatus {
+            configured: configured.is_some(),
+            enrolled: row.is_some_and(|row| row.enrolled.is_some() && row.revoked.is_none()),
+            connected: link.is_some(),
+            since: row.and_then(|row| row.since),
+            last_heard: link
+                .map(|link| link.last_heard)
+                .or(row.and_then(|row| row.last_seen)),
+            address: link.map(|link| link.address.to_string()),
+            paused: row.and_then(|row| row.paused.clone()),
+            slots: slots(worker, info),
+            labels: labels(worker, info).into_iter().collect(),
+            facts: facts
+                .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
+                .collect(),
+            builds: builds.remove(&name).unwrap_or_default(),
+            name,
+        }
+    });
+    Ok(status.collect())
+}
