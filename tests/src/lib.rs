@@ -14,8 +14,10 @@ pub mod process;
 pub mod project;
 pub mod proxy;
 pub mod sample;
+pub mod small_disk;
 pub mod story;
 pub mod wait;
+pub mod waiting;
 
 pub use api::Api;
 pub use farm::{Farm, Programs};

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use capstan_tests::logs::printed;
-use capstan_tests::{BOUND, Farm, Project, sample, story, wait_for};
+use capstan_tests::{BOUND, Farm, Project, sample, small_disk, story, wait_for};
 use serde_json::{Value, json};
 
 /// Starts a farm with one builder of these steps.
@@ -211,13 +211,7 @@ fn a_command_that_prints_without_end_is_stopped_at_the_limit() {
 
 #[test]
 fn a_full_disk_under_the_logs_fails_the_build_and_not_the_master() {
-    let allowed = std::process::Command::new("unshare")
-        .args(["--mount", "true"])
-        .output();
-    if !allowed.is_ok_and(|output| output.status.success()) {
-        println!(
-            "left out: no private mount namespace is allowed here (it needs root), so no disk can be made full"
-        );
+    if !small_disk::is_allowed() {
         return;
     }
     story(|farm| {
@@ -226,12 +220,7 @@ fn a_full_disk_under_the_logs_fails_the_build_and_not_the_master() {
             sample::hello("step.shell(name = \"large\", command = \"seq 2000000\")"),
         )?;
         let logs = farm.folder().join("data/logs");
-        std::fs::create_dir_all(&logs)?;
-        let script = format!(
-            "mount -t tmpfs -o size=2m tmpfs {} && exec \"$@\"",
-            logs.display()
-        );
-        farm.wrap_master(&["unshare", "--mount", "sh", "-c", &script, "sh"]);
+        farm.on_small_disk(&logs, "2m")?;
         farm.start_master()?;
         farm.add_worker("w1")?;
         let build = farm.force("hello", &json!({}))?;

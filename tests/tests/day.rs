@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use capstan_tests::logs::printed;
 use capstan_tests::proxy::{Proxy, Weather};
-use capstan_tests::{Farm, story, wait_for};
+use capstan_tests::{BOUND, Farm, story, wait_for};
 use serde_json::{Value, json};
 
 /// As `examples/day/ci.star` has them.
@@ -59,7 +59,9 @@ fn live_through(farm: &mut Farm, proxy: &Proxy) -> Result<()> {
         cut: true,
         ..Weather::default()
     });
-    std::thread::sleep(IDLE + Duration::from_secs(2));
+    wait_for("the master to give the connection up", BOUND, || {
+        Ok((farm.api()?.get("/workers/w1")?["connected"] == false).then_some(()))
+    })?;
     proxy.set(Weather::default());
 
     reach(farm, 20)?;

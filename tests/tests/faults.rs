@@ -1,52 +1,16 @@
 //! What a fault of the machine or of a neighbour costs: the build waits or ends with the reason, and nothing else suffers.
 
 use std::net::TcpListener;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use capstan_tests::cluster::Cluster;
 use capstan_tests::logs::printed;
-use capstan_tests::{BOUND, Farm, Project, sample, story, wait_for};
-use serde_json::{Value, json};
+use capstan_tests::waiting::{self, ends_as_if_nothing_had_happened};
+use capstan_tests::{BOUND, Farm, Project, sample, small_disk, story, wait_for};
+use serde_json::json;
 
 const HOUR_MS: i64 = 3_600_000;
-
-/// A builder whose command counts its runs, prints, waits for the file `go` and prints again.
-fn waiting(farm: &Farm) -> String {
-    let (go, counter) = (farm.root().join("go"), farm.root().join("counter"));
-    let line = format!(
-        "echo ran >> {}; echo one; until [ -e {} ]; do sleep 0.1; done; echo two",
-        counter.display(),
-        go.display()
-    );
-    sample::hello(&format!("step.shell(name = \"wait\", command = {line:?})"))
-}
-
-fn force(farm: &Farm) -> Result<Value> {
-    farm.api()?.post("/builders/hello/force", &json!({}))
-}
-
-fn wait_for_the_command(farm: &Farm) -> Result<()> {
-    wait_for("the command to start", BOUND, || {
-        Ok(farm.root().join("counter").exists().then_some(()))
-    })
-}
-
-/// Lets the command end: it has run once, and each of its bytes is there once.
-fn ends_as_if_nothing_had_happened(farm: &Farm) -> Result<Value> {
-    std::fs::write(farm.root().join("go"), "")?;
-    let build = farm.finished("hello", 1)?;
-    ensure!(build["outcome"] == "success", "expected success, found {build:#}");
-    let text = printed(&farm.api()?, &build, &farm.root().display().to_string())?;
-    ensure!(
-        text.get("wait/stdio/stdout").map(Vec::as_slice) == Some(b"one\ntwo\n"),
-        "{text:?}"
-    );
-    let runs = std::fs::read_to_string(farm.root().join("counter"))?;
-    ensure!(runs == "ran\n", "expected one run, found {runs:?}");
-    Ok(build)
-}
 
 /// Every event of the farm's feed so far, by kind and what it is about.
 fn told(farm: &Farm) -> Result<Vec<String>> {
@@ -87,7 +51,7 @@ fn a_database_server_that_crashes_three_times_loses_nothing_and_doubles_nothing(
         )?;
         farm.start_master()?;
         farm.add_worker("w1")?;
-        force(farm)?;
+        farm.capstan_ok(&["force", "hello"])?;
         for done in [5, 12, 20] {
             wait_for(&format!("{done} steps"), BOUND, || {
                 let text = std::fs::read_to_string(farm.root().join("counter")).unwrap_or_default();
@@ -149,29 +113,19 @@ fn open_to_all(folder: &std::path::Path) -> Result<()> {
 
 #[test]
 fn a_full_disk_under_the_database_holds_a_build_up_until_there_is_room() {
-    let allowed = Command::new("unshare").args(["--mount", "true"]).status();
-    if !allowed.is_ok_and(|status| status.success()) {
-        eprintln!(
-            "left out: no private mount namespace is allowed here (it needs root), so no disk can be made full"
-        );
+    if !small_disk::is_allowed() {
         return;
     }
     story(|farm| {
         let folder = farm.folder().join("db");
-        std::fs::create_dir(&folder)?;
         farm.edit("capstan.toml", "sqlite:data/capstan.db", "sqlite:db/capstan.db")?;
         let idle =
             "builder(\"idle\", workers = [worker(\"w2\")], steps = [step.shell(command = \"true\")])\n";
-        farm.write("ci.star", waiting(farm) + idle)?;
-        let script = format!(
-            "mount -t tmpfs -o size=8m tmpfs {} && exec \"$@\"",
-            folder.display()
-        );
-        farm.wrap_master(&["unshare", "--mount", "sh", "-c", &script, "sh"]);
+        farm.write("ci.star", waiting::configuration(farm) + idle)?;
+        farm.on_small_disk(&folder, "8m")?;
         farm.start_master()?;
         farm.add_worker("w1")?;
-        force(farm)?;
-        wait_for_the_command(farm)?;
+        waiting::begin(farm)?;
         // The mount is the master's own; its root leads there.
         let inside = format!("/proc/{}/root{}/filler", farm.master()?.id(), folder.display());
         let mut filler = std::fs::File::create(&inside)?;
@@ -256,10 +210,10 @@ fn cut(file: &std::path::Path, bytes: u64) -> Result<()> {
 #[test]
 fn a_log_that_lost_its_end_is_filled_up_as_long_as_its_worker_has_it() {
     story(|farm| {
-        farm.write("ci.star", waiting(farm))?;
+        farm.write("ci.star", waiting::configuration(farm))?;
         farm.start_master()?;
         farm.add_worker("w1")?;
-        force(farm)?;
+        farm.capstan_ok(&["force", "hello"])?;
         let logs = farm.folder().join("data/logs");
         let printed = |farm: &Farm| -> Result<bool> {
             let build = farm.api()?.get("/builds/1")?;
@@ -314,7 +268,7 @@ fn a_clock_that_jumps_ends_no_build_and_floods_nobody() {
         let repository = project.repository();
         farm.write(
             "ci.star",
-            waiting(farm)
+            waiting::configuration(farm)
                 + &format!(
                     "pushed = builder(\"pushed\", workers = [\"w1\"], steps = [step.shell(command = \"true\")])
 nightly = builder(\"nightly\", workers = [\"w1\"], steps = [step.shell(command = \"true\")])
@@ -330,8 +284,7 @@ notify.report_file(path = \"reports/builds.jsonl\")\n"
             farm.master()?.output()?.contains("for tests only"),
             "a moved clock is said"
         );
-        force(farm)?;
-        wait_for_the_command(farm)?;
+        waiting::begin(farm)?;
         let nightly = || -> Result<usize> {
             let builds = farm.api()?.get("/builds?builder=nightly&limit=100")?;
             Ok(builds["builds"].as_array().context("expected builds")?.len())

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use capstan_tests::logs::{Printed, differences, printed};
+use capstan_tests::waiting::{self, ends_as_if_nothing_had_happened};
 use capstan_tests::{BOUND, Farm, Programs, Project, sample, story, wait_for};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Farms that are killed at random instants, and kills during each of the three builds of one farm.
 const FARMS: usize = 4;
@@ -147,35 +148,10 @@ fn instants(random: &mut SmallRng, count: usize, within: Duration) -> Vec<Durati
 
 /// A farm whose one command runs until the test allows its end, and counts how often it was started.
 fn waiting(farm: &mut Farm) -> Result<()> {
-    let root = farm.root().display().to_string();
-    let line = format!(
-        "echo ran >> {root}/counter; echo one; until [ -e {root}/go ]; do sleep 0.02; done; echo two"
-    );
-    farm.write(
-        "ci.star",
-        sample::hello(&format!("step.shell(name = \"wait\", command = {line:?})")),
-    )?;
+    farm.write("ci.star", waiting::configuration(farm))?;
     farm.start_master()?;
     farm.add_worker("w1")?;
-    farm.api()?.post("/builders/hello/force", &json!({}))?;
-    wait_for("the command to start", BOUND, || {
-        Ok(farm.root().join("counter").exists().then_some(()))
-    })
-}
-
-/// Lets the command end; it must have run once and printed everything once.
-fn ends_as_if_nothing_had_happened(farm: &Farm) -> Result<Value> {
-    std::fs::write(farm.root().join("go"), "")?;
-    let build = farm.finished("hello", 1)?;
-    ensure!(build["outcome"] == "success", "expected success, found {build:#}");
-    let text = printed(&farm.api()?, &build, &farm.root().display().to_string())?;
-    ensure!(
-        text.get("wait/stdio/stdout").map(Vec::as_slice) == Some(b"one\ntwo\n"),
-        "{text:?}"
-    );
-    let runs = std::fs::read_to_string(farm.root().join("counter"))?;
-    ensure!(runs == "ran\n", "expected one run, found {runs:?}");
-    Ok(build)
+    waiting::begin(farm)
 }
 
 #[test]

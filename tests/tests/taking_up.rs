@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use capstan_tests::{BOUND, Farm, sample, story, wait_for};
+use capstan_tests::{BOUND, Farm, sample, small_disk, story, wait_for};
 use nix::sys::signal::Signal;
 
 /// Longer than everything that is to happen here takes.
@@ -98,26 +98,15 @@ fn a_kill_that_was_lost_with_the_master_is_said_again() {
 
 #[test]
 fn a_disk_that_is_full_when_a_log_begins_ends_that_step_alone() {
-    let allowed = std::process::Command::new("unshare")
-        .args(["--mount", "true"])
-        .output();
-    if !allowed.is_ok_and(|output| output.status.success()) {
-        println!(
-            "left out: no private mount namespace is allowed here (it needs root), so no disk can be made full"
-        );
+    if !small_disk::is_allowed() {
         return;
     }
     story(|farm| {
         let steps = "step.shell(name = \"one\", command = \"echo one\"), step.shell(name = \"two\", command = \"echo two\")";
         farm.write("ci.star", sample::hello(steps))?;
         let logs = farm.folder().join("data/logs");
-        std::fs::create_dir_all(&logs)?;
         // One page: the first log takes it.
-        let script = format!(
-            "mount -t tmpfs -o size=4k tmpfs {} && exec \"$@\"",
-            logs.display()
-        );
-        farm.wrap_master(&["unshare", "--mount", "sh", "-c", &script, "sh"]);
+        farm.on_small_disk(&logs, "4k")?;
         farm.start_master()?;
         farm.add_worker("w1")?;
         farm.capstan_ok(&["force", "hello"])?;

@@ -209,7 +209,7 @@ async fn resume(farm: &Farm, worker: &str, id: CommandId, log: LogId) -> Result<
 }
 
 /// Whether a log cannot be stored, today or when it is tried again at once.
-fn is_lasting(error: &capstan_logs::Error) -> bool {
+pub(crate) fn is_lasting(error: &capstan_logs::Error) -> bool {
     use capstan_logs::Error::{Corrupt, Full, Version};
     matches!(error, Full { .. } | Corrupt { .. } | Version { .. })
 }

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use capstan_chaos::campaign::{self, Campaign};
-use capstan_chaos::disk::Disk;
 use capstan_chaos::lane::Options;
 use capstan_chaos::plan::{Database, Plan};
-use capstan_tests::{Programs, process};
+use capstan_tests::{Programs, process, small_disk};
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -70,7 +69,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         programs: programs.copied_to(&folder)?,
         scratch: scratch.path().to_owned(),
         database: cli.database,
-        small_disk: Disk::allowed(),
+        small_disk: small_disk::is_allowed(),
     };
     let campaign = Campaign {
         from: cli.from,

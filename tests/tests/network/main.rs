@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use capstan_tests::proxy::{Proxy, Way, Weather};
-use capstan_tests::{BOUND, Farm, Programs, story, wait_for};
+use capstan_tests::{BOUND, Farm, Programs, small_disk, story, wait_for};
 use serde_json::{Value, json};
 
 /// Short, so that the tests are; all is measured in it.

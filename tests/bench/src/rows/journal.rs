@@ -6,12 +6,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use capstan_engine::{Engine, Options, WaitMode};
 use capstan_model::journal::{Entry, Kind};
-use capstan_model::plan::Bundle;
-use capstan_model::{Digest, Properties, SourceStamp, StepId, Timestamp};
-use capstan_store::{NewBuild, NewBuildset, NewStep, Store, Synchronous};
+use capstan_model::{StepId, Timestamp};
+use capstan_store::{Store, Synchronous};
 use capstan_tests::commits;
 use serde_json::json;
 
@@ -102,35 +101,9 @@ async fn store(folder: &Path, count: usize, synchronous: Synchronous) -> Result<
     let url = format!("sqlite:{}/journal.db", folder.display());
     let mut options = capstan_store::Options::new(url);
     options.synchronous = synchronous;
-    let (store, now) = (Store::open(&options, Timestamp(1)).await?, Timestamp(2));
-    let sources = vec![SourceStamp::default()];
-    let request = NewBuildset {
-        reason: "a measurement".to_owned(),
-        sources: sources.clone(),
-        builders: vec!["hello".to_owned()],
-        ..NewBuildset::default()
-    };
-    let requests = store.submit(request, now).await?.requests;
-    let step = |number: usize| NewStep {
-        name: format!("step {number}"),
-        plugin: "shell".to_owned(),
-        digest: Digest::of(b"shell"),
-        config: json!({ "command": ["true"] }),
-        options: json!({}),
-    };
-    let build = NewBuild {
-        builder: "hello".to_owned(),
-        requests,
-        worker: "w1".to_owned(),
-        plan: store.put_plan(Bundle::default(), now).await?,
-        reason: "a measurement".to_owned(),
-        sources,
-        properties: Properties::default(),
-        steps: (0..count).map(step).collect(),
-        reports: Vec::new(),
-    };
-    let build = store.create_build(build, now).await?;
-    Ok((store, build.context("expected the request to wait")?.steps))
+    let store = Store::open(&options, Timestamp(1)).await?;
+    let steps = super::store::build_of(&store, count).await?;
+    Ok((store, steps))
 }
 
 /// How long a run takes to answer [`ROWS`] calls from its journal, in milliseconds.

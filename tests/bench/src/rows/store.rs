@@ -93,8 +93,8 @@ async fn append(folder: &Path, appends: usize, make: fn(usize) -> Vec<Entry>) ->
     Ok((STEPS * appends * make(0).len()) as f64 / took)
 }
 
-/// A build whose steps all run.
-async fn running_steps(store: &Store) -> Result<Vec<StepId>> {
+/// A build of so many steps, none of which has begun.
+pub(super) async fn build_of(store: &Store, count: usize) -> Result<Vec<StepId>> {
     let now = Timestamp(2);
     let sources = vec![SourceStamp::default()];
     let request = NewBuildset {
@@ -119,23 +119,30 @@ async fn running_steps(store: &Store) -> Result<Vec<StepId>> {
         reason: "a measurement".to_owned(),
         sources,
         properties: Properties::default(),
-        steps: (0..STEPS).map(step).collect(),
+        steps: (0..count).map(step).collect(),
         reports: Vec::new(),
     };
     let build = store
         .create_build(build, now)
         .await?
         .context("expected the request to wait")?;
+    Ok(build.steps)
+}
+
+/// A build whose steps all run.
+async fn running_steps(store: &Store) -> Result<Vec<StepId>> {
+    let now = Timestamp(2);
+    let steps = build_of(store, STEPS).await?;
     let created = Entry {
         kind: Kind::Created,
         call: "created".to_owned(),
         seq: 0,
         ..entry(0)
     };
-    for step in &build.steps {
+    for step in &steps {
         store.begin_step(*step, created.clone(), now).await?;
     }
-    Ok(build.steps)
+    Ok(steps)
 }
 
 /// A row as the start of a command makes it; `append` counts from 0, after the row that begins a journal.
