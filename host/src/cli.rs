@@ -1,9 +1,16 @@
 //! The command line, as clap sees it.
 
+mod plugin;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use plugin::{
+    BuildArguments, DiffArguments, GrantArguments, InspectArguments, InstallArguments, NewArguments,
+    PluginCommand, RemoveArguments, TestArguments,
+};
 
 /// A continuous-integration framework whose every policy is a WebAssembly component.
 #[derive(Debug, Parser)]
@@ -92,7 +99,10 @@ pub enum Command {
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// List plugins: built in and from the plugin folder, with what keeps them from working
+    /// Write, build, look at and install plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// List plugins: the same as `plugin list`
     Plugins,
 }
 

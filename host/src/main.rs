@@ -65,6 +65,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Log(arguments) => commands::log::run(&common, arguments).await,
         Command::Replay(arguments) => commands::replay::run(&common, arguments).await,
         Command::Changes { limit } => commands::changes::list(&common, limit).await,
-        Command::Plugins => commands::plugins::list(&common).await,
+        Command::Plugin(command) => commands::plugin::run(&common, command).await,
+        Command::Plugins => commands::plugin::list::run(&common).await,
     }
 }

@@ -6,8 +6,9 @@ pub mod shared {
         inline: "
             package capstan:sdk;
             world shared {
-                import capstan:plugin/types@0.1.0;
-                import capstan:plugin/log@0.1.0;
+                import capstan:plugin/types@0.1.1;
+                import capstan:plugin/log@0.1.1;
+                import capstan:plugin/http@0.1.1;
             }
         ",
         generate_all,
@@ -20,8 +21,8 @@ pub mod step {
         path: "../wit",
         world: "capstan:plugin/step-plugin",
         with: {
-            "capstan:plugin/types@0.1.0": crate::bindings::shared::capstan::plugin::types,
-            "capstan:plugin/log@0.1.0": crate::bindings::shared::capstan::plugin::log,
+            "capstan:plugin/types@0.1.1": crate::bindings::shared::capstan::plugin::types,
+            "capstan:plugin/log@0.1.1": crate::bindings::shared::capstan::plugin::log,
         },
         pub_export_macro: true,
         export_macro_name: "export_step",
@@ -34,8 +35,8 @@ pub mod scheduler {
         path: "../wit",
         world: "capstan:plugin/scheduler-plugin",
         with: {
-            "capstan:plugin/types@0.1.0": crate::bindings::shared::capstan::plugin::types,
-            "capstan:plugin/log@0.1.0": crate::bindings::shared::capstan::plugin::log,
+            "capstan:plugin/types@0.1.1": crate::bindings::shared::capstan::plugin::types,
+            "capstan:plugin/log@0.1.1": crate::bindings::shared::capstan::plugin::log,
         },
         additional_derives: [PartialEq],
         pub_export_macro: true,
@@ -49,8 +50,9 @@ pub mod change_source {
         path: "../wit",
         world: "capstan:plugin/change-source-plugin",
         with: {
-            "capstan:plugin/types@0.1.0": crate::bindings::shared::capstan::plugin::types,
-            "capstan:plugin/log@0.1.0": crate::bindings::shared::capstan::plugin::log,
+            "capstan:plugin/types@0.1.1": crate::bindings::shared::capstan::plugin::types,
+            "capstan:plugin/log@0.1.1": crate::bindings::shared::capstan::plugin::log,
+            "capstan:plugin/http@0.1.1": crate::bindings::shared::capstan::plugin::http,
         },
         additional_derives: [PartialEq],
         pub_export_macro: true,
@@ -64,11 +66,31 @@ pub mod reporter {
         path: "../wit",
         world: "capstan:plugin/reporter-plugin",
         with: {
-            "capstan:plugin/types@0.1.0": crate::bindings::shared::capstan::plugin::types,
-            "capstan:plugin/log@0.1.0": crate::bindings::shared::capstan::plugin::log,
+            "capstan:plugin/types@0.1.1": crate::bindings::shared::capstan::plugin::types,
+            "capstan:plugin/log@0.1.1": crate::bindings::shared::capstan::plugin::log,
+            "capstan:plugin/http@0.1.1": crate::bindings::shared::capstan::plugin::http,
         },
         pub_export_macro: true,
         export_macro_name: "export_reporter",
         default_bindings_module: "capstan_sdk::bindings::reporter",
+    });
+}
+
+/// Exported beside the world of a scheduler or a change source by those that translate what an older version left.
+pub mod migration {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "
+            package capstan:sdk;
+            world migration {
+                export capstan:plugin/migration@0.1.1;
+            }
+        ",
+        with: {
+            "capstan:plugin/types@0.1.1": crate::bindings::shared::capstan::plugin::types,
+        },
+        pub_export_macro: true,
+        export_macro_name: "export_migration",
+        default_bindings_module: "capstan_sdk::bindings::migration",
     });
 }

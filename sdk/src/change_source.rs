@@ -3,9 +3,11 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use crate::bindings::change_source::capstan::plugin::{git, http};
 pub use crate::bindings::change_source::exports::capstan::plugin::change_source::{NewChange, PollResult};
+pub use crate::host::git;
+pub use crate::http;
 use crate::params::Span;
+pub use crate::scheduler::Migrate;
 use crate::scheduler::unreadable;
 pub use crate::{PluginError, Problem, Property, TimestampMs};
 use crate::{config, panic};
@@ -35,10 +37,16 @@ pub struct Poll<C> {
     pub poll_again: Span,
 }
 
-/// Makes a component of a [`ChangeSource`].
+/// Makes a component of a [`ChangeSource`], and with `change_source!(T, migrate)` of one that is [`Migrate`] too. Call it once,
+/// at the top of the crate.
 #[macro_export]
 macro_rules! change_source {
+    ($plugin:ty, migrate) => {
+        $crate::change_source!($plugin);
+        $crate::migration!($plugin);
+    };
     ($plugin:ty) => {
+        #[cfg(target_arch = "wasm32")]
         const _: () = {
             use $crate::bindings::change_source::exports::capstan::plugin::change_source::{
                 Guest, PollResult,
@@ -52,11 +60,13 @@ macro_rules! change_source {
                     $crate::change_source::entry::poll::<$plugin>(&config, &cursor)
                 }
             }
-            #[cfg(target_arch = "wasm32")]
             $crate::bindings::change_source::export_change_source!(
                 Component with_types_in $crate::bindings::change_source
             );
         };
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn(&str) -> Result<(), $crate::PluginError> = $crate::change_source::entry::check::<$plugin>;
+        $crate::parameters_test!($plugin);
     };
 }
 

@@ -1,14 +1,7 @@
 //! Diagnostics for the plugin's author and the operator. They are not part of any build's log.
 
-pub use crate::bindings::shared::capstan::plugin::log::Level;
-#[cfg(target_arch = "wasm32")]
-use crate::bindings::shared::capstan::plugin::log::write;
-
-/// Natively there is no master: what a test's plugin says goes to the test's output.
-#[cfg(not(target_arch = "wasm32"))]
-fn write(level: Level, message: &str) {
-    eprintln!("{level:?}: {message}");
-}
+pub use crate::host::log::Level;
+use crate::host::log::write;
 
 /// For the plugin's author.
 pub fn debug(message: &str) {

@@ -2,9 +2,9 @@
 
 use serde::de::DeserializeOwned;
 
-pub use crate::bindings::reporter::capstan::plugin::http;
-pub use crate::bindings::reporter::capstan::plugin::report_files;
-pub use crate::bindings::reporter::capstan::plugin::reports::{Phase, Report, StepResult};
+pub use crate::host::reports::{Phase, Report, StepResult};
+pub use crate::host::{mail, report_files, state};
+pub use crate::http;
 pub use crate::{Outcome, PluginError, Problem, Property, SourceStamp};
 use crate::{config, panic};
 
@@ -19,10 +19,11 @@ pub trait Reporter: DeserializeOwned {
     fn deliver(&self, report: &Report) -> Result<(), PluginError>;
 }
 
-/// Makes a component of a [`Reporter`].
+/// Makes a component of a [`Reporter`]. Call it once, at the top of the crate.
 #[macro_export]
 macro_rules! reporter {
     ($plugin:ty) => {
+        #[cfg(target_arch = "wasm32")]
         const _: () = {
             use $crate::bindings::reporter::exports::capstan::plugin::reporter::Guest;
             struct Component;
@@ -37,9 +38,12 @@ macro_rules! reporter {
                     $crate::reporter::entry::deliver::<$plugin>(&config, report)
                 }
             }
-            #[cfg(target_arch = "wasm32")]
     $crate::bindings::reporter::export_reporter!(Component with_types_in $crate::bindings::reporter);
         };
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn(&str, &$crate::reporter::Report) -> Result<(), $crate::PluginError> =
+            $crate::reporter::entry::deliver::<$plugin>;
+        $crate::parameters_test!($plugin);
     };
 }
 

@@ -35,10 +35,24 @@ pub struct Answer {
     pub clear_timers: Vec<String>,
 }
 
-/// Makes a component of a [`Scheduler`].
+/// What a scheduler or a change source does when a new version of it takes over from an older one, for
+/// `scheduler!(T, migrate)` and `change_source!(T, migrate)`. Without it a version reads what older ones wrote.
+pub trait Migrate {
+    /// Translates what `from_version` left: the state of a scheduler or the cursor of a change source, as JSON if that version was
+    /// written with this crate. An error leaves the old version in use.
+    fn migrate(&self, from_version: &str, old: Vec<u8>) -> Result<Vec<u8>, PluginError>;
+}
+
+/// Makes a component of a [`Scheduler`], and with `scheduler!(T, migrate)` of one that is [`Migrate`] too. Call it once, at the
+/// top of the crate.
 #[macro_export]
 macro_rules! scheduler {
+    ($plugin:ty, migrate) => {
+        $crate::scheduler!($plugin);
+        $crate::migration!($plugin);
+    };
     ($plugin:ty) => {
+        #[cfg(target_arch = "wasm32")]
         const _: () = {
             use $crate::bindings::scheduler::exports::capstan::plugin::scheduler::{Decision, Event, Guest};
             struct Component;
@@ -55,11 +69,41 @@ macro_rules! scheduler {
                     $crate::scheduler::entry::handle::<$plugin>(&config, &state, now, event)
                 }
             }
-            #[cfg(target_arch = "wasm32")]
             $crate::bindings::scheduler::export_scheduler!(
                 Component with_types_in $crate::bindings::scheduler
             );
         };
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn(&str) -> Result<(), $crate::PluginError> = $crate::scheduler::entry::check::<$plugin>;
+        $crate::parameters_test!($plugin);
+    };
+}
+
+/// Exports [`Migrate`] beside a plugin's own world.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! migration {
+    ($plugin:ty) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            use $crate::bindings::migration::exports::capstan::plugin::migration::Guest;
+            struct Component;
+            impl Guest for Component {
+                fn migrate(
+                    config: String,
+                    from: String,
+                    old: Vec<u8>,
+                ) -> Result<Vec<u8>, $crate::PluginError> {
+                    $crate::scheduler::entry::migrate::<$plugin>(&config, &from, old)
+                }
+            }
+            $crate::bindings::migration::export_migration!(
+                Component with_types_in $crate::bindings::migration
+            );
+        };
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn(&str, &str, Vec<u8>) -> Result<Vec<u8>, $crate::PluginError> =
+            $crate::scheduler::entry::migrate::<$plugin>;
     };
 }
 
@@ -70,6 +114,15 @@ pub mod entry {
     pub fn check<S: Scheduler>(json: &str) -> Result<(), PluginError> {
         panic::report();
         config::check(json, S::check)
+    }
+
+    pub fn migrate<S: DeserializeOwned + Migrate>(
+        json: &str,
+        from: &str,
+        old: Vec<u8>,
+    ) -> Result<Vec<u8>, PluginError> {
+        panic::report();
+        config::parse::<S>(json)?.migrate(from, old)
     }
 
     pub fn handle<S: Scheduler>(

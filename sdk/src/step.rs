@@ -8,11 +8,11 @@ mod program;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::bindings::step::capstan::plugin::build as host;
-pub use crate::bindings::step::capstan::plugin::clock::now;
-pub use crate::bindings::step::capstan::plugin::commands::{Command, CommandError, Exit};
-pub use crate::bindings::step::capstan::plugin::entropy::seed;
-pub use crate::bindings::step::capstan::plugin::timers::sleep_ms;
+use crate::host::build as host;
+pub use crate::host::clock::now;
+pub use crate::host::commands::{Command, CommandError, Exit, wait_any};
+pub use crate::host::entropy::seed;
+pub use crate::host::timers::sleep_ms;
 pub use crate::{Outcome, PluginError, Problem, Property, SourceStamp};
 use crate::{config, panic};
 
@@ -102,10 +102,11 @@ pub fn write_log(name: &str, text: &str) {
     host::write_log(name, text);
 }
 
-/// Makes a component of a [`Step`].
+/// Makes a component of a [`Step`]. Call it once, at the top of the crate.
 #[macro_export]
 macro_rules! step {
     ($plugin:ty) => {
+        #[cfg(target_arch = "wasm32")]
         const _: () = {
             use $crate::bindings::step::exports::capstan::plugin::step::Guest;
             struct Component;
@@ -117,9 +118,12 @@ macro_rules! step {
                     $crate::step::entry::run::<$plugin>(&config)
                 }
             }
-            #[cfg(target_arch = "wasm32")]
     $crate::bindings::step::export_step!(Component with_types_in $crate::bindings::step);
         };
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn(&str) -> Result<$crate::Outcome, $crate::PluginError> =
+            $crate::step::entry::run::<$plugin>;
+        $crate::parameters_test!($plugin);
     };
 }
 

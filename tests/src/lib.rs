@@ -16,6 +16,7 @@ pub mod proxy;
 pub mod sample;
 pub mod small_disk;
 pub mod story;
+pub mod versions;
 pub mod wait;
 pub mod waiting;
 

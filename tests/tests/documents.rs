@@ -228,3 +228,26 @@ fn slug(heading: &str) -> String {
         .map(|c| if c == ' ' { '-' } else { c })
         .collect()
 }
+
+/// What a tutorial shows is a template or part of one, and templates are built and tested.
+#[test]
+fn the_tutorials_show_what_is_built_and_tested() {
+    for page in ["rust", "python", "javascript", "c"] {
+        let text = read(&format!("docs/src/plugins/{page}.md"));
+        let blocks: Vec<&str> = text.split("```").skip(1).step_by(2).collect();
+        assert!(blocks.len() > 2, "{page}.md has {} blocks", blocks.len());
+        for block in blocks {
+            let (_, shown) = block.split_once('\n').expect("a block has a first line");
+            let included = shown
+                .trim()
+                .strip_prefix("{{#include ../../../")
+                .and_then(|rest| rest.strip_suffix("}}"))
+                .and_then(|rest| rest.split(':').next());
+            let file = included.unwrap_or_else(|| panic!("{page}.md shows what nobody builds:\n{shown}"));
+            assert!(
+                file.starts_with("sdk/templates/") && repository().join(file).is_file(),
+                "{page}.md shows {file}, which is no template"
+            );
+        }
+    }
+}

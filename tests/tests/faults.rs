@@ -159,7 +159,7 @@ fn a_receiver_that_hangs_holds_nobody_elses_reports_up() {
         farm.edit(
             "capstan.toml",
             "# http = [\"https://chat.example.org/hooks/*\"]",
-            "http = [\"*\"]",
+            &format!("http = [\"http://{}/*\"]", silent.local_addr()?),
         )?;
         let text = sample::hello("step.shell(command = \"true\")")
             + &format!(

@@ -150,6 +150,10 @@ fn the_engine_knows_neither_store_nor_link() {
         ("capstan-model", &["tokio"]),
         ("capstan-wire", &["tokio", "quinn"]),
         ("xtask", &["capstan-engine", "capstan-master", "tokio"]),
+        (
+            "capstan-pack",
+            &["capstan-engine", "capstan-config", "capstan-master", "tokio"],
+        ),
     ] {
         let tree = graph.tree(member);
         let found: Vec<_> = strangers.iter().filter(|name| tree.contains(**name)).collect();

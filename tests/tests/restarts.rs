@@ -57,7 +57,7 @@ fn a_master_ends_soon_whatever_hangs() {
         farm.edit(
             "capstan.toml",
             "# http = [\"https://chat.example.org/hooks/*\"]",
-            "http = [\"*\"]",
+            &format!("http = [\"http://{receiver}/*\"]"),
         )?;
         let workers: Vec<_> = (0..10).map(|n| format!("w{n}")).collect();
         let mut text: String = workers
@@ -213,7 +213,7 @@ fn what_waits_survives_a_kill() {
         farm.edit(
             "capstan.toml",
             "# http = [\"https://chat.example.org/hooks/*\"]",
-            "http = [\"*\"]",
+            &format!("http = [\"http://{receiver}/*\"]"),
         )?;
         let project = Project::create(farm.root(), "roman")?;
         project.push("first", &[("a", "1")])?;

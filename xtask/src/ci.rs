@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 
 use crate::workspace::{self, cargo};
-use crate::{chaos, demo, test};
+use crate::{chaos, demo, languages, test};
 
 /// Programs of the Rust world that are built once into `target/tools`; versions fixed, so that a gate gives the same
 /// verdict tomorrow.
@@ -29,12 +29,13 @@ pub struct Args {
 type Stage = (&'static str, fn(&Path) -> Result<()>);
 
 /// In the order of what fails fast.
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 10] = [
     ("format", format),
     ("plugins", workspace::plugins),
     ("clippy", clippy),
     ("guests", clippy_guests),
     ("test", tests),
+    ("languages", languages::run),
     ("chaos", disturb),
     ("docs", docs),
     ("deny", deny),

@@ -6,6 +6,7 @@ mod broken;
 mod chaos;
 mod ci;
 mod demo;
+mod languages;
 mod plugins;
 mod test;
 mod workspace;

@@ -2,10 +2,7 @@
 //! packs each guest into one file. Everything it makes is under `target/guests`, whatever cargo's own target folder is.
 
 mod build;
-mod compiler;
-mod pack;
 mod report;
-mod sysroot;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,11 +10,9 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
-use build::Workspace;
-use compiler::Way;
-
-/// The bare target: no WASI, so that a guest is deterministic.
-const TARGET: &str = "wasm32-unknown-unknown";
+use build::{Packed, Workspace};
+use capstan_pack::Toolbox;
+use capstan_pack::rust::{self, Compiler, remove};
 
 /// How plugins are built.
 #[derive(clap::Args)]
@@ -31,6 +26,31 @@ pub struct Args {
     /// Build a second time from nothing and compare the bytes
     #[arg(long)]
     check_reproducible: bool,
+}
+
+/// Where the compiler comes from.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Way {
+    /// The first way that works
+    Auto,
+    /// A toolchain of rustup, to which the target is added if it is missing
+    Rustup,
+    /// A compiler with the standard library's sources, such as Debian's rustc-web
+    Debian,
+}
+
+impl Way {
+    fn tools(self, cache: &Path) -> Toolbox {
+        Toolbox {
+            compiler: match self {
+                Self::Auto => rust::Way::Auto,
+                Self::Rustup => rust::Way::Rustup,
+                Self::Debian => rust::Way::Debian,
+            },
+            install: true,
+            ..Toolbox::new(cache, |line| println!("plugins: {line}"))
+        }
+    }
 }
 
 /// The folders in the repository that this task reads and writes.
@@ -64,7 +84,7 @@ pub fn run(repository: &Path, args: &Args) -> anyhow::Result<()> {
     };
     fs::create_dir_all(&places.guests).with_context(|| format!("create {}", places.guests.display()))?;
     let _only_one = lock(&places.guests.join(".lock"))?;
-    let compiler = compiler::find(args.compiler, &places)?;
+    let compiler = rust::find(&args.compiler.tools(&places.guests))?;
     println!("plugins: {compiler}");
     let target = places.guests.join("cargo").join(compiler.key());
     if args.clean {
@@ -85,8 +105,8 @@ pub fn run(repository: &Path, args: &Args) -> anyhow::Result<()> {
 fn check_reproducible(
     places: &Places,
     workspace: &Workspace,
-    compiler: &compiler::Compiler,
-    first: &[pack::Packed],
+    compiler: &Compiler,
+    first: &[Packed],
 ) -> anyhow::Result<()> {
     let again = places.guests.join("again");
     remove(&again)?;
@@ -123,13 +143,4 @@ fn lock(path: &Path) -> anyhow::Result<fs::File> {
         file.lock().with_context(|| format!("lock {}", path.display()))?;
     }
     Ok(file)
-}
-
-fn remove(folder: &Path) -> anyhow::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
 }

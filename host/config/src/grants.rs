@@ -1,15 +1,15 @@
 //! Whether the operator's grants can mean anything: typing slips in `[grants]` would otherwise show up as refusals
-//! in the middle of a build.
+//! in the middle of a build. Malformed patterns are faults already when the file is read.
 
 use std::collections::BTreeSet;
 
-use capstan_model::plugin::{Right, Rights};
+use capstan_model::plugin::Right;
 
 use crate::nearest::did_you_mean;
 use crate::{Operator, PluginInfo};
 
 impl Operator {
-    /// Remarks on grants for plugins that are not there, and on patterns that can never fit.
+    /// Remarks on grants for plugins that are not there, and on rights that their plugin does not ask for.
     pub fn check_grants(&self, plugins: &[PluginInfo]) -> Vec<String> {
         let names: BTreeSet<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
         let mut remarks = Vec::new();
@@ -21,23 +21,20 @@ impl Operator {
                     "capstan.toml: [grants.{name}] is for a plugin that is not there{hint}"
                 ));
             }
-            remarks.extend(useless(rights).map(|(right, pattern)| {
+            let asks = |right: Right| {
+                let mut of_name = plugins.iter().filter(|plugin| plugin.name == *name);
+                of_name.any(|plugin| !plugin.manifest.rights.of(right).is_empty())
+            };
+            let idle = Right::ALL.into_iter().filter(|&right| {
+                !rights.of(right).is_empty() && names.contains(name.as_str()) && !asks(right)
+            });
+            remarks.extend(idle.map(|right| {
                 format!(
-                    "capstan.toml: [grants.{name}] {} has the pattern `{pattern}`, which fits only that very text; \
-                     `*` stands alone or at the end after a `/`",
+                    "capstan.toml: [grants.{name}] has `{}`, which the plugin's manifest does not ask for: it has no effect",
                     right.as_str()
                 )
             }));
         }
         remarks
     }
-}
-
-/// The patterns with a star that does not act as one.
-fn useless(rights: &Rights) -> impl Iterator<Item = (Right, &String)> {
-    let acts = |pattern: &str| pattern == "*" || !pattern.strip_suffix("/*").unwrap_or(pattern).contains('*');
-    Right::ALL
-        .into_iter()
-        .flat_map(|right| rights.of(right).iter().map(move |pattern| (right, pattern)))
-        .filter(move |(_, pattern)| !acts(pattern))
 }

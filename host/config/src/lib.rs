@@ -12,21 +12,27 @@ mod evaluate;
 mod farm;
 mod grants;
 mod json;
+mod lock;
 mod nearest;
 mod operator;
 mod plugins;
 mod resolve;
 mod schema;
+mod shape;
 mod show;
 mod star;
 mod text;
+mod weight;
 
 pub use diagnostic::{Diagnostic, Related, Severity, Snippet, render_all};
 pub use difference::diff;
 pub use evaluate::{Check, Evaluated, Problem, evaluate};
 pub use farm::{Farm, Limits as FileLimits};
+pub use lock::{Accepted, LOCK_FILE, Lock, LockError};
 pub use operator::{
-    Backend, Database, Error, Limits, Link, Master, Operator, Secrets, Synchronous, Web, starter_star,
+    Backend, Database, Error, Limits, Link, Mail, Master, Operator, Plugins, Secrets, Security, Synchronous,
+    Web, starter_star,
 };
 pub use plugins::PluginInfo;
+pub use shape::{Parameter, parameters};
 pub use show::render_plan;

@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use crate::json::{describe, quote};
 use crate::nearest::{choices, did_you_mean};
+use crate::shape::{shape, takes_null, texts};
+use crate::weight;
 
 /// How many faults of one call are reported.
 const MAX_FAULTS: usize = 10;
@@ -66,6 +68,7 @@ impl Schema {
                 "it declares a parameter `{clash}`, which every {kind} has already"
             ));
         }
+        weight::check(document)?;
         // Linear-time patterns: a plugin's schema comes from outside.
         let validator = jsonschema::options()
             .with_pattern_options(PatternOptions::regex())
@@ -97,19 +100,8 @@ impl Schema {
 
     /// Whether `None` is a value of this parameter; if not, it means "not given".
     pub(crate) fn takes_null(&self, name: &str) -> bool {
-        let accepts = |schema: &Value| match schema.get("type") {
-            Some(Value::String(one)) => one == "null",
-            Some(Value::Array(several)) => several.iter().any(|t| t == "null"),
-            _ => schema
-                .get("anyOf")
-                .or_else(|| schema.get("oneOf"))
-                .is_some_and(|alternatives| {
-                    alternatives
-                        .as_array()
-                        .is_some_and(|all| all.iter().any(|a| a["type"] == "null"))
-                }),
-        };
-        self.document["properties"].get(name).is_some_and(accepts)
+        let property = self.document["properties"].get(name);
+        property.is_some_and(|schema| takes_null(&self.document, schema))
     }
 
     /// What is wrong with these parameters; names that the schema does not know are the caller's to report.
@@ -145,7 +137,8 @@ impl Schema {
         match error.kind() {
             ValidationErrorKind::Required { property } => {
                 let name = property.as_str().unwrap_or_default();
-                let shape = rule.and_then(|r| r["properties"].get(name)).map(shape);
+                let schema = rule.and_then(|r| r["properties"].get(name));
+                let shape = schema.map(|schema| shape(&self.document, schema));
                 let expected = shape.map_or(format!("`{name}`"), |shape| format!("`{name}` = {shape}"));
                 faults.push(fault(expected, "nothing".to_owned(), None));
             }
@@ -189,8 +182,14 @@ impl Schema {
             ValidationErrorKind::Type { .. }
             | ValidationErrorKind::AnyOf { .. }
             | ValidationErrorKind::OneOfNotValid { .. } => {
-                let expected = rule.map_or_else(|| "another type".to_owned(), shape);
-                faults.push(fault(expected, found, None));
+                let expected =
+                    rule.map_or_else(|| "another type".to_owned(), |rule| shape(&self.document, rule));
+                let known = rule.map_or_else(Vec::new, |rule| texts(&self.document, rule));
+                let hint = error
+                    .instance()
+                    .as_str()
+                    .and_then(|wrong| did_you_mean(wrong, known));
+                faults.push(fault(expected, found, hint));
             }
             other => {
                 let hint = Some(error.to_string()).filter(|text| text.len() < 200);
@@ -238,48 +237,6 @@ fn readable(steps: &[String]) -> String {
         }
     }
     text
-}
-
-/// What a schema accepts, in a few words: `a list of strings`.
-fn shape(schema: &Value) -> String {
-    if let Some(options) = schema.get("enum") {
-        return any_of(options);
-    }
-    if let Some(all) = schema
-        .get("anyOf")
-        .or_else(|| schema.get("oneOf"))
-        .and_then(Value::as_array)
-    {
-        return all.iter().map(shape).collect::<Vec<_>>().join(" or ");
-    }
-    match schema.get("type") {
-        Some(Value::Array(several)) => several
-            .iter()
-            .filter_map(Value::as_str)
-            .map(|t| word(t, schema))
-            .collect::<Vec<_>>()
-            .join(" or "),
-        Some(Value::String(one)) => word(one, schema),
-        _ => "a value".to_owned(),
-    }
-}
-
-fn word(json_type: &str, schema: &Value) -> String {
-    match json_type {
-        "string" => "a string".to_owned(),
-        "integer" => "a whole number".to_owned(),
-        "number" => "a number".to_owned(),
-        "boolean" => "True or False".to_owned(),
-        "null" => "None".to_owned(),
-        "object" => "a dict".to_owned(),
-        "array" => match schema["items"]["type"].as_str() {
-            Some("string") => "a list of strings".to_owned(),
-            Some("integer" | "number") => "a list of numbers".to_owned(),
-            Some("object") => "a list of dicts".to_owned(),
-            _ => "a list".to_owned(),
-        },
-        other => other.to_owned(),
-    }
 }
 
 fn any_of(options: &Value) -> String {
@@ -354,5 +311,52 @@ mod tests {
                 .unwrap_err()
                 .contains("no JSON Schema")
         );
+    }
+
+    /// As schemars writes the schema of a Rust type.
+    #[test]
+    fn references_and_choices_are_explained_like_plain_schemas() {
+        let parameters = json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["retry", "targets"],
+            "properties": {
+                "depth": { "type": ["integer", "null"], "format": "uint32", "minimum": 0, "default": null },
+                "mode": { "$ref": "#/$defs/Mode", "default": "full" },
+                "other": { "anyOf": [{ "$ref": "#/$defs/Mode" }, { "type": "null" }] },
+                "retry": { "$ref": "#/$defs/Retry" },
+                "targets": { "type": "array", "items": { "$ref": "#/$defs/Target" } },
+            },
+            "$defs": {
+                "Mode": { "oneOf": [{ "type": "string", "const": "full" }, { "type": "string", "const": "quick" }] },
+                "Retry": { "type": "object", "additionalProperties": false, "required": ["times"],
+                           "properties": { "times": { "type": "integer" } } },
+                "Target": { "type": "string" },
+            },
+        });
+        insta::assert_snapshot!(faults(parameters.clone(), json!({
+            "depth": -1,
+            "mode": "ful",
+            "other": "quik",
+            "retry": { "time": 3 },
+            "targets": ["all", 3],
+        })), @r#"
+        depth: expected a number of at least 0, found the number -1
+        mode: expected "full" or "quick", found "ful"; did you mean `full`?
+        other: expected "full" or "quick" or None, found "quik"; did you mean `quick`?
+        retry: expected `times`, found `time`; did you mean `times`?
+        retry: expected `times` = a whole number, found nothing
+        targets[1]: expected a string, found the number 3
+        "#);
+        insta::assert_snapshot!(faults(parameters.clone(), json!({})), @"
+        : expected `retry` = a dict, found nothing
+        : expected `targets` = a list of strings, found nothing
+        ");
+        let schema = Schema::new(Kind::Step, &parameters).unwrap();
+        let takers: Vec<_> = schema
+            .parameters()
+            .filter(|name| schema.takes_null(name))
+            .collect();
+        assert_eq!(takers, ["depth", "other"]);
     }
 }

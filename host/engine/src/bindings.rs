@@ -56,6 +56,24 @@ pub mod reporter {
             "capstan:plugin/log": super::step::capstan::plugin::log,
             "capstan:plugin/http": super::source::capstan::plugin::http,
             "capstan:plugin/reports.report": crate::Report,
+            "capstan:plugin/mail.message": crate::mail::Draft,
+        },
+    });
+}
+
+/// What some schedulers and change sources export beside their world.
+pub mod migration {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "
+            package capstan:host;
+            world migrates {
+                export capstan:plugin/migration@0.1.1;
+            }
+        ",
+        exports: { default: async },
+        with: {
+            "capstan:plugin/types": super::step::capstan::plugin::types,
         },
     });
 }

@@ -1,19 +1,24 @@
 //! One call into a plugin that has no journal: a fresh store, what came of it, and the data behind its host calls.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use capstan_model::plugin::{Kind, Rights};
 use serde::{Deserialize, Serialize};
 use wasmtime::component::ResourceTable;
 
 use crate::bindings::{log, types};
+use crate::convert::readable;
 use crate::guest::{Guest, HasGuest};
 use crate::plugin::Facts;
 use crate::ports::Ports;
+use crate::wasi::WorldHost;
 
 /// On whose behalf a plugin is called: what the operator granted it, and the world as it may reach it.
 #[derive(Clone)]
 pub struct Caller {
+    /// The name of the scheduler, change source or reporter in the configuration: what it keeps belongs to that.
+    pub owner: String,
     /// The operator's side of its rights.
     pub grants: Arc<Rights>,
     /// The ports.
@@ -28,6 +33,9 @@ pub struct Problem {
     /// What is wrong there.
     pub message: String,
 }
+
+/// Problems of one check that are kept.
+const MAX_PROBLEMS: usize = 100;
 
 /// Why a call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +104,9 @@ pub enum Trap {
     /// It used more of something than anybody needs.
     #[error("it used too much: {0}")]
     TooMuch(String),
+    /// It called `exit` instead of returning.
+    #[error("it called exit ({0}); a plugin returns its answer")]
+    Exited(String),
     /// It called something that it must not call here.
     #[error("it called {0}, which is not allowed here")]
     Forbidden(String),
@@ -109,6 +120,10 @@ pub(crate) struct CallState {
     pub guest: Guest,
     pub table: ResourceTable,
     pub ports: Option<Ports>,
+    /// The caller's name in the configuration; empty while parameters are checked.
+    pub owner: String,
+    /// How many messages are in the making.
+    pub drafts: usize,
 }
 
 impl CallState {
@@ -117,10 +132,14 @@ impl CallState {
         let grants = caller
             .map(|caller| Arc::clone(&caller.grants))
             .unwrap_or_default();
+        let mut guest = Guest::new(Arc::clone(facts), grants);
+        guest.place.owner = caller.map(|caller| caller.owner.clone()).unwrap_or_default();
         Self {
-            guest: Guest::new(Arc::clone(facts), grants),
+            guest,
             table: ResourceTable::new(),
             ports: caller.map(|caller| caller.ports.clone()),
+            owner: caller.map(|caller| caller.owner.clone()).unwrap_or_default(),
+            drafts: 0,
         }
     }
 
@@ -140,6 +159,16 @@ impl HasGuest for CallState {
     }
 }
 
+impl WorldHost for CallState {
+    fn passed(&mut self) -> Duration {
+        self.guest.world.machine()
+    }
+
+    fn say(&mut self, level: log::Level, line: String) {
+        self.guest.log(level, line, false);
+    }
+}
+
 impl log::Host for CallState {
     async fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
         self.guest.log(level, message, false);
@@ -155,14 +184,15 @@ impl From<types::PluginError> for CallError {
             types::PluginError::InvalidConfig(problems) => Self::InvalidConfig(
                 problems
                     .into_iter()
+                    .take(MAX_PROBLEMS)
                     .map(|p| Problem {
-                        path: p.path,
-                        message: p.message,
+                        path: readable(p.path),
+                        message: readable(p.message),
                     })
                     .collect(),
             ),
-            types::PluginError::Transient(text) => Self::Transient(text),
-            types::PluginError::Permanent(text) => Self::Permanent(text),
+            types::PluginError::Transient(text) => Self::Transient(readable(text)),
+            types::PluginError::Permanent(text) => Self::Permanent(readable(text)),
         }
     }
 }
@@ -173,6 +203,8 @@ macro_rules! call_guest {
     ($plugin:expr, $pre:expr, $state:expr, |$bindings:ident, $store:ident| $call:expr) => {{
         let plugin: &crate::plugin::Plugin = $plugin;
         let runtime = plugin.runtime();
+        // Its share first: who waits for that takes no place from others.
+        let _share = plugin.facts().share.take().await;
         let _place = runtime.places.take().await;
         let call = plugin.facts().counters.call();
         let mut $store = crate::guest::store(&runtime.engine, $state);
@@ -180,7 +212,9 @@ macro_rules! call_guest {
             Ok($bindings) => $call.await,
             Err(error) => Err(error),
         };
-        let guest = crate::guest::HasGuest::guest($store.data_mut());
+        let mut data = crate::guest::ended($store).await;
+        crate::wasi::rest(&mut data);
+        let guest = crate::guest::HasGuest::guest(&mut data);
         call.ended(guest.away, !matches!(outcome, Ok(Ok(_))));
         match outcome {
             Ok(answer) => answer.map_err(crate::call::CallError::from),

@@ -3,10 +3,14 @@
 use capstan_model::{Outcome, Properties, SourceStamp};
 
 use crate::bindings::types;
+use crate::limits::{MAX_MESSAGE, MAX_PAYLOAD};
 use crate::step::canonical;
 
 /// The longest list that a plugin may answer, where nothing else is said.
 pub(crate) const MAX_ITEMS: usize = 1000;
+
+/// The longest name that a plugin may give to something, in bytes.
+pub(crate) const MAX_NAME: usize = 1000;
 
 /// Checks the length of something that a plugin answered.
 pub(crate) fn bound(what: &str, found: usize, most: usize) -> Result<(), String> {
@@ -17,10 +21,26 @@ pub(crate) fn bound(what: &str, found: usize, most: usize) -> Result<(), String>
     }
 }
 
+/// A text of a guest that people read, in a log or a terminal: cut, and without what would move a cursor.
+pub(crate) fn readable(mut text: String) -> String {
+    let end = text.floor_char_boundary(MAX_MESSAGE);
+    if end < text.len() {
+        text.truncate(end);
+        text.push('…');
+    }
+    let odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(odd) {
+        text = text.replace(odd, "\u{fffd}");
+    }
+    text
+}
+
 /// Properties as a guest gives them: JSON in text.
 pub(crate) fn properties(properties: Vec<types::Property>) -> Result<Properties, String> {
     bound("properties", properties.len(), MAX_ITEMS)?;
     let read = |p: types::Property| {
+        bound("the name of a property", p.name.len(), MAX_NAME)?;
+        bound(&format!("property {}", p.name), p.value.len(), MAX_PAYLOAD)?;
         let value = serde_json::from_str(&p.value);
         let value = value.map_err(|error| format!("property {}: expected JSON: {error}", p.name))?;
         Ok(capstan_model::Property {

@@ -80,10 +80,10 @@ impl Counters {
         self.traps.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts one, whose value is cut.
     pub(crate) fn refused(&self, refusal: &Refusal) {
         self.refusals.fetch_add(1, Ordering::Relaxed);
-        let value: String = refusal.value.chars().take(1000).collect();
-        let key = format!("{} {:?} {value}", refusal.right.as_str(), refusal.side);
+        let key = format!("{} {:?} {}", refusal.right.as_str(), refusal.side, refusal.value);
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if !refused.contains_key(&key) && refused.len() >= Self::MAX_VALUES {
             let oldest = refused.iter().min_by_key(|(_, known)| known.last);
@@ -93,10 +93,7 @@ impl Counters {
         }
         let last = Instant::now();
         let known = refused.entry(key).or_insert_with(|| RefusalCount {
-            refusal: Refusal {
-                value,
-                ..refusal.clone()
-            },
+            refusal: refusal.clone(),
             count: 0,
             last,
         });

@@ -3,22 +3,27 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use capstan_model::journal::Entry;
 use capstan_model::plugin::Kind;
+use capstan_model::{Clock, SystemClock};
 use futures::future::BoxFuture;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use crate::audit::{Audit, Ear};
 use crate::bindings::{reporter, scheduler, source, step};
 use crate::cache::Cache;
 use crate::call::CallState;
 use crate::inspect::LoadError;
-use crate::limits::{MAX_TABLE, TICK_MS};
+use crate::limits::MAX_TABLE;
 use crate::places::Places;
 use crate::plugin::Plugin;
 use crate::step::{Replay, StepEnd, StepError, StepPort, StepRun, StepState, StopSignal};
+use crate::ticker::Ticker;
+
+/// Core instances of one component.
+const MAX_CORE_INSTANCES: u32 = 60;
 
 /// How plugins are run.
 #[derive(Clone, Debug)]
@@ -95,6 +100,9 @@ pub(crate) struct Inner {
     pub steps: Runtime,
     pub calls: Runtime,
     pub linkers: Linkers,
+    pub ticker: Arc<Ticker>,
+    pub clock: Arc<dyn Clock>,
+    pub audit: Ear,
 }
 
 /// One wasmtime engine and the places in its pool.
@@ -117,10 +125,15 @@ pub(crate) struct Linkers {
 impl Engine {
     /// Makes both engines and starts the thread that interrupts guests; it ends with the last clone.
     pub fn new(options: Options) -> Result<Self, EngineError> {
+        Self::with_clock(options, Arc::new(SystemClock))
+    }
+
+    /// The same with another clock, for plugins that read the machine's.
+    pub fn with_clock(options: Options, clock: Arc<dyn Clock>) -> Result<Self, EngineError> {
         let cache = Cache::open(options.cache_dir.clone())?;
         let steps = Runtime::new(&options, options.step_instances, true)?;
         let calls = Runtime::new(&options, options.call_instances, false)?;
-        start_ticker(&[&steps.engine, &calls.engine])?;
+        let ticker = Ticker::start(&[&steps.engine, &calls.engine])?;
         let linkers = Linkers::new(&steps.engine, &calls.engine).map_err(setup)?;
         Ok(Self(Arc::new(Inner {
             options,
@@ -128,7 +141,15 @@ impl Engine {
             steps,
             calls,
             linkers,
+            ticker,
+            clock,
+            audit: Ear::default(),
         })))
+    }
+
+    /// Tells `audit` of every refusal from now on, of plugins that are loaded already, too. Only the first one is told.
+    pub fn audit_to(&self, audit: Arc<dyn Audit>) {
+        let _known = self.0.audit.set(audit);
     }
 
     /// Checks one plugin file and makes it ready to be called. Compiles it unless the cache has it, which takes from
@@ -187,6 +208,16 @@ impl Runtime {
         })
     }
 
+    /// How many of the places one plugin may take, so that none keeps all others from being called. Steps wait in their
+    /// places, and give them up when another wants one: a plugin may have nearly all of them.
+    pub(crate) fn share(&self, kind: Kind) -> usize {
+        let all = self.instances as usize;
+        match kind {
+            Kind::Step => all - all / 8,
+            Kind::ChangeSource | Kind::Scheduler | Kind::Reporter => (all / 4).max(1),
+        }
+    }
+
     /// How many instances there are now: what the pool has given out or, without a pool, the places that are taken.
     fn live(&self) -> u64 {
         let taken = || (self.instances as usize).saturating_sub(self.places.free()) as u64;
@@ -219,38 +250,19 @@ fn config(options: &Options, deterministic: bool, pool: Option<u32>) -> Config {
 fn pool_of(options: &Options, instances: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
-        // A component made by wit-component has a main module, a shim and a fix-up; other tools add a few.
-        .total_core_instances(instances.saturating_mul(8))
-        .max_core_instances_per_component(40)
-        .total_memories(instances.saturating_mul(2))
-        .max_memories_per_component(2)
+        // A component made by wit-component has a main module, a shim and a fix-up; one of Python has some thirty. These
+        // are counted, nothing is set aside for them.
+        .total_core_instances(instances.saturating_mul(MAX_CORE_INSTANCES))
+        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        // A QuickJS brings two besides its own: those of the adapter for WASI and of what stands in for it. Address space only.
+        .total_memories(instances.saturating_mul(3))
+        .max_memories_per_component(3)
         .total_tables(instances.saturating_mul(4))
         .max_tables_per_component(8)
         .table_elements(MAX_TABLE)
         .total_stacks(instances)
         .max_memory_size((options.max_memory_mib as usize) << 20);
     pool
-}
-
-/// Advances the epoch of every engine until all are gone. A thread of its own, because a guest that spins on every
-/// thread of the executor must still be interrupted.
-fn start_ticker(engines: &[&wasmtime::Engine]) -> Result<(), EngineError> {
-    let engines: Vec<_> = engines.iter().map(|engine| engine.weak()).collect();
-    let tick = move || {
-        loop {
-            std::thread::sleep(Duration::from_millis(u64::from(TICK_MS)));
-            let alive: Vec<_> = engines.iter().filter_map(wasmtime::EngineWeak::upgrade).collect();
-            if alive.is_empty() {
-                return;
-            }
-            alive.iter().for_each(wasmtime::Engine::increment_epoch);
-        }
-    };
-    std::thread::Builder::new()
-        .name("plugin-ticker".to_owned())
-        .spawn(tick)
-        .map_err(EngineError::Ticker)?;
-    Ok(())
 }
 
 impl Linkers {

@@ -1,10 +1,15 @@
 //! What a plugin file says of itself, read before anything is compiled: is it a component, which manifest does it carry,
 //! does it import and export what its kind has.
 
-use capstan_model::plugin::{self, Kind, Manifest};
+use capstan_model::plugin::{self, Kind, Manifest, Wasi};
 use wasmparser::{Encoding, Parser, Payload};
 
-use crate::limits::MAX_COMPONENT;
+use crate::limits::{MAX_COMPONENT, MAX_PAYLOAD};
+use crate::offered::lacks;
+use crate::wasi;
+
+/// How deep components may be nested. Tools make two or three; the compiler needs gigabytes for thousands.
+const MAX_DEPTH: u32 = 50;
 
 /// Why a file is no plugin of this master.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +48,10 @@ pub enum LoadError {
     },
     /// Made for another version of the plugin interfaces.
     #[error(
-        "{name} is made for {} {needs}, this master offers {}; {}", plugin::PACKAGE, plugin::PACKAGE_VERSION,
+        "{name} is made for {} {needs}{}, this master offers {}; {}",
+        plugin::PACKAGE,
+        if .lacks.is_empty() { String::new() } else { format!(" and uses `{}`", .lacks.join("`, `")) },
+        plugin::PACKAGE_VERSION,
         if *.newer { "upgrade Capstan, or build the plugin with an older SDK" } else { "build the plugin with a newer SDK" }
     )]
     Version {
@@ -53,10 +61,34 @@ pub enum LoadError {
         needs: String,
         /// Whether that is newer than this master's.
         newer: bool,
+        /// What it uses of it that this master does not have, as far as it can be named.
+        lacks: Vec<String>,
+    },
+    /// A WASI import of a plugin that has not opted in.
+    #[error(
+        "{name} imports `{import}`, which a plugin does not get by default; add `wasi = \"stub\"` under [plugin] in plugin.toml for \
+         stand-ins that reach nothing, or build it without WASI"
+    )]
+    NeedsWasi {
+        /// The plugin.
+        name: String,
+        /// The import.
+        import: String,
+    },
+    /// A WASI import that the stub set does not have.
+    #[error(
+        "{name} imports `{import}`, which the stub set of WASI does not have: it has cli, clocks, filesystem, io, random and \
+         sockets of version 0.2; build it without that interface"
+    )]
+    NotInStubs {
+        /// The plugin.
+        name: String,
+        /// The import.
+        import: String,
     },
     /// An import from outside the plugin package.
     #[error(
-        "{name} imports `{import}`, which no master offers: a plugin imports {} alone; build it without WASI",
+        "{name} imports `{import}`, which no master offers: a plugin imports {} alone",
         plugin::PACKAGE
     )]
     ForeignImport {
@@ -114,17 +146,25 @@ pub enum LoadError {
     },
 }
 
-/// The outside of a component.
-pub(crate) struct Outside {
+/// What can be said of a plugin file without compiling it.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// What it says of itself.
     pub manifest: Manifest,
+    /// The interfaces that it imports, with their versions: what it can do at most.
     pub imports: Vec<String>,
-    /// The newest version of the plugin package that an import or export names, where it is newer than the master's
-    /// but may still fit.
+    /// The interfaces that it exports, with their versions.
+    pub exports: Vec<String>,
+    /// The newest version of the plugin package that an import or export names.
+    pub needs: String,
+    /// The same, where it is newer than the master's but may still fit.
     pub newer: Option<String>,
+    /// Whether it exports `migration`.
+    pub migrates: bool,
 }
 
 /// Reads and checks the outside.
-pub(crate) fn inspect(bytes: &[u8]) -> Result<Outside, LoadError> {
+pub fn inspect(bytes: &[u8]) -> Result<Outside, LoadError> {
     if bytes.len() > MAX_COMPONENT {
         return Err(LoadError::TooLarge { bytes: bytes.len() });
     }
@@ -135,11 +175,18 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Outside, LoadError> {
     }
     let shell = read(bytes)?;
     let manifest = manifest(shell.manifest.as_deref())?;
-    let newer = check_names(&manifest, &shell)?;
+    let needs = check_names(&manifest, &shell)?;
+    if needs > Version::OFFERED {
+        check_offer(&manifest, &shell, bytes, needs)?;
+    }
+    let migrates = |full: &String| split(full).is_some_and(|(interface, _)| interface == "migration");
     Ok(Outside {
         manifest,
+        migrates: shell.exports.iter().any(migrates),
         imports: shell.imports,
-        newer,
+        exports: shell.exports,
+        newer: (needs > Version::OFFERED).then(|| needs.to_string()),
+        needs: needs.to_string(),
     })
 }
 
@@ -150,8 +197,11 @@ struct Shell {
     exports: Vec<String>,
 }
 
+fn broken(error: wasmparser::BinaryReaderError) -> LoadError {
+    LoadError::NotWasm(error.message().to_owned())
+}
+
 fn read(bytes: &[u8]) -> Result<Shell, LoadError> {
-    let broken = |error: wasmparser::BinaryReaderError| LoadError::NotWasm(error.message().to_owned());
     let mut shell = Shell::default();
     // Nested modules and components carry sections of their own, which are not the plugin's.
     let mut depth = 0_u32;
@@ -161,7 +211,14 @@ fn read(bytes: &[u8]) -> Result<Shell, LoadError> {
                 encoding: Encoding::Module,
                 ..
             } if depth == 0 => return Err(LoadError::CoreModule),
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } if depth < MAX_DEPTH => {
+                depth += 1
+            }
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
+                return Err(LoadError::NotWasm(format!(
+                    "components inside components, more than {MAX_DEPTH} deep"
+                )));
+            }
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
@@ -192,6 +249,12 @@ fn manifest(bytes: Option<&[u8]>) -> Result<Manifest, LoadError> {
         schema: u64,
     }
     let bytes = bytes.ok_or(LoadError::NoManifest)?;
+    if bytes.len() > MAX_PAYLOAD {
+        let found = bytes.len();
+        return Err(LoadError::Manifest(format!(
+            "expected at most {MAX_PAYLOAD} bytes, found {found}"
+        )));
+    }
     let wrong = |error: serde_json::Error| LoadError::Manifest(error.to_string());
     // The schema first: a newer manifest may have fields that this master does not know.
     let Schema { schema } = serde_json::from_slice(bytes).map_err(wrong)?;
@@ -199,30 +262,8 @@ fn manifest(bytes: Option<&[u8]>) -> Result<Manifest, LoadError> {
         return Err(LoadError::ManifestSchema { found: schema });
     }
     let manifest: Manifest = serde_json::from_slice(bytes).map_err(wrong)?;
-    check_manifest(&manifest).map_err(LoadError::Manifest)?;
+    manifest.check().map_err(LoadError::Manifest)?;
     Ok(manifest)
-}
-
-fn check_manifest(manifest: &Manifest) -> Result<(), String> {
-    let name = &manifest.plugin.name;
-    let word = |w: &str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    if name.len() > 64 || !name.split('-').all(word) || name.starts_with(|c: char| c.is_ascii_digit()) {
-        let shown: String = name.chars().take(80).collect();
-        return Err(format!(
-            "plugin.name: expected lower-case words joined by hyphens, at most 64 characters, found {shown:?}"
-        ));
-    }
-    if manifest.plugin.version.is_empty() {
-        return Err("plugin.version: expected a version, found nothing".to_owned());
-    }
-    match manifest
-        .parameters
-        .get("type")
-        .and_then(serde_json::Value::as_str)
-    {
-        Some("object") => Ok(()),
-        _ => Err("parameters: expected a JSON Schema with \"type\": \"object\"".to_owned()),
-    }
 }
 
 /// The interfaces that a plugin of this kind may import. `types` comes along wherever its types are used.
@@ -234,15 +275,19 @@ pub(crate) fn world(kind: Kind) -> (&'static [&'static str], &'static str) {
         ),
         Kind::Scheduler => (&["types", "log"], "scheduler"),
         Kind::ChangeSource => (&["types", "log", "git", "http"], "change-source"),
-        Kind::Reporter => (&["types", "log", "http", "report-files", "reports"], "reporter"),
+        Kind::Reporter => (
+            &["types", "log", "http", "report-files", "reports", "state", "mail"],
+            "reporter",
+        ),
     }
 }
 
-fn check_names(manifest: &Manifest, shell: &Shell) -> Result<Option<String>, LoadError> {
+/// Answers the newest version that a name has.
+fn check_names(manifest: &Manifest, shell: &Shell) -> Result<Version, LoadError> {
     let kind = manifest.plugin.kind;
     let name = || manifest.plugin.name.clone();
     let (imports, export) = world(kind);
-    let mut newest: Option<Version> = None;
+    let mut newest = Version(0, 0, 0);
     for full in shell.imports.iter().chain(&shell.exports) {
         let Some((_, version)) = split(full) else { continue };
         if !version.may_fit() {
@@ -251,13 +296,16 @@ fn check_names(manifest: &Manifest, shell: &Shell) -> Result<Option<String>, Loa
                 name: name(),
                 needs: version.to_string(),
                 newer,
+                lacks: Vec::new(),
             });
         }
-        newest = newest.max(Some(version));
+        newest = newest.max(version);
     }
     for full in &shell.imports {
         match split(full) {
             Some((interface, _)) if imports.contains(&interface) => {}
+            // A later version of the world may have it.
+            Some((_, version)) if version > Version::OFFERED => {}
             Some(_) => {
                 return Err(LoadError::NotInWorld {
                     name: name(),
@@ -265,12 +313,7 @@ fn check_names(manifest: &Manifest, shell: &Shell) -> Result<Option<String>, Loa
                     import: full.clone(),
                 });
             }
-            None => {
-                return Err(LoadError::ForeignImport {
-                    name: name(),
-                    import: full.clone(),
-                });
-            }
+            None => check_foreign(manifest, full)?,
         }
     }
     if !shell
@@ -286,9 +329,39 @@ fn check_names(manifest: &Manifest, shell: &Shell) -> Result<Option<String>, Loa
             found: shell.exports.clone(),
         });
     }
-    Ok(newest
-        .filter(|&version| version > Version::OFFERED)
-        .map(|version| version.to_string()))
+    Ok(newest)
+}
+
+/// Checks that a plugin for a newer version uses nothing that came with it.
+fn check_offer(manifest: &Manifest, shell: &Shell, bytes: &[u8], needs: Version) -> Result<(), LoadError> {
+    let (known, _) = world(manifest.plugin.kind);
+    let own = |full| split(full).map(|(interface, _)| (full, interface));
+    let imports: Vec<_> = shell
+        .imports
+        .iter()
+        .filter_map(|full| own(full.as_str()))
+        .collect();
+    let lacks = lacks(bytes, &imports, known).map_err(broken)?;
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    Err(LoadError::Version {
+        name: manifest.plugin.name.clone(),
+        needs: needs.to_string(),
+        newer: true,
+        lacks,
+    })
+}
+
+/// Checks an import from outside the plugin package.
+fn check_foreign(manifest: &Manifest, full: &str) -> Result<(), LoadError> {
+    let (name, import) = (manifest.plugin.name.clone(), full.to_owned());
+    match (manifest.plugin.wasi, wasi::is_wasi(full)) {
+        (Some(Wasi::Stub), true) if wasi::has(full) => Ok(()),
+        (Some(Wasi::Stub), true) => Err(LoadError::NotInStubs { name, import }),
+        (None, true) => Err(LoadError::NeedsWasi { name, import }),
+        (_, false) => Err(LoadError::ForeignImport { name, import }),
+    }
 }
 
 /// `capstan:plugin/INTERFACE@VERSION`.
@@ -304,7 +377,7 @@ fn split(full: &str) -> Option<(&str, Version)> {
 struct Version(u64, u64, u64);
 
 impl Version {
-    const OFFERED: Self = Self(0, 1, 0);
+    const OFFERED: Self = Self(0, 1, 1);
 
     fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.splitn(3, '.').map(|n| n.parse().ok());

@@ -2,10 +2,11 @@
 //! with which a step survives the master's restart. The only crate that names wasmtime.
 //!
 //! It knows neither the store nor the worker link: what it needs of them are ports ([`StepPort`], [`GitPort`],
-//! [`HttpPort`], [`FilesPort`]), which the master implements. The order in which to read it: [`Engine`] (two wasmtime
+//! [`HttpPort`], [`FilesPort`], [`StatePort`], [`MailPort`]), which the master implements. The order in which to read it: [`Engine`] (two wasmtime
 //! engines, limits), [`Plugin`] (what one file can do), the three kinds that are called (`scheduler`, `source`,
 //! `reporter`), then `step`, whose calls go through the journal.
 
+mod audit;
 mod bindings;
 mod cache;
 mod call;
@@ -13,8 +14,12 @@ mod convert;
 mod counters;
 mod engine;
 mod guest;
+mod http;
 mod inspect;
 mod limits;
+mod mail;
+mod migration;
+mod offered;
 mod places;
 mod plugin;
 mod ports;
@@ -22,21 +27,27 @@ mod reporter;
 mod requests;
 mod scheduler;
 mod source;
+mod state;
 mod step;
+mod ticker;
+mod wasi;
 
+pub use audit::{Audit, Place, Refused};
 pub use call::{CallError, Caller, Problem, Trap};
 pub use counters::{RefusalCount, Stats};
 pub use engine::{Engine, EngineError, Options};
-pub use inspect::LoadError;
+pub use inspect::{LoadError, Outside, inspect};
+pub use limits::MAX_COMPONENT;
+pub use offered::OFFERED;
 pub use plugin::Plugin;
 pub use ports::{
-    Commit, FileFault, FilesPort, GitFault, GitPort, HttpFault, HttpPort, HttpRequest, HttpResponse, Ports,
-    Reference,
+    Attachment, Commit, FileFault, FilesPort, GitFault, GitPort, HttpFault, HttpPort, HttpRequest,
+    HttpResponse, Mail, MailFault, MailPort, Mailbox, Ports, Reference, StateFault, StatePort,
 };
 pub use reporter::{Phase, Report, StepResult};
 pub use scheduler::{Buildset, Decision, Finished, SchedulerEvent, Timer};
 pub use source::Poll;
 pub use step::{
-    Abandoned, Answered, CommandFault, Message, Mismatch, Past, Replay, STEP_CALLS, StepCall, StepEnd,
+    Abandoned, Answered, Asked, CommandFault, Message, Mismatch, Past, Replay, STEP_CALLS, StepCall, StepEnd,
     StepError, StepFailure, StepPort, StepRun, StopSignal, Verdict, WaitMode, created_row, kills,
 };

@@ -5,7 +5,7 @@ use capstan_model::plugin::Limits;
 use crate::engine::Options;
 
 /// The largest component file.
-pub(crate) const MAX_COMPONENT: usize = 64 << 20;
+pub const MAX_COMPONENT: usize = 64 << 20;
 /// The largest single request, answer or state that crosses the border.
 pub(crate) const MAX_PAYLOAD: usize = 1 << 20;
 /// What the host copies out of a guest in one call, all values together.
@@ -24,8 +24,6 @@ pub(crate) const MAX_RESOURCES: usize = 1000;
 pub(crate) const MAX_JOURNAL: usize = 64 << 20;
 /// Everything that one step writes into logs by itself.
 pub(crate) const MAX_TEXT: u64 = 64 << 20;
-/// How often the epoch advances: the grain of every time limit inside a guest.
-pub(crate) const TICK_MS: u32 = 10;
 
 /// The limits of one plugin, resolved.
 #[derive(Clone, Copy, Debug)]

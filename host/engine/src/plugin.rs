@@ -2,17 +2,23 @@
 
 use std::sync::Arc;
 
-use capstan_model::Digest;
-use capstan_model::plugin::{self, Kind, Limits, Manifest};
+use capstan_model::plugin::{self, Kind, Limits, Manifest, Wasi};
+use capstan_model::{Clock, Digest};
 use serde_json::Value;
+use wasmtime::component::{Component, InstancePre, Linker};
 
+use crate::audit::Ear;
+use crate::bindings::migration::MigratesPre;
 use crate::bindings::{reporter, scheduler, source, step};
 use crate::call::{CallError, CallState, call_guest};
 use crate::counters::{Counters, RefusalCount, Stats};
 use crate::engine::{Inner, Runtime};
 use crate::inspect::{LoadError, inspect};
 use crate::limits::{Resolved, resolve};
+use crate::places::Places;
 use crate::step::{StepState, canonical};
+use crate::ticker::Ticker;
+use crate::wasi::WorldHost;
 
 /// A plugin that is ready to be called. Cloning it is cheap; clones share the counts.
 #[derive(Clone)]
@@ -21,6 +27,8 @@ pub struct Plugin(Arc<Loaded>);
 struct Loaded {
     facts: Arc<Facts>,
     code: Code,
+    /// Where a scheduler or a change source exports it.
+    migration: Option<MigratesPre<CallState>>,
     engine: Arc<Inner>,
 }
 
@@ -31,6 +39,14 @@ pub(crate) struct Facts {
     pub imports: Vec<String>,
     pub limits: Resolved,
     pub counters: Counters,
+    /// For guests that read the machine's.
+    pub clock: Arc<dyn Clock>,
+    /// What interrupts its guests.
+    pub ticker: Arc<Ticker>,
+    /// How many instances it may have of all that its kind has.
+    pub share: Arc<Places>,
+    /// Who is told of refusals.
+    pub audit: Ear,
 }
 
 /// The component, linked with what its kind may import.
@@ -59,11 +75,13 @@ impl Plugin {
             }
         })?;
         let digest = Digest::of(bytes);
-        let code = link(engine, kind, digest, bytes).map_err(|error| match outside.newer {
+        let linked = link(engine, &outside.manifest, digest, bytes, outside.migrates);
+        let (code, migration) = linked.map_err(|error| match outside.newer {
             Some(needs) => LoadError::Version {
                 name: name.clone(),
                 needs,
                 newer: true,
+                lacks: Vec::new(),
             },
             None => LoadError::Invalid {
                 name: name.clone(),
@@ -77,10 +95,15 @@ impl Plugin {
             imports,
             limits,
             counters: Counters::default(),
+            clock: Arc::clone(&engine.clock),
+            ticker: Arc::clone(&engine.ticker),
+            share: Arc::new(Places::new(engine.runtime(kind).share(kind))),
+            audit: Arc::clone(&engine.audit),
         };
         Ok(Self(Arc::new(Loaded {
             facts: Arc::new(facts),
             code,
+            migration,
             engine: Arc::clone(engine),
         })))
     }
@@ -168,6 +191,10 @@ impl Plugin {
         &self.0.code
     }
 
+    pub(crate) fn migration(&self) -> Option<&MigratesPre<CallState>> {
+        self.0.migration.as_ref()
+    }
+
     pub(crate) fn runtime(&self) -> &Runtime {
         self.0.engine.runtime(self.kind())
     }
@@ -187,25 +214,57 @@ impl std::fmt::Debug for Plugin {
     }
 }
 
-fn link(engine: &Inner, kind: Kind, digest: Digest, bytes: &[u8]) -> wasmtime::Result<Code> {
+type Linked = (Code, Option<MigratesPre<CallState>>);
+
+fn link(
+    engine: &Inner,
+    manifest: &Manifest,
+    digest: Digest,
+    bytes: &[u8],
+    migrates: bool,
+) -> wasmtime::Result<Linked> {
+    let (kind, stubs) = (manifest.plugin.kind, manifest.plugin.wasi);
     let component = engine
         .cache
         .compile(&engine.runtime(kind).engine, digest, bytes)?;
     let linkers = &engine.linkers;
+    let migration = |pre| migrates.then(|| MigratesPre::new(pre)).transpose();
     Ok(match kind {
-        Kind::Step => Code::Step(step::StepPluginPre::new(
-            linkers.step.instantiate_pre(&component)?,
-        )?),
-        Kind::Scheduler => Code::Scheduler(scheduler::SchedulerPluginPre::new(
-            linkers.scheduler.instantiate_pre(&component)?,
-        )?),
-        Kind::ChangeSource => Code::Source(source::ChangeSourcePluginPre::new(
-            linkers.source.instantiate_pre(&component)?,
-        )?),
-        Kind::Reporter => Code::Reporter(reporter::ReporterPluginPre::new(
-            linkers.reporter.instantiate_pre(&component)?,
-        )?),
+        Kind::Step => {
+            let pre = fit(&linkers.step, &component, stubs)?;
+            (Code::Step(step::StepPluginPre::new(pre)?), None)
+        }
+        Kind::Scheduler => {
+            let pre = fit(&linkers.scheduler, &component, stubs)?;
+            let code = Code::Scheduler(scheduler::SchedulerPluginPre::new(pre.clone())?);
+            (code, migration(pre)?)
+        }
+        Kind::ChangeSource => {
+            let pre = fit(&linkers.source, &component, stubs)?;
+            let code = Code::Source(source::ChangeSourcePluginPre::new(pre.clone())?);
+            (code, migration(pre)?)
+        }
+        Kind::Reporter => {
+            let pre = fit(&linkers.reporter, &component, stubs)?;
+            (Code::Reporter(reporter::ReporterPluginPre::new(pre)?), None)
+        }
     })
+}
+
+/// Links a component with what its kind may import and, where its manifest says so, with the WASI stubs.
+fn fit<T: WorldHost>(
+    linker: &Linker<T>,
+    component: &Component,
+    stubs: Option<Wasi>,
+) -> wasmtime::Result<InstancePre<T>> {
+    match stubs {
+        None => linker.instantiate_pre(component),
+        Some(Wasi::Stub) => {
+            let mut linker = linker.clone();
+            crate::wasi::link(&mut linker, &component.component_type())?;
+            linker.instantiate_pre(component)
+        }
+    }
 }
 
 impl Facts {

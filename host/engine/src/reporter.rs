@@ -76,6 +76,8 @@ impl Plugin {
         };
         let config = canonical::text(config);
         let mut data = CallState::new(self.facts(), Some(caller));
+        data.guest.place.builder = Some(report.builder.clone());
+        data.guest.place.delivery = Some(report.delivery_id.clone());
         let pushed = data.table.push(report.clone());
         let report = pushed.map_err(|error| CallError::Trap(Trap::Other(error.to_string())))?;
         call_guest!(self, pre, data, |guest, store| guest

@@ -6,14 +6,12 @@ use std::time::Instant;
 use capstan_model::plugin::Right;
 
 use crate::bindings::reporter::capstan::plugin::report_files;
-use crate::bindings::source::capstan::plugin::{git, http};
+use crate::bindings::source::capstan::plugin::git;
 use crate::call::CallState;
 use crate::limits::MAX_PAYLOAD;
-use crate::ports::{Commit, GitFault, HttpFault, HttpRequest, HttpResponse, Reference};
+use crate::ports::{Commit, GitFault, Reference};
 
 const MAX_COMMITS: u32 = 10_000;
-const MAX_HEADERS: usize = 100;
-const MAX_TIMEOUT_MS: u32 = 300_000;
 
 impl git::Host for CallState {
     async fn fetch(
@@ -95,113 +93,6 @@ fn revision(name: &str) -> Result<(), git::GitError> {
     Err(git::GitError::Invalid(format!(
         "expected the name of a revision, found {shown:?}"
     )))
-}
-
-impl http::Host for CallState {
-    async fn fetch(
-        &mut self,
-        request: http::Request,
-    ) -> wasmtime::Result<Result<http::Response, http::HttpError>> {
-        let ports = self.reach("http.fetch")?;
-        let request = match self.checked(request) {
-            Ok(request) => request,
-            Err(refused) => return Ok(Err(refused)),
-        };
-        let since = Instant::now();
-        let answer = ports.http.fetch(request).await;
-        self.guest.returned(since);
-        Ok(answer
-            .and_then(bounded)
-            .map(http::Response::from)
-            .map_err(http::HttpError::from))
-    }
-}
-
-impl CallState {
-    fn checked(&self, request: http::Request) -> Result<HttpRequest, http::HttpError> {
-        let invalid = |text: String| Err(http::HttpError::Invalid(text));
-        let url = normalise(&request.url).map_err(http::HttpError::Invalid)?;
-        if request.method.is_empty() || !request.method.bytes().all(|b| b.is_ascii_uppercase()) {
-            return invalid(format!(
-                "expected a method in capital letters, found {:?}",
-                cut(&request.method)
-            ));
-        }
-        if request.body.len() > MAX_PAYLOAD {
-            return invalid(format!(
-                "expected a body of at most {MAX_PAYLOAD} bytes, found {}",
-                request.body.len()
-            ));
-        }
-        let headers = pairs(request.headers).map_err(http::HttpError::Invalid)?;
-        let secret_headers = pairs(request.secret_headers).map_err(http::HttpError::Invalid)?;
-        self.guest
-            .allow(Right::Http, &url)
-            .map_err(http::HttpError::Denied)?;
-        for (_, secret) in &secret_headers {
-            self.guest
-                .allow(Right::Secrets, secret)
-                .map_err(http::HttpError::Denied)?;
-        }
-        let timeout_ms = request.timeout_ms.clamp(1, MAX_TIMEOUT_MS);
-        Ok(HttpRequest {
-            method: request.method,
-            url,
-            headers,
-            secret_headers,
-            body: request.body,
-            timeout_ms,
-        })
-    }
-}
-
-/// One spelling per address, so that a right cannot be walked around: `..` resolved, host in lower case, no default
-/// port, no user, no fragment.
-fn normalise(text: &str) -> Result<String, String> {
-    let expected = |found: String| format!("expected an http or https URL, found {found}");
-    let mut url = url::Url::parse(text).map_err(|error| expected(format!("{:?}: {error}", cut(text))))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(expected(format!("the scheme {:?}", url.scheme())));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(expected("a user name in it; use a secret header".to_owned()));
-    }
-    url.set_fragment(None);
-    Ok(url.into())
-}
-
-fn pairs(headers: Vec<http::Header>) -> Result<Vec<(String, String)>, String> {
-    if headers.len() > MAX_HEADERS {
-        return Err(format!(
-            "expected at most {MAX_HEADERS} headers, found {}",
-            headers.len()
-        ));
-    }
-    let pair = |header: http::Header| {
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if header.name.is_empty() || !header.name.bytes().all(token) {
-            return Err(format!(
-                "expected the name of a header, found {:?}",
-                cut(&header.name)
-            ));
-        }
-        if header.value.chars().any(|c| c.is_control() && c != '\t') {
-            return Err(format!(
-                "the value of the header {} holds control characters",
-                header.name
-            ));
-        }
-        Ok((header.name, header.value))
-    };
-    headers.into_iter().map(pair).collect()
-}
-
-fn bounded(response: HttpResponse) -> Result<HttpResponse, HttpFault> {
-    if response.body.len() > MAX_PAYLOAD {
-        Err(HttpFault::TooLarge)
-    } else {
-        Ok(response)
-    }
 }
 
 impl report_files::Host for CallState {
@@ -288,51 +179,9 @@ impl From<GitFault> for git::GitError {
     }
 }
 
-impl From<HttpResponse> for http::Response {
-    fn from(response: HttpResponse) -> Self {
-        let header = |(name, value)| http::Header { name, value };
-        Self {
-            status: response.status,
-            headers: response.headers.into_iter().map(header).collect(),
-            body: response.body,
-        }
-    }
-}
-
-impl From<HttpFault> for http::HttpError {
-    fn from(fault: HttpFault) -> Self {
-        match fault {
-            HttpFault::Timeout => Self::Timeout,
-            HttpFault::TooLarge => Self::TooLarge,
-            HttpFault::Invalid(text) => Self::Invalid(text),
-            HttpFault::Transport(text) => Self::Transport(text),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_has_one_spelling() {
-        let same = "https://ci.example.org/b";
-        for text in [
-            "HTTPS://CI.example.org:443/a/../b#top",
-            "https://ci.example.org/a/%2e%2e/b",
-            same,
-        ] {
-            assert_eq!(normalise(text).unwrap(), same);
-        }
-        for text in [
-            "file:///etc/passwd",
-            "https://me:pw@ci.example.org/",
-            "nonsense",
-            "",
-        ] {
-            assert!(normalise(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn names_that_git_would_misread_are_refused() {

@@ -1,16 +1,20 @@
 //! Calls into schedulers: (state, event) to (state, build requests, timers). The master calls and commits the answer.
 
 use capstan_model::plugin::Kind;
-use capstan_model::{Change, ChangeId, Outcome, Properties, SourceStamp, Timestamp};
+use capstan_model::{Change, ChangeId, Digest, Outcome, Properties, SourceStamp, Timestamp};
 use serde_json::Value;
 
 use crate::bindings::scheduler::exports::capstan::plugin::scheduler as wit;
 use crate::bindings::types;
 use crate::call::{CallError, CallState, Caller, call_guest};
-use crate::convert::{MAX_ITEMS, bound, properties};
+use crate::convert::{MAX_ITEMS, MAX_NAME, bound, properties};
 use crate::limits::MAX_PAYLOAD;
 use crate::plugin::{Code, Plugin};
 use crate::step::canonical;
+use crate::wasi::{Beginning, World};
+
+/// The longest reason of a build, in bytes; it is shown beside each.
+const MAX_REASON: usize = 16 << 10;
 
 /// What a scheduler is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +95,12 @@ impl Plugin {
             return Err(self.wrong_kind(Kind::Scheduler));
         };
         let (config, event) = (canonical::text(config), wit::Event::from(event));
-        let data = CallState::new(self.facts(), Some(caller));
+        let mut data = CallState::new(self.facts(), Some(caller));
+        if self.manifest().plugin.wasi.is_some() {
+            // A call that was cut off is made again, and is to come to the same.
+            let seed = Digest::of(&[state, format!(" {} {config}", now.0).as_bytes()].concat());
+            data.guest.world = World::new(Beginning::Given { at: now, seed });
+        }
         let decision = call_guest!(self, pre, data, |guest, store| guest
             .capstan_plugin_scheduler()
             .call_handle(&mut store, &config, state, now.0, &event))?;
@@ -104,6 +113,10 @@ fn read(decision: wit::Decision) -> Result<Decision, String> {
     bound("submit", decision.submit.len(), MAX_ITEMS)?;
     bound("set-timers", decision.set_timers.len(), MAX_ITEMS)?;
     bound("clear-timers", decision.clear_timers.len(), MAX_ITEMS)?;
+    let names = decision.set_timers.iter().map(|timer| &timer.name);
+    for name in names.chain(&decision.clear_timers) {
+        bound("the name of a timer", name.len(), MAX_NAME)?;
+    }
     let timer = |timer: wit::Timer| Timer {
         name: timer.name,
         at: Timestamp(timer.at),
@@ -121,6 +134,9 @@ fn read(decision: wit::Decision) -> Result<Decision, String> {
 }
 
 fn buildset(set: wit::Buildset) -> Result<Buildset, String> {
+    bound("reason", set.reason.len(), MAX_REASON)?;
+    bound("builders", set.builders.iter().flatten().count(), MAX_ITEMS)?;
+    bound("sources", set.sources.len(), MAX_ITEMS)?;
     Ok(Buildset {
         builders: set.builders,
         sources: set.sources.into_iter().map(SourceStamp::from).collect(),

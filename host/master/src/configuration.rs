@@ -1,16 +1,27 @@
 //! From files to a plan in force: loads plugins, evaluates the configuration, and applies the result all or nothing.
+//!
+//! A start and a reload read everything. When only a plugin file has changed, the configuration in force is evaluated again with
+//! it: an edit of `ci.star` that nobody asked to load stays out.
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
-use capstan_config::{Diagnostic, Evaluated, Operator, PluginInfo, Problem};
+use capstan_config::{Diagnostic, Evaluated, Farm as Files, Lock, Operator, PluginInfo, Problem};
 use capstan_engine::{CallError, Engine, Options, Plugin};
-use capstan_model::plan::{Plan, PluginUse};
+use capstan_model::plan::{Bundle, Plan, PluginUse};
 use capstan_model::plugin::Kind;
-use capstan_store::SchedulerEvent;
+use capstan_model::{Digest, Timestamp};
+use capstan_store::{SchedulerEvent, Store};
 
 use crate::Error;
 use crate::farm::Farm;
-use crate::plugins::Registry;
+use crate::plugins::{
+    Accept, BuiltIn as Included, Choice, InForce, Key, Look, Origin, Proposal, Registry, Settings, Settled,
+    load_version, read_file, settle,
+};
 
 /// A configuration that was found good, with the plugins that it was checked against.
 pub struct Configured {
@@ -18,10 +29,14 @@ pub struct Configured {
     pub plan: Plan,
     /// What is allowed but looks wrong, and what the configuration printed.
     pub remarks: Vec<Diagnostic>,
-    /// Grants that can have no effect.
+    /// Grants that can have no effect, and plugin files that a master would not use as they are.
     pub grants: Vec<String>,
     /// The plugins.
     pub registry: Registry,
+    /// What the lock has to be told.
+    record: Vec<Accept>,
+    /// Since when all plugins were compiled.
+    compiled: Instant,
 }
 
 /// The components that are part of a program, by file name.
@@ -44,64 +59,275 @@ pub fn engine(operator: &Operator) -> Result<Engine, Error> {
     Engine::new(options).map_err(|e| Error::failed("start the plugin engine", e))
 }
 
-/// Loads the plugins and evaluates the configuration of the farm that `operator` describes. Changes nothing.
-pub async fn configure(operator: &Operator, engine: &Engine, built_in: BuiltIn) -> Result<Configured, Error> {
-    configure_after(operator, engine, built_in, Arc::default()).await
+/// What is to be loaded and evaluated.
+pub(crate) struct Request {
+    pub engine: Engine,
+    pub built_in: BuiltIn,
+    pub before: Arc<Registry>,
+    pub settings: Settings,
+    /// The Starlark files.
+    pub files: Files,
+    /// The plan to stay with if no change of a plugin fits these files.
+    pub otherwise: Option<Arc<Plan>>,
+    /// What the operator accepted, or why nobody knows.
+    pub lock: Result<Lock, String>,
+    /// Whether files that were not accepted are left out, or only remarked on.
+    pub enforce: bool,
+    pub unsettled: BTreeSet<String>,
+    pub anew: bool,
+    pub now: Timestamp,
 }
 
-async fn configure_after(
+/// Loads the plugins and evaluates the configuration of the farm that `operator` describes. Changes nothing, and takes each
+/// plugin file as it is: what a master would not use is remarked on.
+pub async fn configure(operator: &Operator, engine: &Engine, built_in: BuiltIn) -> Result<Configured, Error> {
+    let request = Request {
+        enforce: false,
+        ..Request::all(operator, engine, built_in, Arc::default(), Timestamp(0))
+    };
+    configure_as(operator, request).await
+}
+
+impl Request {
+    /// Everything anew, as the operator's file describes it.
+    pub fn all(
+        operator: &Operator,
+        engine: &Engine,
+        built_in: BuiltIn,
+        before: Arc<Registry>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            engine: engine.clone(),
+            built_in,
+            before,
+            settings: Settings::new(operator),
+            files: operator.farm(),
+            otherwise: None,
+            lock: Lock::load(&operator.folder).map_err(|e| e.to_string()),
+            enforce: true,
+            unsettled: BTreeSet::new(),
+            anew: true,
+            now,
+        }
+    }
+
+    /// The plugin folder alone, for the plan in force.
+    pub fn plugins(farm: &Farm, lock: Result<Lock, String>, unsettled: BTreeSet<String>) -> Self {
+        let (plan, before) = (farm.plan(), farm.plugins.load_full());
+        // A file that is being edited says nothing yet: what the operator said last holds.
+        let settings = match Operator::load(&farm.folder) {
+            Ok(operator) => Settings {
+                folder: before.settings.folder.clone(),
+                ..Settings::new(&operator)
+            },
+            Err(error) => {
+                tracing::warn!(%error, "plugins keep the rights that they have");
+                before.settings.clone()
+            }
+        };
+        let bundle = Bundle {
+            plugins: Vec::new(),
+            ..plan.bundle.clone()
+        };
+        Self {
+            engine: farm.engine.clone(),
+            built_in: farm.built_in,
+            before,
+            settings,
+            files: Files::bundle(bundle),
+            otherwise: Some(plan),
+            lock,
+            enforce: true,
+            unsettled,
+            anew: false,
+            now: farm.clock.now(),
+        }
+    }
+}
+
+/// What was in force when the last master of the farm ended: the files of the folder that are still the same, and the store's
+/// bytes for the others.
+pub(crate) async fn remembered(
     operator: &Operator,
     engine: &Engine,
     built_in: BuiltIn,
-    before: Arc<Registry>,
-) -> Result<Configured, Error> {
-    let (operator, engine) = (operator.clone(), engine.clone());
+    store: &Store,
+) -> Result<Registry, Error> {
+    let mut registry = Registry::default();
+    for row in store.plugins_in_force().await? {
+        let path = operator.master.plugins.join(&row.origin);
+        let known = [row.version.digest].into_iter().chain(row.predecessor);
+        let mut versions = Vec::new();
+        for digest in known {
+            let included = built_in.iter().find(|(_, bytes)| Digest::of(bytes) == digest);
+            let (bytes, origin) = match included {
+                Some((name, bytes)) => (Some(bytes.to_vec()), Origin::BuiltIn((*name).to_owned())),
+                None => (
+                    stored(&path, digest, store).await?,
+                    Origin::File(row.origin.clone()),
+                ),
+            };
+            let Some(bytes) = bytes else { break };
+            let engine = engine.clone();
+            let loaded = tokio::task::spawn_blocking(move || load_version(&engine, bytes)).await;
+            match loaded.map_err(|e| Error::failed("load a plugin", e))? {
+                Ok(version) => versions.push((version, origin)),
+                Err(error) => {
+                    tracing::warn!(plugin = row.name, %error, "a version that was in force cannot be loaded any more");
+                    break;
+                }
+            }
+        }
+        let mut versions = versions.into_iter();
+        if let Some((version, origin)) = versions.next() {
+            let mut chosen = InForce::new(version, origin, row.since);
+            chosen.predecessor = versions.next();
+            registry.in_force.insert((row.kind, row.name), chosen);
+        }
+    }
+    Ok(registry)
+}
+
+/// The bytes of that digest, from the file or else from the store.
+async fn stored(path: &Path, digest: Digest, store: &Store) -> Result<Option<Vec<u8>>, Error> {
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || read_file(&path).ok());
+    let bytes = read.await.map_err(|e| Error::failed("read a plugin", e))?;
+    match bytes.filter(|bytes| Digest::of(bytes) == digest) {
+        Some(bytes) => Ok(Some(bytes)),
+        None => Ok(store.blob(digest).await?),
+    }
+}
+
+/// Evaluates a whole configuration, with the operator's file that it came with.
+pub(crate) async fn configure_as(operator: &Operator, request: Request) -> Result<Configured, Error> {
+    let mut configured = carry_out(request).await?;
+    let infos: Vec<_> = configured.registry.active().map(info).collect();
+    let grants = operator.check_grants(&infos);
+    configured.grants.splice(0..0, grants);
+    Ok(configured)
+}
+
+/// Compiling and evaluating are synchronous and may take a while; a plugin's own check is a call into the engine.
+pub(crate) async fn carry_out(request: Request) -> Result<Configured, Error> {
     let runtime = tokio::runtime::Handle::current();
-    // Compiling and evaluating are synchronous and may take a while; a plugin's own check is a call into the engine.
-    let configured =
-        tokio::task::spawn_blocking(move || evaluate(&operator, &engine, built_in, &before, &runtime));
-    configured
-        .await
+    let done = tokio::task::spawn_blocking(move || evaluate(request, &runtime));
+    done.await
         .map_err(|e| Error::failed("evaluate the configuration", e))?
 }
 
-fn evaluate(
-    operator: &Operator,
-    engine: &Engine,
-    built_in: BuiltIn,
-    before: &Registry,
-    runtime: &tokio::runtime::Handle,
-) -> Result<Configured, Error> {
-    let registry = Registry::load(
+fn evaluate(request: Request, runtime: &tokio::runtime::Handle) -> Result<Configured, Error> {
+    let built_in = built_in(&request);
+    let Request {
         engine,
         before,
-        built_in,
-        &operator.master.plugins,
-        operator.grants.clone(),
-    )?;
-    let info = |plugin: &Plugin| PluginInfo::new(plugin.manifest().clone(), plugin.digest());
-    let infos: Vec<_> = registry.active().map(|(plugin, _)| info(plugin)).collect();
-    let check = |kind: Kind, wanted: &PluginUse| runtime.block_on(check(&registry, kind, wanted));
-    let evaluated = capstan_config::evaluate(&operator.farm(), &infos, &check).map_err(Error::Config)?;
-    let Evaluated { plan, remarks } = evaluated;
-    let grants = operator.check_grants(&infos);
+        settings,
+        files,
+        otherwise,
+        lock,
+        enforce,
+        unsettled,
+        anew,
+        now,
+        built_in: _,
+    } = request;
+    let look = Look {
+        engine: &engine,
+        before: &before,
+        settings,
+        lock,
+        enforce,
+        unsettled,
+        anew,
+        now,
+    };
+    let Proposal {
+        registry,
+        wanted,
+        record,
+        remarks: grants,
+    } = look.propose(built_in)?;
+    let compiled = Instant::now();
+    let checks = Checks::default();
+    let mut fits = |choice: &Choice| {
+        let infos: Vec<_> = choice
+            .values()
+            .map(|chosen| info(&chosen.version.plugin))
+            .collect();
+        let check = |kind: Kind, wanted: &PluginUse| checks.check(runtime, choice, kind, wanted);
+        capstan_config::evaluate(&files, &infos, &check)
+    };
+    let settled = match (settle(&before.in_force, &wanted, &mut fits), otherwise) {
+        (Ok(settled), _) => settled,
+        (Err(faults), None) => return Err(Error::Config(faults)),
+        (Err(faults), Some(plan)) => Settled::nothing(&before.in_force, &wanted, &faults, &plan),
+    };
+    let Evaluated { plan, remarks } = settled.evaluated.clone();
+    let (registry, record) = registry.settled(&before, &wanted, settled, record);
     Ok(Configured {
         plan,
         remarks,
         grants,
         registry,
+        record,
+        compiled,
     })
 }
 
-async fn check(registry: &Registry, kind: Kind, wanted: &PluginUse) -> Result<(), Vec<Problem>> {
+fn built_in(request: &Request) -> Vec<Included> {
+    if !request.before.built_in.is_empty() {
+        return request.before.built_in.clone();
+    }
+    let load = |(name, bytes): &(&str, &[u8])| Included {
+        name: (*name).to_owned(),
+        size: bytes.len() as u64,
+        loaded: load_version(&request.engine, bytes.to_vec()).map_err(|error| error.to_string()),
+    };
+    request.built_in.iter().map(load).collect()
+}
+
+fn info(plugin: &Plugin) -> PluginInfo {
+    PluginInfo::new(plugin.manifest().clone(), plugin.digest())
+}
+
+/// What plugins said of parameters: each is asked once, however often the configuration is evaluated to find out which
+/// versions fit. A plugin that does not answer costs its time limit, and once is enough.
+#[derive(Default)]
+struct Checks(RefCell<BTreeMap<(Digest, String), Result<(), Vec<Problem>>>>);
+
+impl Checks {
+    fn check(
+        &self,
+        runtime: &tokio::runtime::Handle,
+        choice: &Choice,
+        kind: Kind,
+        wanted: &PluginUse,
+    ) -> Result<(), Vec<Problem>> {
+        let key = (wanted.digest, wanted.config.to_string());
+        if let Some(known) = self.0.borrow().get(&key) {
+            return known.clone();
+        }
+        let found = runtime.block_on(check(choice, kind, wanted));
+        self.0.borrow_mut().insert(key, found.clone());
+        found
+    }
+}
+
+async fn check(choice: &Choice, kind: Kind, wanted: &PluginUse) -> Result<(), Vec<Problem>> {
     let problem = |message: String| {
         vec![Problem {
             path: String::new(),
             message,
         }]
     };
-    let (plugin, _) = registry.find(kind, wanted).map_err(|e| problem(e.to_string()))?;
-    plugin.check(&wanted.config).await.map_err(|error| match error {
+    let key: Key = (kind, wanted.plugin.clone());
+    let chosen = choice.get(&key).filter(|chosen| chosen.digest() == wanted.digest);
+    let Some(chosen) = chosen else {
+        return Err(problem(format!("there is no {kind} `{}`", wanted.plugin)));
+    };
+    let checked = chosen.version.plugin.check(&wanted.config).await;
+    checked.map_err(|error| match error {
         CallError::InvalidConfig(problems) => problems
             .into_iter()
             .map(|p| Problem {
@@ -113,40 +339,112 @@ async fn check(registry: &Registry, kind: Kind, wanted: &PluginUse) -> Result<()
     })
 }
 
-/// Loads the farm's configuration anew.
+/// Loads the farm's configuration anew. What was withdrawn is tried again.
 pub(crate) async fn load(farm: &Farm) -> Result<Configured, Error> {
     let operator = Operator::load(&farm.folder).map_err(|e| Error::Invalid(e.to_string()))?;
-    configure_after(&operator, &farm.engine, farm.built_in, farm.plugins.load_full()).await
+    if let Err(error) = Lock::update(&farm.folder, Lock::forgive) {
+        tracing::warn!(%error, "failed to note that withdrawn plugins are tried again");
+    }
+    let before = farm.plugins.load_full();
+    let request = Request::all(&operator, &farm.engine, farm.built_in, before, farm.clock.now());
+    configure_as(&operator, request).await
 }
 
-/// Puts a configuration in force: what it pins becomes durable first, then everybody sees the new plan at once.
-pub(crate) async fn apply(farm: &Farm, configured: Configured) -> Result<(), Error> {
-    let Configured { plan, registry, .. } = configured;
+/// Puts a configuration in force: what it pins becomes durable first, then everybody sees the new plan at once. `Started` is
+/// for all schedulers after a start or reload (`anew`), else for those whose plugin was exchanged.
+pub(crate) async fn apply(farm: &Farm, configured: Configured, anew: bool) -> Result<(), Error> {
+    let Configured {
+        plan,
+        registry,
+        record,
+        compiled,
+        ..
+    } = configured;
     let now = farm.clock.now();
-    for (plugin, bytes) in registry.active() {
-        if plan
-            .bundle
-            .plugins
-            .iter()
-            .any(|pin| pin.digest == plugin.digest())
-        {
-            farm.store.put_blob(bytes.to_vec()).await?;
+    let before = farm.plugins.load_full();
+    keep(farm, &before, &registry, &plan).await?;
+    note(farm, record).await;
+    let was = farm.plan();
+    let changed = anew || *was != plan;
+    if changed {
+        farm.store.put_plan(plan.bundle.clone(), now).await?;
+        for worker in &plan.workers {
+            farm.store.upsert_worker(&worker.name, now).await?;
         }
     }
-    farm.store.put_plan(plan.bundle.clone(), now).await?;
-    for worker in &plan.workers {
-        farm.store.upsert_worker(&worker.name, now).await?;
-    }
-    for scheduler in &plan.schedulers {
+    let same = |scheduler| !anew && was.schedulers.contains(scheduler);
+    for scheduler in plan.schedulers.iter().filter(|scheduler| !same(scheduler)) {
         farm.store
             .enqueue_event(&scheduler.name, SchedulerEvent::Started, now)
             .await?;
     }
-    farm.store
-        .record_event("config.loaded", serde_json::json!({ "plan": plan.digest() }), now)
-        .await?;
+    if anew {
+        let payload = serde_json::json!({ "plan": plan.digest() });
+        farm.store.record_event("config.loaded", payload, now).await?;
+    }
+    let told = registry.told(&before);
     farm.plugins.store(Arc::new(registry));
-    farm.plan.send_replace(Arc::new(plan));
-    farm.workers_changed.notify_one();
+    if changed {
+        farm.plan.send_replace(Arc::new(plan));
+        farm.workers_changed.notify_one();
+    }
+    let took = compiled.elapsed();
+    for event in told {
+        event.log(took);
+        farm.store.record_event(event.kind, event.payload, now).await?;
+    }
     Ok(())
+}
+
+/// Makes durable what would be missed after a restart: the bytes of what is used or came from the folder, and which versions
+/// are in force.
+async fn keep(farm: &Farm, before: &Registry, after: &Registry, plan: &Plan) -> Result<(), Error> {
+    let was = farm.plan();
+    let pins = |plan: &Plan| -> BTreeSet<_> { plan.bundle.plugins.iter().map(|pin| pin.digest).collect() };
+    let (pinned, stored) = (pins(plan), pins(&was));
+    let known: BTreeMap<_, _> = before
+        .in_force
+        .values()
+        .map(|chosen| (chosen.digest(), &chosen.origin))
+        .collect();
+    for chosen in after.in_force.values() {
+        let digest = chosen.digest();
+        let from_folder = |origin: &Origin| matches!(origin, Origin::File(_));
+        let is_there = known
+            .get(&digest)
+            .is_some_and(|origin| from_folder(origin) || stored.contains(&digest));
+        if !is_there && (from_folder(&chosen.origin) || pinned.contains(&digest)) {
+            farm.store.put_blob(chosen.version.bytes.to_vec()).await?;
+        }
+    }
+    let rows = after.rows();
+    if rows != before.rows() || before.built_in.is_empty() {
+        farm.store.set_plugins_in_force(rows).await?;
+    }
+    Ok(())
+}
+
+/// Notes in the lock what was accepted without anybody's help. A lock that cannot be written costs a question at the next
+/// start, no plugin.
+async fn note(farm: &Farm, record: Vec<Accept>) {
+    if record.is_empty() {
+        return;
+    }
+    let folder = farm.folder.clone();
+    let noted = tokio::task::spawn_blocking(move || {
+        Lock::update(&folder, |lock| {
+            for accept in record {
+                let (kind, name) = accept.key;
+                // Somebody may have decided otherwise meanwhile.
+                if lock.get(kind, &name).map(|known| known.digest) == accept.instead_of {
+                    lock.accept(kind, &name, accept.digest, &accept.version, accept.rights);
+                }
+            }
+        })
+    });
+    match noted.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "failed to note which plugins are in use"),
+        Err(error) => tracing::error!(%error, "failed to note which plugins are in use"),
+    }
 }

@@ -23,6 +23,7 @@ use crate::configuration::BuiltIn;
 use crate::handle::{About, Force, Forced, Invitation, Reloaded, WorkerStatus};
 use crate::interruptions::Absences;
 use crate::plugins::Registry;
+use crate::plugins::watch::Condemned;
 use crate::stops::Stops;
 use crate::{Error, configuration, workers};
 
@@ -42,6 +43,9 @@ pub(crate) struct Farm {
     pub plugins: ArcSwap<Registry>,
     pub plan: watch::Sender<Arc<Plan>>,
     pub reloading: tokio::sync::Mutex<()>,
+    /// Rings when a plugin's new version may have to be given up.
+    pub suspects: Notify,
+    pub condemned: Condemned,
     pub ports: Ports,
     pub link: OnceLock<Link>,
     pub link_address: OnceLock<SocketAddr>,
@@ -80,12 +84,13 @@ impl Farm {
         }
     }
 
-    /// The plugin that a definition was checked against, and what it may reach.
-    pub fn plugin(&self, kind: Kind, wanted: &PluginUse) -> Result<(Plugin, Caller), Error> {
+    /// The plugin that a definition was checked against, and what it may reach; `owner` is the definition's name.
+    pub fn plugin(&self, kind: Kind, owner: &str, wanted: &PluginUse) -> Result<(Plugin, Caller), Error> {
         let (plugin, grants) = self.plugins.load().find(kind, wanted)?;
         Ok((
             plugin,
             Caller {
+                owner: owner.to_owned(),
                 grants,
                 ports: self.ports.clone(),
             },
@@ -104,9 +109,10 @@ impl Farm {
             )
         };
         let bytes = self.store.blob(digest).await?.ok_or_else(missing)?;
-        self.engine
-            .load(&bytes)
-            .map_err(|e| Error::failed("load a plugin", e))
+        let engine = self.engine.clone();
+        let loaded = tokio::task::spawn_blocking(move || engine.load(&bytes));
+        let loaded = loaded.await.map_err(|e| Error::failed("load a plugin", e))?;
+        loaded.map_err(|e| Error::failed("load a plugin", e))
     }
 
     /// The link; set before any task runs.
@@ -183,10 +189,12 @@ impl Farm {
         let _one_at_a_time = self.reloading.lock().await;
         let before = self.plan();
         let configured = configuration::load(self).await?;
-        let changes = capstan_config::diff(&before, &configured.plan);
+        let mut changes = configured.registry.lines(&self.plugins.load());
+        changes.extend(capstan_config::diff(&before, &configured.plan));
         let warnings = configured.remarks.iter().map(ToString::to_string);
-        let warnings = warnings.chain(configured.grants.iter().cloned()).collect();
-        configuration::apply(self, configured).await?;
+        let warnings = warnings.chain(configured.grants.iter().cloned());
+        let warnings = warnings.chain(configured.registry.complaints()).collect();
+        configuration::apply(self, configured, true).await?;
         Ok(Reloaded { changes, warnings })
     }
 

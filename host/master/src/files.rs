@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use capstan_engine::{FileFault, FilesPort};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use nix::fcntl::OFlag;
 use tokio::io::AsyncWriteExt;
 
 /// The folder that paths are relative to.
@@ -24,12 +25,21 @@ impl Folder {
         let full = self.0.join(relative);
         let fault = |e: std::io::Error| FileFault(format!("failed to append to {path}: {e}"));
         if let Some(parent) = full.parent() {
+            // What is there already decides where a new folder would be made.
+            if let Some(there) = parent
+                .ancestors()
+                .find(|folder| folder.symlink_metadata().is_ok())
+            {
+                self.refuse_escape(there, path)?;
+            }
             tokio::fs::create_dir_all(parent).await.map_err(fault)?;
             self.refuse_escape(parent, path)?;
         }
         let mut file = tokio::fs::OpenOptions::new()
             .create(true)
             .append(true)
+            // The file may be a link out of the folder, and a pipe would wait for its reader.
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
             .open(&full)
             .await
             .map_err(fault)?;
@@ -77,5 +87,15 @@ mod tests {
         assert!(files.append("/tmp/x", "1").await.is_err());
         std::os::unix::fs::symlink("/tmp", folder.path().join("out")).unwrap();
         assert!(files.append("out/x", "1").await.is_err());
+        let outside = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(outside.path(), folder.path().join("away")).unwrap();
+        assert!(files.append("away/new/x", "1").await.is_err());
+        std::os::unix::fs::symlink(outside.path().join("x"), folder.path().join("reports/link")).unwrap();
+        assert!(files.append("reports/link", "1").await.is_err());
+        assert_eq!(
+            std::fs::read_dir(outside.path()).unwrap().count(),
+            0,
+            "nothing is made outside"
+        );
     }
 }

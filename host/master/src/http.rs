@@ -1,5 +1,11 @@
-//! Requests that plugins send to HTTP servers: rights were checked by the engine, secrets are filled in here.
+//! Requests that plugins send to HTTP servers: rights were checked by the engine, secrets are filled in here. A request
+//! leaves for a public address, unless the operator's grant names its host; each redirection is a request of its own.
 
+mod address;
+mod resolve;
+
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use capstan_engine::{HttpFault, HttpPort, HttpRequest, HttpResponse};
@@ -7,32 +13,90 @@ use capstan_secrets::Secrets;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use self::address::reserved;
+use self::resolve::{Lookup, Reserved, Resolver, System};
+
 /// The largest answer that is kept.
 const MAX_BODY: usize = 1024 * 1024;
 /// No request takes longer, whatever the plugin asks for.
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+/// A server that does not answer at all is given up earlier.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Headers of an answer, in all.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// Connections that are kept for the next request to the same host.
+const IDLE_CONNECTIONS: usize = 4;
 
 /// The farm's HTTP client.
 pub struct Client {
-    client: reqwest::Client,
+    /// Connects to public addresses only.
+    public: reqwest::Client,
+    /// Connects to any. Another client, so that none of its open connections serves a request that may not use it.
+    any: reqwest::Client,
     secrets: Secrets,
 }
 
 impl Client {
     /// A client that follows no redirection: each address needs the right to be asked.
     pub fn new(secrets: Secrets) -> Result<Self, reqwest::Error> {
-        let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-        let agent = concat!("capstan/", env!("CARGO_PKG_VERSION"));
+        Self::with(secrets, Arc::new(System))
+    }
+
+    fn with(secrets: Secrets, lookup: Arc<dyn Lookup>) -> Result<Self, reqwest::Error> {
+        let client = |private| {
+            reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .user_agent(concat!("capstan/", env!("CARGO_PKG_VERSION")))
+                .no_proxy()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .pool_max_idle_per_host(IDLE_CONNECTIONS)
+                .http2_max_header_list_size(MAX_HEADER_BYTES as u32)
+                .dns_resolver(Resolver {
+                    lookup: lookup.clone(),
+                    private,
+                })
+                .build()
+        };
         Ok(Self {
-            client: builder.user_agent(agent).no_proxy().build()?,
+            public: client(false)?,
+            any: client(true)?,
             secrets,
         })
     }
 
+    /// The client for this request. A host that is written as an address is connected to without asking the resolver.
+    fn client(&self, request: &HttpRequest) -> Result<&reqwest::Client, HttpFault> {
+        if request.allow_private {
+            return Ok(&self.any);
+        }
+        let url = reqwest::Url::parse(&request.url)
+            .map_err(|error| HttpFault::Invalid(format!("expected a URL: {error}")))?;
+        let host = url.host_str().unwrap_or_default();
+        let literal = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<IpAddr>();
+        match literal
+            .ok()
+            .and_then(|address| Some((address, reserved(address)?)))
+        {
+            Some((address, network)) => Err(HttpFault::Denied(format!("{address} is {network}"))),
+            None => Ok(&self.public),
+        }
+    }
+
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFault> {
-        let built = self.build(request)?;
-        let mut answer = self.client.execute(built).await.map_err(transport)?;
+        let client = self.client(&request)?;
+        let built = self.build(client, request)?;
+        let mut answer = client.execute(built).await.map_err(transport)?;
         let status = answer.status().as_u16();
+        let sizes = answer
+            .headers()
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len());
+        if sizes.sum::<usize>() > MAX_HEADER_BYTES {
+            return Err(HttpFault::TooLarge);
+        }
         let text =
             |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = answer
@@ -54,7 +118,7 @@ impl Client {
         })
     }
 
-    fn build(&self, request: HttpRequest) -> Result<reqwest::Request, HttpFault> {
+    fn build(&self, client: &reqwest::Client, request: HttpRequest) -> Result<reqwest::Request, HttpFault> {
         let invalid =
             |what: &str, found: &str| HttpFault::Invalid(format!("expected {what}, found {found:?}"));
         let method = reqwest::Method::from_bytes(request.method.as_bytes())
@@ -72,8 +136,7 @@ impl Client {
         }
         let timeout =
             Duration::from_millis(u64::from(request.timeout_ms)).clamp(Duration::from_millis(1), MAX_TIMEOUT);
-        let builder = self
-            .client
+        let builder = client
             .request(method, &request.url)
             .headers(headers)
             .body(request.body);
@@ -108,6 +171,10 @@ fn transport(error: reqwest::Error) -> HttpFault {
         return HttpFault::Timeout;
     }
     let error = error.without_url();
+    let mut causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+    if let Some(reserved) = causes.find_map(|cause| cause.downcast_ref::<Reserved>()) {
+        return HttpFault::Denied(reserved.to_string());
+    }
     let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
     let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
     HttpFault::Transport(text)
@@ -118,3 +185,6 @@ impl HttpPort for Client {
         self.send(request).boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,11 @@
 //! `pairing` and `dispatch` give requests to workers, `build` and `step` carry builds out, `commands` and `workers` stand
 //! between steps and the link, `outbox` tells people. The web server and the command line use the [`Handle`].
 
+mod audit;
 mod build;
 mod commands;
 mod configuration;
+mod definitions;
 mod dispatch;
 mod error;
 mod farm;
@@ -16,7 +18,9 @@ mod git;
 mod handle;
 mod http;
 mod interruptions;
+mod kept;
 mod ledger;
+mod mail;
 mod outbox;
 mod pairing;
 mod plugins;
@@ -32,8 +36,10 @@ mod workers;
 
 pub use configuration::{BuiltIn, Configured, configure, engine};
 pub use error::Error;
+pub use files::Folder as ReportFolder;
 pub use handle::{About, Diagnostics, Force, Forced, Handle, Invitation, Reloaded, WorkerStatus};
+pub use http::Client as HttpClient;
 pub use pairing::{Hindrance, Running, Why};
-pub use plugins::{PluginStatus, RefusedUse, Registry};
+pub use plugins::{PluginState, PluginStatus, RefusedUse, Registry};
 pub use queue::Queued;
 pub use service::{Master, Options};

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use capstan_engine::CallError;
+use capstan_engine::{CallError, Plugin};
 use capstan_model::plugin::Kind;
 use capstan_store::{LONGEST_PAUSE_MS, Report as Row};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::farm::Farm;
+use crate::plugins::watch::Advice;
 use crate::report;
 
 /// How many reports a lane takes at a time.
@@ -23,6 +24,10 @@ const BATCH: u32 = 64;
 const LANES: usize = 64;
 /// The pause after the first failed attempt; doubled after each further one, up to `LONGEST_PAUSE_MS`.
 const FIRST_PAUSE_MS: i64 = 1_000;
+/// How often a report is offered within one attempt, to versions that may be given up.
+const TRIALS: u32 = 20;
+/// How long to wait for the version before of a reporter that is given up.
+const RETURN: Duration = Duration::from_secs(10);
 /// When nothing rings, look again after so long: a clock may have jumped.
 const IDLE: Duration = Duration::from_secs(30);
 /// The pause after the store failed.
@@ -148,23 +153,53 @@ enum Failure {
     Parked(String),
 }
 
+/// A report whose reporter traps in a new version is offered again at once, in the end to the version before: it keeps its place
+/// before those that come after it.
 async fn attempt(farm: &Arc<Farm>, row: &Row) -> Result<(), Failure> {
+    let mut plans = farm.plans();
+    for _ in 0..TRIALS {
+        plans.borrow_and_update();
+        let (plugin, error) = match offer(farm, row).await? {
+            (_, Ok(())) => return Ok(()),
+            (plugin, Err(error)) => (plugin, error),
+        };
+        let advice = match &error {
+            CallError::Trap(_) => farm.trapped(&plugin),
+            _ => Advice::Usual,
+        };
+        let returned = match advice {
+            Advice::Usual => false,
+            Advice::Again => true,
+            Advice::Wait => matches!(tokio::time::timeout(RETURN, plans.changed()).await, Ok(Ok(()))),
+        };
+        if !returned {
+            return Err(usual(row, error));
+        }
+    }
+    Err(Failure::Again("its reporter kept crashing".to_owned()))
+}
+
+async fn offer(farm: &Arc<Farm>, row: &Row) -> Result<(Plugin, Result<(), CallError>), Failure> {
     let plan = farm.plan();
     let Some(reporter) = plan.reporters.iter().find(|r| r.name == row.reporter) else {
         return Err(Failure::Parked(
             "the configuration has no reporter of this name any more".to_owned(),
         ));
     };
-    let loaded = farm.plugin(Kind::Reporter, &reporter.plugin);
+    let loaded = farm.plugin(Kind::Reporter, &reporter.name, &reporter.plugin);
     let (plugin, caller) = loaded.map_err(|e| Failure::Again(e.to_string()))?;
     let report = report::build(farm, row)
         .await
         .map_err(|e| Failure::Again(e.to_string()))?;
     let delivered = plugin.deliver(&caller, &reporter.plugin.config, &report).await;
-    delivered.map_err(|error| match error {
+    Ok((plugin, delivered))
+}
+
+fn usual(row: &Row, error: CallError) -> Failure {
+    match error {
         CallError::Transient(reason) => Failure::Again(reason),
         // A trap may be the plugin's fault or a limit's; it gets the attempts that a bad network gets.
         CallError::Trap(_) if row.attempts < 5 => Failure::Again(error.to_string()),
         other => Failure::Parked(other.to_string()),
-    })
+    }
 }

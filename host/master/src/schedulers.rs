@@ -4,34 +4,37 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use capstan_engine::{CallError, Decision, Finished, SchedulerEvent};
+use capstan_engine::{CallError, Decision, Finished, Plugin, SchedulerEvent};
 use capstan_model::plan::{Plan, Scheduler};
 use capstan_model::plugin::Kind;
 use capstan_store::{Consumed, NewBuildset, Timer};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::definitions::Definitions;
 use crate::farm::Farm;
+use crate::plugins::watch::Advice;
+use crate::plugins::{TakenOver, author, take_over};
 
 /// When nothing rings, look again after so long: a clock may have jumped.
 const IDLE: Duration = Duration::from_secs(30);
 /// How often to see whether the clock was turned back, and by how much it has to be to matter.
 const LOOK: Duration = Duration::from_secs(5);
 const TURNED_MS: u64 = 5_000;
+/// The pause after a call of a version that is on trial failed.
+const ON_TRIAL: Duration = Duration::from_millis(100);
 /// Attempts at one event before it is given up; each is reported.
 const ATTEMPTS: u32 = 5;
 
-/// Runs until `shutdown`; a new plan replaces all tasks. A call that is cut off is made again: it changed nothing.
+/// Runs until `shutdown`. A call that is cut off because its scheduler changed is made again: it changed nothing.
 pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
     let mut plans = farm.plans();
+    let mut tasks = Definitions::new();
     loop {
         let plan = plans.borrow_and_update().clone();
-        let mut tasks = JoinSet::new();
-        for scheduler in &plan.schedulers {
-            tasks.spawn(serve(farm.clone(), scheduler.clone()));
-        }
+        let wanted = plan.schedulers.iter().map(|s| (s.name.clone(), s.clone()));
+        tasks.replace(wanted, |scheduler| serve(farm.clone(), scheduler));
         tokio::select! {
             () = shutdown.cancelled() => return,
             changed = plans.changed() => if changed.is_err() { return },
@@ -89,6 +92,15 @@ async fn serve(farm: Arc<Farm>, scheduler: Scheduler) {
                 tokio::time::sleep(Duration::from_secs(1 << attempts.min(6))).await;
                 continue;
             }
+            Ok(Next::Soon(reason)) => {
+                tracing::warn!(
+                    scheduler = scheduler.name,
+                    reason,
+                    "a scheduler's new version failed"
+                );
+                tokio::time::sleep(ON_TRIAL).await;
+                continue;
+            }
             Ok(Next::Wait(pause)) => pause,
             Err(error) => {
                 tracing::error!(scheduler = scheduler.name, %error, "failed to serve a scheduler");
@@ -104,7 +116,10 @@ async fn serve(farm: Arc<Farm>, scheduler: Scheduler) {
 
 enum Next {
     Handled,
+    /// The call failed, and counts as one of the attempts at its event.
     Again(String),
+    /// A version that may be given up soon failed: the event waits for whichever version is in force then.
+    Soon(String),
     Wait(Duration),
 }
 
@@ -124,15 +139,26 @@ async fn handle_next(farm: &Farm, scheduler: &Scheduler, attempts: u32) -> Resul
             None => return Ok(Next::Wait(IDLE)),
         },
     };
-    let state = farm
-        .store
-        .scheduler_state(&scheduler.name)
-        .await?
-        .unwrap_or_default();
-    let (plugin, caller) = farm.plugin(Kind::Scheduler, &scheduler.plugin)?;
-    let answer = plugin
-        .handle(&caller, &scheduler.plugin.config, &state, now, event)
-        .await;
+    let stored = farm.store.scheduler_state(&scheduler.name).await?;
+    let (plugin, caller) = farm.plugin(Kind::Scheduler, &scheduler.name, &scheduler.plugin)?;
+    let config = &scheduler.plugin.config;
+    let TakenOver { bytes, foreign } = match take_over(&plugin, &caller, config, stored).await {
+        Ok(state) => state,
+        Err(error) => return Ok(cannot_take_over(farm, &plugin, &error)),
+    };
+    let answer = plugin.handle(&caller, config, &bytes, now, event).await;
+    let advice = match &answer {
+        // It has written nothing yet: the version before can go on where it was.
+        Err(CallError::Permanent(_) | CallError::Malformed(_) | CallError::InvalidConfig(_)) if foreign => {
+            farm.unfit(&plugin)
+        }
+        Err(CallError::Trap(_)) => farm.trapped(&plugin),
+        _ => Advice::Usual,
+    };
+    let answer = match answer {
+        Err(error) if advice != Advice::Usual => return Ok(Next::Soon(error.to_string())),
+        other => other,
+    };
     let answer = answer.map_err(|e| match e {
         CallError::Transient(reason) => (true, reason),
         other => (attempts + 1 < ATTEMPTS, other.to_string()),
@@ -144,7 +170,7 @@ async fn handle_next(farm: &Farm, scheduler: &Scheduler, attempts: u32) -> Resul
             return give_up(farm, scheduler, consumed, &reason).await;
         }
     };
-    let decision = to_store(scheduler, decision);
+    let decision = to_store(scheduler, &plugin, decision);
     match farm
         .store
         .commit_decision(&scheduler.name, consumed.clone(), decision, now)
@@ -158,6 +184,23 @@ async fn handle_next(farm: &Farm, scheduler: &Scheduler, attempts: u32) -> Resul
             give_up(farm, scheduler, consumed, &error.to_string()).await
         }
         Err(other) => Err(other.into()),
+    }
+}
+
+/// A new version cannot read what the one before remembered. No event is given up for that: the version is, if there is one to
+/// go back to, or else somebody has to bring a better one.
+fn cannot_take_over(farm: &Farm, plugin: &Plugin, error: &CallError) -> Next {
+    let reason = format!("it cannot take over the state of another version: {error}");
+    match error {
+        CallError::Transient(_) => Next::Again(reason),
+        CallError::Trap(_) => match farm.trapped(plugin) {
+            Advice::Usual => Next::Again(reason),
+            Advice::Again | Advice::Wait => Next::Soon(reason),
+        },
+        _ => match farm.unfit(plugin) {
+            Advice::Usual => Next::Again(reason),
+            Advice::Again | Advice::Wait => Next::Soon(reason),
+        },
     }
 }
 
@@ -205,7 +248,7 @@ fn checked(scheduler: &Scheduler, decision: Decision) -> Result<Decision, String
     Ok(decision)
 }
 
-fn to_store(scheduler: &Scheduler, decision: Decision) -> capstan_store::Decision {
+fn to_store(scheduler: &Scheduler, plugin: &Plugin, decision: Decision) -> capstan_store::Decision {
     let submit = decision.submit.into_iter().map(|set| NewBuildset {
         scheduler: Some(scheduler.name.clone()),
         builders: set.builders.unwrap_or_else(|| scheduler.builders.clone()),
@@ -217,6 +260,7 @@ fn to_store(scheduler: &Scheduler, decision: Decision) -> capstan_store::Decisio
     });
     capstan_store::Decision {
         state: decision.state,
+        by: Some(author(plugin)),
         buildsets: submit.collect(),
         set_timers: decision
             .set_timers

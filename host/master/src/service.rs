@@ -19,13 +19,17 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::Commands;
-use crate::configuration::{self, BuiltIn};
+use crate::configuration::{self, BuiltIn, Request};
 use crate::farm::Farm;
 use crate::handle::Handle;
 use crate::interruptions::{Absences, Alive};
+use crate::plugins::watch::Condemned;
 use crate::stops::Stops;
 use crate::workers::Door;
-use crate::{Error, dispatch, files, git, http, interruptions, outbox, schedulers, sealing, sources};
+use crate::{
+    Error, audit, dispatch, files, git, http, interruptions, kept, mail, outbox, plugins, schedulers,
+    sealing, sources,
+};
 
 /// How long to wait for the data folder of a master that was killed just now and may still be dying.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
@@ -53,6 +57,7 @@ pub struct Master {
     farm: Arc<Farm>,
     link: Link,
     alive: Alive,
+    audit: audit::Inbox,
     remarks: Vec<Diagnostic>,
     _lock: std::fs::File,
 }
@@ -95,9 +100,13 @@ impl Master {
         let owner = owner(&data, clock.now())?;
         let lock = lock(&owner)?;
         let engine = configuration::engine(&operator)?;
-        let configured = configuration::configure(&operator, &engine, built_in).await?;
+        let (auditor, audit) = audit::channel(Arc::clone(&clock));
+        engine.audit_to(auditor);
         let now = clock.now();
         let store = Store::open(&store_options(&operator), now).await?;
+        let before = configuration::remembered(&operator, &engine, built_in, &store).await?;
+        let request = Request::all(&operator, &engine, built_in, Arc::new(before), now);
+        let configured = configuration::configure_as(&operator, request).await?;
         let installation = store.installation();
         let (alive, away) = Alive::open(&data, &*clock)?;
         let epoch = store.begin_epoch(owner, away, now).await?;
@@ -113,6 +122,12 @@ impl Master {
                 http::Client::new(secrets.clone()).map_err(|e| Error::failed("make an HTTP client", e))?,
             ),
             files: Arc::new(files::Folder(operator.folder.clone())),
+            state: Arc::new(kept::Kept::new(store.clone(), Arc::clone(&clock))),
+            mail: Arc::new(mail::Server::new(
+                operator.mail.as_ref(),
+                secrets.clone(),
+                Arc::clone(&clock),
+            )?),
         };
         let remarks = configured.remarks.clone();
         for remark in &configured.grants {
@@ -130,9 +145,11 @@ impl Master {
             epoch,
             started: now,
             built_in,
-            plugins: ArcSwap::from_pointee(crate::plugins::Registry::default()),
+            plugins: ArcSwap::from_pointee(plugins::Registry::default()),
             plan: watch::Sender::new(Arc::new(configured.plan.clone())),
             reloading: tokio::sync::Mutex::default(),
+            suspects: Notify::new(),
+            condemned: Condemned::default(),
             ports,
             link: OnceLock::new(),
             link_address: OnceLock::new(),
@@ -143,12 +160,13 @@ impl Master {
             workers_changed: Notify::new(),
             to_seal: Notify::new(),
         });
-        configuration::apply(&farm, configured).await?;
+        configuration::apply(&farm, configured, true).await?;
         let link = open_link(&farm).await?;
         Ok(Self {
             farm,
             link,
             alive,
+            audit,
             remarks,
             _lock: lock,
         })
@@ -188,15 +206,18 @@ impl Master {
             farm,
             link,
             alive,
+            audit,
             remarks: _,
             _lock,
         } = self;
         let mut tasks = JoinSet::new();
+        tasks.spawn(plugins::watch::run(farm.clone(), shutdown.clone()));
         tasks.spawn(sources::run(farm.clone(), shutdown.clone()));
         tasks.spawn(schedulers::run(farm.clone(), shutdown.clone()));
         tasks.spawn(dispatch::run(farm.clone(), shutdown.clone()));
         tasks.spawn(outbox::run(farm.clone(), shutdown.clone()));
         tasks.spawn(sealing::run(farm.clone(), shutdown.clone()));
+        tasks.spawn(audit::run(farm.clone(), audit, shutdown.clone()));
         tasks.spawn(interruptions::watch(farm.clone(), alive, shutdown.clone()));
         tasks.spawn(link.run(shutdown.clone()));
         let mut result = Ok(());

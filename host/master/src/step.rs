@@ -6,7 +6,7 @@ mod host;
 use std::sync::Arc;
 use std::time::Duration;
 
-use capstan_engine::{StepEnd, StepError, StepRun, WaitMode};
+use capstan_engine::{Plugin, StepEnd, StepError, StepRun, WaitMode};
 use capstan_model::journal::{Created, HOST_ABI};
 use capstan_model::{Completion, Exit, Outcome, Properties};
 use capstan_store::{Build, Step, StepState};
@@ -30,8 +30,13 @@ pub(crate) async fn run(
     build: Arc<Build>,
     next: Box<Next>,
 ) -> Result<(Outcome, Option<Arc<Build>>), Error> {
-    let (host, running) = Box::pin(begin(farm, ledger, build, next)).await?;
-    let end = match running.await {
+    let (host, running, plugin) = Box::pin(begin(farm, ledger, build, next)).await?;
+    let end = running.await;
+    if let Some(plugin) = plugin {
+        // Its next steps may get the version before; this one keeps what it began with.
+        farm.trapped(&plugin);
+    }
+    let end = match end {
         Ok(end) => end,
         // The journal stays as it is, and the build machine tries again.
         Err(StepError::Abandoned(reason)) => return Err(Error::failed("carry on with a step", reason)),
@@ -53,7 +58,7 @@ async fn begin(
     ledger: &Arc<Ledger>,
     build: Arc<Build>,
     next: Box<Next>,
-) -> Result<(Arc<Host>, Running), Error> {
+) -> Result<(Arc<Host>, Running, Option<Plugin>), Error> {
     let Next { step, options } = *next;
     let journal = match step.state {
         StepState::Pending => Vec::new(),
@@ -72,17 +77,18 @@ async fn begin(
         Err(error @ Error::Store(_)) => return Err(error),
         Err(error) => {
             let end = exception(error.to_string());
-            return Ok((host, async { Ok(end) }.boxed()));
+            return Ok((host, async { Ok(end) }.boxed(), None));
         }
     };
     let in_spite = runs_in_spite(farm, &build, &step, &options);
     let run = StepRun {
         created: created(&build, &step, &plugin, build.properties.clone()),
-        plugin,
+        plugin: plugin.clone(),
         grants: farm.plugins.load().granted(&step.plugin),
         journal,
         installation: farm.installation,
         step: step.id,
+        builder: build.builder.clone(),
         builder_dir: options.builder_dir,
         env: options.env,
         orphan_timeout_ms: ORPHAN_TIMEOUT.as_millis() as u64,
@@ -93,7 +99,7 @@ async fn begin(
     host.take_up(&capstan_engine::kills(&run.journal), stopped)
         .await?;
     let running = farm.engine.run_step(run, host.clone(), signal);
-    Ok((host, running))
+    Ok((host, running, Some(plugin)))
 }
 
 /// Whether the build was stopped before this step began, which then is one that always runs. A step that is taken up has
@@ -103,7 +109,7 @@ fn runs_in_spite(farm: &Farm, build: &Build, step: &Step, options: &StepOptions)
     (begins || options.always_run) && farm.stops.reason(build.id).is_some()
 }
 
-fn created(build: &Build, step: &Step, plugin: &capstan_engine::Plugin, properties: Properties) -> Created {
+fn created(build: &Build, step: &Step, plugin: &Plugin, properties: Properties) -> Created {
     Created {
         plugin: step.digest,
         plugin_name: step.plugin.clone(),

@@ -3,10 +3,20 @@
 //! The manifest is JSON in the custom section [`SECTION`] of the component, so that a plugin is one file whose
 //! SHA-256 is its identity. Authors write it as `plugin.toml` beside the source; packing embeds it.
 
+mod lists;
+mod pattern;
+mod rights;
+mod web;
+mod words;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use pattern::{Malformed, Pattern};
+pub use rights::{Refusal, Right, Rights, Side, check_right};
+pub use web::WebPattern;
 
 /// The custom section of a component that holds its manifest.
 pub const SECTION: &str = "capstan:manifest";
@@ -18,7 +28,7 @@ pub const SCHEMA: u32 = 1;
 pub const PACKAGE: &str = "capstan:plugin";
 
 /// The version of the WIT package that this master offers.
-pub const PACKAGE_VERSION: &str = "0.1.0";
+pub const PACKAGE_VERSION: &str = "0.1.1";
 
 /// What a plugin says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +47,48 @@ pub struct Manifest {
     /// Its limits, where they differ from the defaults.
     #[serde(default)]
     pub limits: Limits,
+}
+
+impl Manifest {
+    /// Says what its shape alone does not rule out; the text begins with the field.
+    pub fn check(&self) -> Result<(), String> {
+        if self.schema != SCHEMA {
+            return Err(format!("schema: expected {SCHEMA}, found {}", self.schema));
+        }
+        check_name(&self.plugin.name).map_err(|fault| format!("plugin.name: {fault}"))?;
+        if self.plugin.version.is_empty() {
+            return Err("plugin.version: expected a version, found nothing".to_owned());
+        }
+        for (key, text, most) in [
+            ("version", &self.plugin.version, 64),
+            ("description", &self.plugin.description, 1000),
+            ("license", &self.plugin.license, 200),
+        ] {
+            // They are shown in lists, on pages and in terminals.
+            if text.len() > most || text.chars().any(char::is_control) {
+                let shown: String = text.chars().take(80).collect();
+                return Err(format!(
+                    "plugin.{key}: expected one line of at most {most} bytes, found {shown:?}"
+                ));
+            }
+        }
+        match self.parameters.get("type").and_then(Value::as_str) {
+            Some("object") => Ok(()),
+            _ => Err("parameters: expected a JSON Schema with \"type\": \"object\"".to_owned()),
+        }
+    }
+}
+
+/// Whether plugins can have this name.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let word = |w: &str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    if name.len() <= 64 && name.split('-').all(word) && !name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(80).collect();
+    Err(format!(
+        "expected lower-case words joined by hyphens, at most 64 characters, found {shown:?}"
+    ))
 }
 
 fn no_parameters() -> Value {
@@ -59,6 +111,18 @@ pub struct About {
     /// An SPDX expression.
     #[serde(default)]
     pub license: String,
+    /// What stands in for the system interfaces (WASI) that its code imports. Without it, such an import is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wasi: Option<Wasi>,
+}
+
+/// What a plugin gets where its code imports WASI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wasi {
+    /// A set that reaches nothing: no files, no network, no environment, a clock and randomness that a step's replay
+    /// gives again.
+    Stub,
 }
 
 /// The kinds of plugins; each has a world of its own.
@@ -116,147 +180,6 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Rights, by capability. In a manifest: asked for. In the operator's file: granted. Empty is none.
-///
-/// A pattern is `*` (anything), a text ending in `/*` (whatever starts with the text before the `*`), or an exact
-/// value. A value with a `..` segment matches only `*`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Rights {
-    /// Programs that a step may run on a worker; a shell line counts as the program `sh`.
-    pub commands: Vec<String>,
-    /// URLs that may be requested, as `https://host/path/*`.
-    pub http: Vec<String>,
-    /// Repositories that may be watched, by URL.
-    pub git: Vec<String>,
-    /// Secrets that may be named.
-    pub secrets: Vec<String>,
-    /// Files under the farm's folder that a reporter may append to.
-    pub files: Vec<String>,
-}
-
-/// One capability of [`Rights`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Right {
-    /// [`Rights::commands`]
-    Commands,
-    /// [`Rights::http`]
-    Http,
-    /// [`Rights::git`]
-    Git,
-    /// [`Rights::secrets`]
-    Secrets,
-    /// [`Rights::files`]
-    Files,
-}
-
-impl Right {
-    /// Every capability.
-    pub const ALL: [Self; 5] = [Self::Commands, Self::Http, Self::Git, Self::Secrets, Self::Files];
-
-    /// The key in manifests and in the operator's file.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Commands => "commands",
-            Self::Http => "http",
-            Self::Git => "git",
-            Self::Secrets => "secrets",
-            Self::Files => "files",
-        }
-    }
-}
-
-/// A right that was not there. The text says which plugin, which right, for what, and which side refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("plugin `{plugin}` may not use {} `{value}`: {}", .right.as_str(), self.reason())]
-pub struct Refusal {
-    /// The plugin's name.
-    pub plugin: String,
-    /// The capability.
-    pub right: Right,
-    /// What it wanted to use.
-    pub value: String,
-    /// Which side did not allow it.
-    pub side: Side,
-}
-
-/// Who has to allow something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Side {
-    /// The plugin's author did not ask for it.
-    Manifest,
-    /// The operator did not grant it.
-    Operator,
-}
-
-impl Refusal {
-    fn reason(&self) -> String {
-        match self.side {
-            Side::Manifest => "its manifest does not ask for it".to_owned(),
-            Side::Operator => format!(
-                "the manifest asks for it, the operator has not granted it; to grant it, add it to `{}` under \
-                 [grants.{}] in capstan.toml",
-                self.right.as_str(),
-                self.plugin
-            ),
-        }
-    }
-}
-
-impl Rights {
-    /// The patterns of one capability.
-    pub fn of(&self, right: Right) -> &[String] {
-        match right {
-            Right::Commands => &self.commands,
-            Right::Http => &self.http,
-            Right::Git => &self.git,
-            Right::Secrets => &self.secrets,
-            Right::Files => &self.files,
-        }
-    }
-
-    /// Whether some pattern of this capability covers `value`.
-    pub fn covers(&self, right: Right, value: &str) -> bool {
-        self.of(right).iter().any(|pattern| covers(pattern, value))
-    }
-}
-
-/// Checks both sides: what the manifest asks for AND what the operator granted.
-pub fn check_right(
-    plugin: &str,
-    asked: &Rights,
-    granted: &Rights,
-    right: Right,
-    value: &str,
-) -> Result<(), Refusal> {
-    let refuse = |side| Refusal {
-        plugin: plugin.to_owned(),
-        right,
-        value: value.to_owned(),
-        side,
-    };
-    if !asked.covers(right, value) {
-        return Err(refuse(Side::Manifest));
-    }
-    if !granted.covers(right, value) {
-        return Err(refuse(Side::Operator));
-    }
-    Ok(())
-}
-
-fn covers(pattern: &str, value: &str) -> bool {
-    if pattern == "*" {
-        return true;
-    }
-    let climbs = value.split(['/', '\\']).any(|segment| segment == "..");
-    match pattern.strip_suffix('*') {
-        Some(prefix) if prefix.ends_with('/') => !climbs && value.starts_with(prefix),
-        _ => !climbs && pattern == value,
-    }
-}
-
 /// What one call, or one step, of a plugin may use. Absent fields take the master's defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -270,40 +193,4 @@ pub struct Limits {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rights(http: &[&str]) -> Rights {
-        Rights {
-            http: http.iter().map(|&s| s.to_owned()).collect(),
-            ..Rights::default()
-        }
-    }
-
-    #[test]
-    fn a_pattern_ends_at_a_slash_so_that_no_other_host_fits() {
-        let granted = rights(&["https://ci.example.org/*"]);
-        assert!(granted.covers(Right::Http, "https://ci.example.org/hook"));
-        assert!(!granted.covers(Right::Http, "https://ci.example.org.evil.net/hook"));
-        assert!(!granted.covers(Right::Http, "https://ci.example.org@evil.net/hook"));
-        assert!(!granted.covers(Right::Http, "https://ci.example.org/a/../b"));
-        assert!(!rights(&["https://ci.example*"]).covers(Right::Http, "https://ci.example.org/"));
-    }
-
-    #[test]
-    fn a_refusal_names_the_side_that_refused() {
-        let (all, none) = (rights(&["*"]), Rights::default());
-        let side = |asked, granted| {
-            check_right("p", asked, granted, Right::Http, "https://x/")
-                .unwrap_err()
-                .side
-        };
-        assert_eq!(side(&none, &all), Side::Manifest);
-        assert_eq!(side(&all, &none), Side::Operator);
-        assert!(check_right("p", &all, &all, Right::Http, "https://x/").is_ok());
-        let text = check_right("p", &all, &none, Right::Http, "https://x/")
-            .unwrap_err()
-            .to_string();
-        assert!(text.contains("[grants.p]"), "{text}");
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ pub mod init;
 pub mod interruptions;
 pub mod journal;
 pub mod log;
-pub mod plugins;
+pub mod plugin;
 pub mod reload;
 pub mod replay;
 pub mod worker;

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::events::Draft;
 use crate::schedulers::{self, Payload};
 use crate::sql::{Conn, Json, Row, Value, args};
+use crate::versions::Memory;
 use crate::writer::Tx;
 use crate::{Error, Store};
 
@@ -83,12 +84,13 @@ impl ChangeFilter {
 
 impl Store {
     /// Where that change source was; `None` before its first success.
-    pub async fn source_cursor(&self, source: &str) -> Result<Option<Vec<u8>>, Error> {
+    pub async fn source_cursor(&self, source: &str) -> Result<Option<Memory>, Error> {
         let mut conn = self.reader().await?;
-        let row = conn
-            .row("SELECT cursor FROM change_sources WHERE name = $1", args![source])
-            .await?;
-        row.map_or(Ok(None), |row| row.maybe("cursor"))
+        let sql = "SELECT cursor, cursor_digest, cursor_version FROM change_sources WHERE name = $1";
+        let row = conn.row(sql, args![source]).await?;
+        row.map_or(Ok(None), |row| {
+            Memory::read(&row, "cursor", "cursor_digest", "cursor_version")
+        })
     }
 
     /// Takes in what a change source found, with its new cursor. A change whose key the source has used before is the
@@ -96,12 +98,12 @@ impl Store {
     pub async fn accept_changes(
         &self,
         source: &str,
-        cursor: &[u8],
+        cursor: impl Into<Memory>,
         changes: Vec<NewChange>,
         subscribers: &[String],
         now: Timestamp,
     ) -> Result<Vec<Change>, Error> {
-        let (source, cursor, subscribers) = (source.to_owned(), cursor.to_owned(), subscribers.to_owned());
+        let (source, cursor, subscribers) = (source.to_owned(), cursor.into(), subscribers.to_owned());
         self.write(move |tx| accept(tx, source, cursor, changes, subscribers, now).boxed())
             .await
     }
@@ -168,15 +170,17 @@ impl Store {
 async fn accept(
     tx: &mut Tx,
     source: String,
-    cursor: Vec<u8>,
+    cursor: Memory,
     found: Vec<NewChange>,
     subscribers: Vec<String>,
     now: Timestamp,
 ) -> Result<Vec<Change>, Error> {
+    let (digest, version) = cursor.by.map(|by| (by.digest, by.version)).unzip();
     tx.run(
-        "INSERT INTO change_sources (name, cursor, accepted) VALUES ($1, $2, $3) ON CONFLICT (name)
-         DO UPDATE SET cursor = excluded.cursor, accepted = excluded.accepted, failed = NULL, error = NULL",
-        args![&source, cursor, now],
+        "INSERT INTO change_sources (name, cursor, cursor_digest, cursor_version, accepted) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (name) DO UPDATE SET cursor = excluded.cursor, cursor_digest = excluded.cursor_digest,
+         cursor_version = excluded.cursor_version, accepted = excluded.accepted, failed = NULL, error = NULL",
+        args![&source, cursor.bytes, digest, version, now],
     )
     .await?;
     let mut accepted = Vec::new();

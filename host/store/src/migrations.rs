@@ -32,6 +32,21 @@ macro_rules! embedded {
                 "master",
                 include_str!(concat!("../migrations/", $database, "/0004_master.sql")),
             ),
+            (
+                5,
+                "kept",
+                include_str!(concat!("../migrations/", $database, "/0005_kept.sql")),
+            ),
+            (
+                6,
+                "versions",
+                include_str!(concat!("../migrations/", $database, "/0006_versions.sql")),
+            ),
+            (
+                7,
+                "refusals",
+                include_str!(concat!("../migrations/", $database, "/0007_refusals.sql")),
+            ),
         ]
     };
 }

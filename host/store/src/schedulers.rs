@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::buildsets::{self, NewBuildset, Submitted};
 use crate::events::Draft;
 use crate::sql::{Conn, Json, Row, args};
+use crate::versions::{Memory, Version};
 use crate::writer::Tx;
 use crate::{Error, Store, changes};
 
@@ -73,6 +74,8 @@ pub struct DueTimer {
 pub struct Decision {
     /// The scheduler's new state.
     pub state: Vec<u8>,
+    /// The version of its plugin that made it.
+    pub by: Option<Version>,
     /// What is to be built.
     pub buildsets: Vec<NewBuildset>,
     /// Timers to set; each replaces the one of its name.
@@ -105,12 +108,13 @@ pub(crate) enum Payload {
 
 impl Store {
     /// The scheduler's state; `None` before its first decision.
-    pub async fn scheduler_state(&self, scheduler: &str) -> Result<Option<Vec<u8>>, Error> {
+    pub async fn scheduler_state(&self, scheduler: &str) -> Result<Option<Memory>, Error> {
         let mut conn = self.reader().await?;
-        let row = conn
-            .row("SELECT state FROM schedulers WHERE name = $1", args![scheduler])
-            .await?;
-        row.map_or(Ok(None), |row| row.maybe("state"))
+        let sql = "SELECT state, state_digest, state_version FROM schedulers WHERE name = $1";
+        let row = conn.row(sql, args![scheduler]).await?;
+        row.map_or(Ok(None), |row| {
+            Memory::read(&row, "state", "state_digest", "state_version")
+        })
     }
 
     /// Every scheduler that has ever decided or failed, by name.
@@ -248,10 +252,12 @@ async fn commit(
     now: Timestamp,
 ) -> Result<Vec<Submitted>, Error> {
     consume(tx, &scheduler, &consumed).await?;
+    let (digest, version) = decision.by.map(|by| (by.digest, by.version)).unzip();
     tx.run(
-        "INSERT INTO schedulers (name, state, enabled) VALUES ($1, $2, 1) ON CONFLICT (name)
-         DO UPDATE SET state = excluded.state, failed = NULL, error = NULL",
-        args![&scheduler, decision.state],
+        "INSERT INTO schedulers (name, state, state_digest, state_version, enabled) VALUES ($1, $2, $3, $4, 1)
+         ON CONFLICT (name) DO UPDATE SET state = excluded.state, state_digest = excluded.state_digest,
+         state_version = excluded.state_version, failed = NULL, error = NULL",
+        args![&scheduler, decision.state, digest, version],
     )
     .await?;
     for name in &decision.clear_timers {

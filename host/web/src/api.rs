@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 
 use crate::App;
 
+mod audit;
 mod builders;
 pub(crate) mod builds;
 pub(crate) mod changes;
@@ -81,6 +82,7 @@ fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(workers::unpause))
         .routes(routes!(workers::revoke))
         .routes(routes!(plugins::list))
+        .routes(routes!(audit::audit))
         .routes(routes!(reports::list))
         .routes(routes!(farm::health))
         .routes(routes!(farm::reload));

@@ -19,6 +19,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::control::Answer;
 
+mod audit;
 mod control;
 mod log;
 mod operation;

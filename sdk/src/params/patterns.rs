@@ -1,7 +1,10 @@
 //! Patterns for names of branches, files, projects: `*` is anything but `/`, `**` is any number of folders, `?` is one
 //! character, `[ab]` is one of some. The pattern `*` alone is everything.
 
+use std::borrow::Cow;
+
 use glob::{MatchOptions, Pattern};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use serde::de::Error;
 
@@ -23,6 +26,26 @@ impl Patterns {
         self.0
             .iter()
             .any(|pattern| pattern.as_str() == "*" || pattern.matches_with(name, OPTIONS))
+    }
+}
+
+impl serde::Serialize for Patterns {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Pattern::as_str))
+    }
+}
+
+impl JsonSchema for Patterns {
+    fn schema_name() -> Cow<'static, str> {
+        "Patterns".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Texts::json_schema(generator)
     }
 }
 

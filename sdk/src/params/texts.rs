@@ -1,11 +1,13 @@
 //! One text or a list of them, as people like to write it.
 
+use std::borrow::Cow;
 use std::ops::Deref;
 
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
 
 /// One text or several.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Wire")]
 pub struct Texts(Vec<String>);
 
@@ -22,6 +24,20 @@ impl From<Wire> for Texts {
             Wire::One(text) => Self(vec![text]),
             Wire::Several(texts) => Self(texts),
         }
+    }
+}
+
+impl JsonSchema for Texts {
+    fn schema_name() -> Cow<'static, str> {
+        "Texts".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
     }
 }
 

@@ -1,7 +1,7 @@
 //! A command as a step builds it, and how it ended.
 
 use super::{Command, Exit, Outcome, Stop};
-use crate::bindings::step::capstan::plugin::commands::{self, Spec};
+use crate::host::commands::{self, Spec};
 use crate::params::Span;
 
 /// What to run; everything but the program has a default.

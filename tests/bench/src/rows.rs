@@ -1,8 +1,12 @@
 //! The rows, one file each. A file has `pub const ROW: Row` and says at its top from where to where it measures.
 
 mod builds;
+mod compile;
 mod history;
+mod instances;
+mod isolation;
 mod journal;
+mod languages;
 mod live;
 mod log;
 mod logs;
@@ -32,6 +36,10 @@ pub const ALL: &[Row] = &[
     start::ROW,
     worker_size::ROW,
     plugins::ROW,
+    instances::ROW,
+    compile::ROW,
+    isolation::ROW,
+    languages::ROW,
     journal::ROW,
     store::ROW,
     history::ROW,

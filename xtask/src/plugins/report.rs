@@ -1,7 +1,7 @@
 //! What came out of a build, for people.
 
 use super::Places;
-use super::pack::Packed;
+use super::build::Packed;
 
 /// One line per plugin: kind, name, size, digest, and whether its file is new.
 pub(super) fn print(places: &Places, packed: &[Packed]) {

@@ -60,6 +60,7 @@ fn everything() -> Arc<Rights> {
         git: all(),
         secrets: all(),
         files: all(),
+        ..Rights::default()
     })
 }
 
@@ -70,8 +71,10 @@ impl Master {
             git: world.clone(),
             http: world.clone(),
             files: world,
+            ..Ports::nowhere()
         };
         Caller {
+            owner: "test".to_owned(),
             grants: everything(),
             ports,
         }
@@ -104,6 +107,7 @@ impl Master {
             journal: Vec::new(),
             installation: Uuid::from_u128(1),
             step: StepId(1),
+            builder: "hello".to_owned(),
             builder_dir: "hello".to_owned(),
             env: BTreeMap::new(),
             orphan_timeout_ms: 60_000,

@@ -25,6 +25,7 @@ fn what_the_template_shows_commented_out_is_accepted() {
     let text: String = Operator::template()
         .lines()
         .map(|line| match line.strip_prefix("# ") {
+            Some(setting) if setting.starts_with('[') => setting,
             Some(setting) if setting.contains(" = ") && !setting.starts_with("url = \"postgres") => setting,
             _ => line,
         })
@@ -37,6 +38,7 @@ fn what_the_template_shows_commented_out_is_accepted() {
     assert_eq!(shown.limits.max_log, default.limits.max_log);
     assert_eq!(shown.limits.keep_instances, default.limits.keep_instances);
     assert_eq!(shown.database.synchronous, default.database.synchronous);
+    assert_eq!(shown.mail.unwrap().security, Security::default());
     assert_eq!(shown.master.data, default.master.data);
     assert_eq!(shown.master.config, default.master.config);
 }
@@ -61,8 +63,8 @@ fn a_password_in_the_database_url_stays_out_of_debug_output() {
 #[test]
 fn every_wrong_file_is_answered_with_place_and_remedy() {
     insta::assert_snapshot!(error("[web]\nlisen = \"127.0.0.1:80\""), @"capstan.toml:2:1: unknown key: expected `listen`, found `lisen`; did you mean `listen`?");
-    insta::assert_snapshot!(error("[wep]\nlisten = \"127.0.0.1:80\""), @"capstan.toml:1:2: unknown key: expected `master`, `web`, `link`, `database`, `secrets`, `grants` or `limits`, found `wep`; did you mean `web`?");
-    insta::assert_snapshot!(error("[grants.git]\ncommand = [\"git\"]"), @"capstan.toml:2:1: unknown key: expected `commands`, `http`, `git`, `secrets` or `files`, found `command`; did you mean `commands`?");
+    insta::assert_snapshot!(error("[wep]\nlisten = \"127.0.0.1:80\""), @"capstan.toml:1:2: unknown key: expected `master`, `web`, `link`, `database`, `secrets`, `grants`, `limits`, `plugins` or `mail`, found `wep`; did you mean `web`?");
+    insta::assert_snapshot!(error("[grants.git]\ncommand = [\"git\"]"), @"capstan.toml:2:1: unknown key: expected `commands`, `http`, `git`, `secrets`, `files`, `mail` or `state`, found `command`; did you mean `commands`?");
     insta::assert_snapshot!(error("[web]\nlisten = 8010"), @r#"capstan.toml:2:10: expected an address and port such as "127.0.0.1:8010" or "[::]:8010", found integer `8010`"#);
     insta::assert_snapshot!(error("[web]\nlisten = \"localhost\""), @r#"capstan.toml:2:10: expected an address and port such as "127.0.0.1:8010" or "[::]:8010", found string "localhost""#);
     insta::assert_snapshot!(error("[link]\ngrace = 5"), @r#"capstan.toml:2:9: expected a duration such as "30s", "5min" or "2h", found integer `5`"#);
@@ -99,16 +101,28 @@ fn files_that_are_no_configuration_are_refused() {
 
 #[test]
 fn grants_that_can_mean_nothing_are_remarked_on() {
-    let operator = parse("[grants.gti]\ncommands = [\"git\", \"make*\", \"bin/*\", \"*\"]").unwrap();
+    let operator = parse(
+        "[grants.gti]\ncommands = [\"git\"]\n[grants.git]\ncommands = [\"*\"]\nhttp = [\"*\"]\nmail = []",
+    )
+    .unwrap();
     let git = crate::PluginInfo::new(
         serde_json::from_value(serde_json::json!({
             "schema": 1, "plugin": { "name": "git", "kind": "step", "version": "1.0.0" },
+            "rights": { "commands": ["git"] },
         }))
         .unwrap(),
         capstan_model::Digest::of(b"git"),
     );
     insta::assert_snapshot!(operator.check_grants(&[git]).join("\n"), @r"
+    capstan.toml: [grants.git] has `http`, which the plugin's manifest does not ask for: it has no effect
     capstan.toml: [grants.gti] is for a plugin that is not there; did you mean `git`?
-    capstan.toml: [grants.gti] commands has the pattern `make*`, which fits only that very text; `*` stands alone or at the end after a `/`
     ");
+}
+
+#[test]
+fn a_malformed_grant_is_a_fault_with_its_place_and_the_right_form() {
+    insta::assert_snapshot!(error("[grants.git]\ncommands = [\"git\", \"make*\"]"), @r#"capstan.toml:2:20: expected a program such as `make`, a folder of programs such as `/usr/bin/*`, or `*` for the right `commands`, found "make*": a `*` stands alone, or at the end after a `/`"#);
+    insta::assert_snapshot!(error("[grants.chat]\nhttp = [\n  \"https://chat.example.org/*\",\n  \"chat.example.org\",\n]"), @r#"capstan.toml:4:3: expected `https://host/path/*`, perhaps with methods before it (`GET,POST https://host/path`), `https://*.host/*`, or `*` for the right `http`, found "chat.example.org": there is no `https://` in it"#);
+    insta::assert_snapshot!(error("[grants.chat]\nsecrets = \"token\""), @r#"capstan.toml:2:11: expected a list of patterns, found string "token""#);
+    insta::assert_snapshot!(error("[grants.chat]\nmail = [7]"), @"capstan.toml:2:9: expected a text: an address such as `team@example.org`, `*@example.org`, or `*`, found integer `7`");
 }

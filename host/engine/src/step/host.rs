@@ -2,10 +2,11 @@
 //! recorded, or leaves the process between two durable rows.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use capstan_model::Property;
 use capstan_model::journal::Effect;
+use capstan_model::plugin::Wasi;
+use capstan_model::{Digest, Property};
 use serde_json::{Value, json};
 use wasmtime::component::ResourceTable;
 
@@ -20,6 +21,7 @@ use crate::guest::{Guest, HasGuest};
 use crate::limits::{MAX_PAYLOAD, MAX_RESOURCES};
 use crate::places::Places;
 use crate::plugin::Facts;
+use crate::wasi::{Beginning, World, WorldHost};
 
 pub(super) const MAX_SUMMARY: usize = 500;
 const MAX_LINK: usize = 2000;
@@ -55,7 +57,14 @@ impl StepState {
         )
     }
 
-    pub(crate) fn new(guest: Guest, session: Option<Box<Session>>, mode: WaitMode) -> Self {
+    pub(crate) fn new(mut guest: Guest, session: Option<Box<Session>>, mode: WaitMode) -> Self {
+        if let (Some(Wasi::Stub), Some(session)) = (guest.facts.manifest.plugin.wasi, &session) {
+            let seed = format!("wasi {}", session.created.seed);
+            guest.world = World::new(Beginning::Given {
+                at: session.passed().0,
+                seed: Digest::of(seed.as_bytes()),
+            });
+        }
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         Self {
@@ -150,7 +159,7 @@ impl StepState {
             tokio::select! {
                 biased;
                 answer = &mut wait, if self.mode != WaitMode::Replay => Some(answer),
-                () = patience(self.mode, self.places.as_deref()) => None,
+                () = patience(self.mode, self.places.as_deref(), &self.guest.facts.share) => None,
             }
         } else {
             Some(wait.as_mut().await)
@@ -180,7 +189,7 @@ impl StepState {
 }
 
 /// Waits until a waiting step is to give up its instance.
-async fn patience(mode: WaitMode, places: Option<&Places>) {
+async fn patience(mode: WaitMode, places: Option<&Places>, share: &Places) {
     match (mode, places) {
         (WaitMode::Replay, _) => {}
         // What is answered at once was answered before this is asked.
@@ -190,6 +199,7 @@ async fn patience(mode: WaitMode, places: Option<&Places>) {
         (WaitMode::WarmFor(span), Some(places)) => tokio::select! {
             () = tokio::time::sleep(span) => {}
             () = places.wanted() => {}
+            () = share.wanted() => {}
         },
     }
 }
@@ -204,6 +214,20 @@ impl types::Host for StepState {}
 
 impl log::Host for StepState {
     async fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        self.say(level, message);
+        Ok(())
+    }
+}
+
+impl WorldHost for StepState {
+    fn passed(&mut self) -> Duration {
+        match &self.session {
+            Some(session) => session.passed().1,
+            None => self.guest.world.machine(),
+        }
+    }
+
+    fn say(&mut self, level: log::Level, message: String) {
         let silent = self.session.as_ref().is_some_and(|session| session.is_silent());
         let word = match level {
             log::Level::Debug => "debug",
@@ -215,7 +239,6 @@ impl log::Host for StepState {
         if let (Some(session), Some(text)) = (&mut self.session, taken) {
             session.hear(word, text);
         }
-        Ok(())
     }
 }
 

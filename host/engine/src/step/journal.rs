@@ -140,6 +140,12 @@ impl Journal {
         u32::try_from(self.cursor).unwrap_or(u32::MAX)
     }
 
+    /// When the step began, and when what the guest was answered last was noted: the same on every replay.
+    pub(crate) fn times(&self) -> (Timestamp, Timestamp) {
+        let at = |place: usize| self.rows.get(place).map_or(Timestamp(0), |row| row.at);
+        (at(0), at(self.cursor.saturating_sub(1)))
+    }
+
     /// The number of the next row.
     pub(crate) fn next_seq(&self) -> u32 {
         u32::try_from(self.rows.len()).unwrap_or(u32::MAX)

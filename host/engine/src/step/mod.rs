@@ -30,7 +30,7 @@ pub(crate) use host::StepState;
 pub use journal::{Mismatch, created_row, kills};
 pub use port::{Abandoned, CommandFault, StepPort};
 pub(crate) use replay::replay;
-pub use replay::{Message, Past, Replay, Verdict};
+pub use replay::{Asked, Message, Past, Replay, Verdict};
 pub(crate) use run::run;
 pub use spec::Spec;
 
@@ -55,6 +55,8 @@ pub struct StepRun {
     pub installation: Uuid,
     /// Part of every command's id.
     pub step: StepId,
+    /// The builder's name: some secrets are for some builders only.
+    pub builder: String,
     /// The builder's folder on the worker.
     pub builder_dir: String,
     /// Variables of every command of the build; what the step sets itself goes before them.

@@ -8,6 +8,7 @@ use capstan_model::{CommandId, CommandSpec, Completion, StepId, Timestamp};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -25,6 +26,8 @@ pub struct Replay {
     pub verdict: Verdict,
     /// What it told its operator meanwhile, through `log`.
     pub messages: Vec<Message>,
+    /// What it asked for, in order; the last call may be one that the journal does not have.
+    pub calls: Vec<Asked>,
 }
 
 /// Whether a component does what a journal has.
@@ -68,6 +71,17 @@ pub struct Past {
     pub waiting: bool,
 }
 
+/// A call as the component made it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Asked {
+    /// Its row, or that of its `Start`.
+    pub seq: u32,
+    /// `commands.run` …
+    pub call: String,
+    /// The parameters, as they are compared.
+    pub asked: Value,
+}
+
 /// A diagnostic message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Message {
@@ -96,6 +110,7 @@ pub(crate) async fn replay(plugin: &Plugin, mut journal: Vec<Entry>) -> Result<R
         journal,
         installation: Uuid::nil(),
         step: StepId(0),
+        builder: String::new(),
         builder_dir: String::new(),
         env: Default::default(),
         orphan_timeout_ms: 0,
@@ -105,9 +120,11 @@ pub(crate) async fn replay(plugin: &Plugin, mut journal: Vec<Entry>) -> Result<R
     session.go_offline();
     let (attempt, mut session) = attempt(&runner, session).await?;
     let verdict = verdict(attempt, &session, recorded)?;
+    let heard = session.heard();
     Ok(Replay {
         verdict,
-        messages: session.heard(),
+        messages: heard.messages,
+        calls: heard.calls,
     })
 }
 

@@ -14,10 +14,12 @@ use super::host::{Parked, StepState};
 use super::port::{Abandoned, StepPort};
 use super::session::{Halt, Resting, Session};
 use super::{StepEnd, StepError, StepFailure, StepRun, StopSignal, WaitMode};
+use crate::audit::Place;
 use crate::bindings::types::PluginError;
 use crate::call::CallError;
 use crate::guest::{self, Guest};
 use crate::plugin::{Code, Plugin};
+use crate::wasi;
 
 /// How one run of the guest ended.
 pub(super) enum Attempt {
@@ -30,6 +32,7 @@ pub(super) enum Attempt {
 pub(crate) struct Runner {
     pub plugin: Plugin,
     pub grants: Arc<Rights>,
+    pub place: Place,
     pub mode: WaitMode,
 }
 
@@ -136,9 +139,12 @@ pub(super) async fn attempt(
     session.rewind();
     let config = canonical::text(&session.created.config);
     let runtime = plugin.runtime();
+    // Its share first: who waits for that takes no place from others.
+    let _share = plugin.facts().share.take().await;
     let _place = runtime.places.take().await;
     let call = plugin.facts().counters.call();
-    let guest = Guest::new(Arc::clone(plugin.facts()), Arc::clone(&runner.grants));
+    let mut guest = Guest::new(Arc::clone(plugin.facts()), Arc::clone(&runner.grants));
+    guest.place = runner.place.clone();
     let mut state = StepState::new(guest, Some(session), runner.mode);
     state.places = Some(Arc::clone(&runtime.places));
     let mut store = guest::store(&runtime.engine, state);
@@ -146,7 +152,11 @@ pub(super) async fn attempt(
         Ok(guest) => guest.capstan_plugin_step().call_run(&mut store, &config).await,
         Err(error) => Err(error),
     };
-    let mut state = store.into_data();
+    let mut state = guest::ended(store).await;
+    // One that waits without its instance says the rest of the line when it is run again.
+    if state.parked.is_none() {
+        wasi::rest(&mut state);
+    }
     let attempt = match (returned, state.parked.take(), state.halt.take()) {
         (Ok(result), _, _) => Attempt::Returned(result.map(Outcome::from)),
         (Err(_), Some(parked), _) => Attempt::Parked(parked),

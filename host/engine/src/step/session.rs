@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use capstan_model::journal::{Created, Effect};
-use capstan_model::{CommandId, Properties, StepId};
+use capstan_model::{CommandId, Properties, StepId, Timestamp};
 use futures::FutureExt as _;
 use serde_json::Value;
 use uuid::Uuid;
@@ -13,10 +14,11 @@ use uuid::Uuid;
 use super::deed::{Answer, Deed, Wait, carry_out};
 use super::journal::{Journal, Mismatch, Next, shown};
 use super::port::{Abandoned, StepPort};
-use super::replay::{Message, Past};
+use super::replay::{Asked, Message, Past};
 use super::run::Runner;
 use super::spec::{Surroundings, is_log_name};
 use super::{StepEnd, StepError, StepRun, StopSignal};
+use crate::audit::Place;
 use crate::call::Trap;
 use crate::limits::{MAX_PAYLOAD, MAX_TEXT};
 
@@ -36,8 +38,15 @@ pub(crate) struct Session {
     text_bytes: usize,
     /// How much of each log was handed to the port: a replay need not hand it over again.
     written: BTreeMap<String, u64>,
-    /// What was said so far, for a run that has nothing but the journal.
-    offline: Option<Vec<Message>>,
+    /// What was said and asked so far, for a run that has nothing but the journal.
+    offline: Option<Offline>,
+}
+
+/// What is kept of a run that has nothing but the journal.
+#[derive(Default)]
+pub(crate) struct Offline {
+    pub messages: Vec<Message>,
+    pub calls: Vec<Asked>,
 }
 
 /// A step that waits without an instance: what the port does not know.
@@ -88,9 +97,26 @@ struct Seen {
     properties: Properties,
     summary: Option<String>,
     logs: BTreeSet<String>,
+    /// The lowest number of a log's name that may be free: those below are taken.
+    numbers: BTreeMap<String, u32>,
     text_logs: BTreeMap<String, (String, u64)>,
     text_total: u64,
     running: BTreeSet<CommandId>,
+}
+
+impl Seen {
+    /// Notes that a log has its writer. A step that starts thousands of commands looks for a free name thousands of times.
+    fn take_log(&mut self, log: String) {
+        if let Some((plain, _)) = log.rsplit_once('-') {
+            let next = self.numbers.get(plain).copied().unwrap_or(2);
+            if log == format!("{plain}-{next}") {
+                let taken = |n: &u32| self.logs.contains(&format!("{plain}-{n}"));
+                let free = (next + 1..).find(|n| !taken(n)).unwrap_or(u32::MAX);
+                self.numbers.insert(plain.to_owned(), free);
+            }
+        }
+        self.logs.insert(log);
+    }
 }
 
 struct Text {
@@ -134,6 +160,12 @@ impl Session {
         stop: StopSignal,
     ) -> Result<(Runner, Box<Self>), StepError> {
         let max_rows = run.plugin.facts().limits.journal_rows;
+        let place = Place {
+            owner: run.created.step_name.clone(),
+            builder: Some(run.builder).filter(|name| !name.is_empty()),
+            step: Some(run.step),
+            delivery: None,
+        };
         let (journal, created) = Journal::open(run.journal, run.created, port.now(), max_rows)?;
         let surroundings = Surroundings {
             builder_dir: run.builder_dir,
@@ -158,6 +190,7 @@ impl Session {
         let runner = Runner {
             plugin: run.plugin,
             grants: run.grants,
+            place,
             mode: run.mode,
         };
         Ok((runner, session))
@@ -208,6 +241,13 @@ impl Session {
         self.journal.position()
     }
 
+    /// When the step began, and how long that was before the last row that the guest was answered from: the same on every
+    /// replay.
+    pub(crate) fn passed(&self) -> (Timestamp, Duration) {
+        let (began, answered) = self.journal.times();
+        (began, Duration::from_millis(answered.since(began)))
+    }
+
     /// Whether the guest, which has returned, made every recorded call.
     pub(crate) fn at_end(&self) -> Result<(), Mismatch> {
         self.journal.at_end()
@@ -215,7 +255,7 @@ impl Session {
 
     /// From now on what the journal does not answer is not answered, and messages are kept.
     pub(crate) fn go_offline(&mut self) {
-        self.offline = Some(Vec::new());
+        self.offline = Some(Offline::default());
     }
 
     /// Whether messages of the guest were passed on before, or are kept.
@@ -226,13 +266,13 @@ impl Session {
     /// Keeps a message of an offline run.
     pub(crate) fn hear(&mut self, level: &'static str, text: String) {
         let seq = self.position();
-        if let Some(heard) = &mut self.offline {
-            heard.push(Message { seq, level, text });
+        if let Some(offline) = &mut self.offline {
+            offline.messages.push(Message { seq, level, text });
         }
     }
 
-    /// What an offline run said.
-    pub(crate) fn heard(&mut self) -> Vec<Message> {
+    /// What an offline run said and asked.
+    pub(crate) fn heard(&mut self) -> Offline {
         self.offline.take().unwrap_or_default()
     }
 
@@ -244,7 +284,7 @@ impl Session {
         self.seen.summary.as_ref()
     }
 
-    pub(crate) fn now(&self) -> capstan_model::Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.port.now()
     }
 
@@ -260,7 +300,12 @@ impl Session {
 
     /// Looks up the guest's next call, and takes over what it led to if it is recorded.
     pub(crate) fn next(&mut self, call: &str, asked: &Value) -> Result<Next, Halt> {
+        let seq = self.position();
         let next = self.journal.next(call, asked)?;
+        if let Some(offline) = &mut self.offline {
+            let (call, asked) = (call.to_owned(), asked.clone());
+            offline.calls.push(Asked { seq, call, asked });
+        }
         if let (true, Next::Open(..) | Next::Live) = (self.offline.is_some(), &next) {
             let opened = match next {
                 Next::Open(seq, _) => Some(seq),
@@ -415,7 +460,7 @@ impl Session {
     /// A log of this name, or of this name with a number if the step has one: each log has one writer.
     pub(crate) fn claim_log(&mut self, wanted: &str) -> String {
         let log = self.free_log(wanted);
-        self.seen.logs.insert(log.clone());
+        self.seen.take_log(log.clone());
         log
     }
 
@@ -429,7 +474,8 @@ impl Session {
         if !self.seen.logs.contains(&plain) {
             return plain;
         }
-        let numbered = (2_u32..).map(|n| format!("{plain}-{n}"));
+        let first = self.seen.numbers.get(&plain).copied().unwrap_or(2);
+        let numbered = (first..).map(|n| format!("{plain}-{n}"));
         numbered
             .into_iter()
             .find(|name| !self.seen.logs.contains(name))
@@ -463,7 +509,7 @@ impl Session {
     fn note_start(&mut self, deed: &Deed) {
         if let Some((command, spec)) = deed.starts() {
             self.seen.running.insert(command);
-            self.seen.logs.insert(spec.log.clone());
+            self.seen.take_log(spec.log.clone());
         }
     }
 

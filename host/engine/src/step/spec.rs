@@ -157,7 +157,7 @@ impl Spec {
         };
         guest.allow(Right::Commands, program)?;
         self.env.values().try_for_each(|value| match value {
-            EnvValue::Secret(secret) => guest.allow(Right::Secrets, secret),
+            EnvValue::Secret(secret) => guest.allow_secret(secret),
             EnvValue::Set(_) | EnvValue::Unset => Ok(()),
         })
     }

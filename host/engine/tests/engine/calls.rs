@@ -1,12 +1,13 @@
 //! Calls into schedulers, change sources and reporters: answers, refusals, and what a hostile plugin costs.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use capstan_engine::{
     CallError, Caller, Commit, Decision, Engine, FileFault, FilesPort, GitFault, GitPort, HttpFault,
-    HttpPort, HttpRequest, HttpResponse, Options, Phase, Ports, Reference, Report, SchedulerEvent,
-    StepResult, Timer, Trap,
+    HttpPort, HttpRequest, HttpResponse, Mail, MailFault, MailPort, Options, Phase, Ports, Reference, Report,
+    SchedulerEvent, StateFault, StatePort, StepResult, Timer, Trap,
 };
 use capstan_model::plugin::{Right, Rights, Side};
 use capstan_model::{Change, ChangeId, NewChange, Outcome, Properties, SourceStamp, Timestamp};
@@ -21,6 +22,7 @@ use crate::support::{fixture, fresh, options, plugin};
 #[derive(Default)]
 pub struct World {
     asked: Mutex<Vec<String>>,
+    kept: Mutex<HashMap<(String, String), Vec<u8>>>,
 }
 
 impl World {
@@ -28,7 +30,7 @@ impl World {
         self.asked.lock().unwrap().push(text);
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -103,7 +105,37 @@ impl FilesPort for World {
     }
 }
 
-fn everything() -> Rights {
+impl StatePort for World {
+    fn get(&self, owner: String, key: String) -> BoxFuture<'_, Result<Option<Vec<u8>>, StateFault>> {
+        self.note(format!("get {owner}: {key}"));
+        let kept = self.kept.lock().unwrap().get(&(owner, key)).cloned();
+        async { Ok(kept) }.boxed()
+    }
+
+    fn set(
+        &self,
+        owner: String,
+        key: String,
+        value: Option<Vec<u8>>,
+    ) -> BoxFuture<'_, Result<(), StateFault>> {
+        self.note(format!("set {owner}: {key} {value:?}"));
+        let mut kept = self.kept.lock().unwrap();
+        match value {
+            Some(value) => kept.insert((owner, key), value),
+            None => kept.remove(&(owner, key)),
+        };
+        async { Ok(()) }.boxed()
+    }
+}
+
+impl MailPort for World {
+    fn send(&self, mail: Mail) -> BoxFuture<'_, Result<(), MailFault>> {
+        self.note(format!("{mail:?}"));
+        async { Ok(()) }.boxed()
+    }
+}
+
+pub fn everything() -> Rights {
     let all = || vec!["*".to_owned()];
     Rights {
         commands: all(),
@@ -111,6 +143,8 @@ fn everything() -> Rights {
         git: all(),
         secrets: all(),
         files: all(),
+        state: all(),
+        mail: all(),
     }
 }
 
@@ -120,9 +154,12 @@ pub fn caller(grants: Rights) -> (Caller, Arc<World>) {
         git: world.clone(),
         http: world.clone(),
         files: world.clone(),
+        state: world.clone(),
+        mail: world.clone(),
     };
     (
         Caller {
+            owner: "tell".to_owned(),
             grants: Arc::new(grants),
             ports,
         },
@@ -136,7 +173,7 @@ async fn handle(config: Value, event: SchedulerEvent) -> Result<Decision, CallEr
         .await
 }
 
-fn change() -> SchedulerEvent {
+pub fn change() -> SchedulerEvent {
     let facts = NewChange {
         dedup_key: "k".to_owned(),
         codebase: "lib".to_owned(),
@@ -384,7 +421,7 @@ async fn what_is_not_granted_is_denied_and_counted() {
     assert_snapshot!(poll(Rights::default(), granted).await, @r##"GitError::Denied("plugin `fixture-source` may not use git `https://git.example.org/a`: the manifest asks for it, the operator has not granted it; to grant it, add it to `git` under [grants.fixture-source] in capstan.toml")"##);
     assert_snapshot!(poll(everything(), json!({ "repository": "https://elsewhere.example.org/a" })).await, @r##"GitError::Denied("plugin `fixture-source` may not use git `https://elsewhere.example.org/a`: its manifest does not ask for it")"##);
     assert_snapshot!(poll(everything(), json!({ "url": "https://index.example.org@evil.example/" })).await, @r##"HttpError::Invalid("expected an http or https URL, found a user name in it; use a secret header")"##);
-    assert_snapshot!(poll(everything(), json!({ "url": "https://index.example.org.evil.example/" })).await, @r##"HttpError::Denied("plugin `fixture-source` may not use http `https://index.example.org.evil.example/`: its manifest does not ask for it")"##);
+    assert_snapshot!(poll(everything(), json!({ "url": "https://index.example.org.evil.example/" })).await, @r##"HttpError::Denied("plugin `fixture-source` may not use http `GET https://index.example.org.evil.example/`: its manifest does not ask for it")"##);
     assert_snapshot!(poll(everything(), json!({ "repository": "--upload-pack=x" })).await, @r##"GitError::Invalid("expected the URL of a git repository, found \"--upload-pack=x\": it begins with `-`")"##);
     assert_snapshot!(poll(everything(), json!({ "repository": "ext::sh -c id" })).await, @r##"GitError::Invalid("expected the URL of a git repository, found \"ext::sh -c id\": it holds white space or control characters")"##);
     assert_eq!(source.stats().refusals, 3);
@@ -399,7 +436,7 @@ async fn what_is_not_granted_is_denied_and_counted() {
         [
             (
                 Right::Http,
-                "https://index.example.org.evil.example/",
+                "GET https://index.example.org.evil.example/",
                 Side::Manifest,
                 1
             ),
@@ -444,7 +481,7 @@ async fn checking_parameters_reaches_nothing() {
     plugin("fixture-reporter").check(&json!({})).await.unwrap();
 }
 
-fn report() -> Report {
+pub fn report() -> Report {
     let mut properties = Properties::default();
     properties.set("rev", json!({ "b": 1, "a": [2] }), "fixture");
     Report {
@@ -501,7 +538,7 @@ async fn a_secret_header_needs_the_right_to_the_secret() {
     let other = deliver(json!({ "url": hook, "secret": "root-password" }))
         .await
         .unwrap_err();
-    assert_snapshot!(other, @"plugin `fixture-reporter` may not use secrets `root-password`: its manifest does not ask for it");
+    assert_snapshot!(other, @"plugin `fixture-reporter` may not use secrets `root-password@hello`: its manifest does not ask for it");
     assert_snapshot!(deliver(json!({ "file": "../../etc/cron.d/x" })).await.unwrap_err(), @r##"FileError::Io("expected a path inside the farm's folder, found \"../../etc/cron.d/x\"")"##);
     assert_snapshot!(deliver(json!({ "file": "secrets/key" })).await.unwrap_err(), @r##"FileError::Denied("plugin `fixture-reporter` may not use files `secrets/key`: its manifest does not ask for it")"##);
     assert_snapshot!(deliver(json!({ "url": "https://hook.example.org/busy" })).await.unwrap_err(), @"status 503");

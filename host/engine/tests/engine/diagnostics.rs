@@ -48,7 +48,7 @@ impl tracing::Subscriber for Collector {
 }
 
 /// The messages of plugins while `work` runs, on one thread.
-fn messages(work: impl Future) -> Vec<String> {
+pub fn messages(work: impl Future) -> Vec<String> {
     // With a single dispatcher, tracing asks the current thread's alone whether an event is wanted, and remembers the
     // answer: that of a test without one.
     static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();

@@ -437,6 +437,7 @@ pub fn run_with(plugin: &Plugin, config: Value, journal: Vec<Entry>, mode: WaitM
         journal,
         installation: Uuid::from_u128(7),
         step: StepId(9),
+        builder: "hello".to_owned(),
         builder_dir: "hello".to_owned(),
         env: BTreeMap::from([("CI".to_owned(), EnvValue::Set("1".to_owned()))]),
         orphan_timeout_ms: 60_000,

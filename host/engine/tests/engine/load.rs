@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use capstan_engine::{Engine, Options};
+use capstan_engine::{Engine, LoadError, Options};
 use capstan_model::plugin::Kind;
 use insta::assert_snapshot;
 
@@ -26,12 +26,12 @@ fn a_plugin_says_what_it_is_and_what_it_can_reach() {
         (plugin.name(), plugin.kind()),
         ("fixture-reporter", Kind::Reporter)
     );
-    assert_eq!(plugin.world(), "capstan:plugin/reporter-plugin@0.1.0");
+    assert_eq!(plugin.world(), "capstan:plugin/reporter-plugin@0.1.1");
     assert!(
         plugin
             .imports()
             .iter()
-            .any(|import| import == "capstan:plugin/http@0.1.0")
+            .any(|import| import == "capstan:plugin/http@0.1.1")
     );
     assert!(
         plugin
@@ -58,34 +58,65 @@ fn a_manifest_must_be_there_and_be_right() {
     assert_snapshot!(refusal(&with_manifest(&bytes, None)), @"expected a manifest in the custom section `capstan:manifest`, found none; embed plugin.toml with `capstan plugin build`");
     assert_snapshot!(refuse("schema = 1"), @"read the manifest: expected value at line 1 column 1");
     assert_snapshot!(refuse(r#"{"schema":2,"plugin":{},"new":1}"#), @"expected a manifest with schema 1, found schema 2; upgrade Capstan, or build the plugin with an older SDK");
-    assert_snapshot!(refuse(&manifest("scheduler", r#","rights":{"root":["*"]}"#)), @"read the manifest: unknown field `root`, expected one of `commands`, `http`, `git`, `secrets`, `files` at line 1 column 85");
+    assert_snapshot!(refuse(&manifest("scheduler", r#","rights":{"root":["*"]}"#)), @"read the manifest: unknown field `root`, expected one of `commands`, `http`, `git`, `secrets`, `files`, `mail`, `state` at line 1 column 85");
     assert_snapshot!(refuse(&manifest("oracle", "")), @"read the manifest: unknown variant `oracle`, expected one of `change-source`, `scheduler`, `step`, `reporter` at line 1 column 50");
     assert_snapshot!(refuse(&manifest("scheduler", "").replace("odd", "Odd One")), @r##"read the manifest: plugin.name: expected lower-case words joined by hyphens, at most 64 characters, found "Odd One""##);
     assert_snapshot!(refuse(&manifest("scheduler", r#","parameters":[]"#)), @r##"read the manifest: parameters: expected a JSON Schema with "type": "object""##);
     assert_snapshot!(refuse(&manifest("scheduler", r#","limits":{"memory_mib":4096}"#)), @"odd asks for memory_mib = 4096, this master allows at most 512; raise the limit in capstan.toml");
 }
 
+/// Said by looking at the file alone: nothing is compiled before.
+fn needs(bytes: &[u8]) -> String {
+    let error = capstan_engine::inspect(bytes).expect_err("the file must be refused");
+    assert!(matches!(error, LoadError::Version { .. }), "{error}");
+    assert_eq!(error.to_string(), refusal(bytes));
+    error.to_string()
+}
+
 #[test]
-fn a_plugin_for_a_newer_master_names_both_versions() {
-    let next = patch(&fixture("fixture-scheduler"), "@0.1.0", "@0.2.0");
-    assert_snapshot!(refusal(&next), @"fixture-scheduler is made for capstan:plugin 0.2.0, this master offers 0.1.0; upgrade Capstan, or build the plugin with an older SDK");
-    let old = patch(&fixture("fixture-scheduler"), "@0.1.0", "@0.0.9");
-    assert_snapshot!(refusal(&old), @"fixture-scheduler is made for capstan:plugin 0.0.9, this master offers 0.1.0; build the plugin with a newer SDK");
-    // Within 0.1.x a plugin fits as long as it uses only what the master has.
-    let later = patch(&fixture("fixture-scheduler"), "@0.1.0", "@0.1.7");
-    engine().load(&later).unwrap();
-    assert_snapshot!(refusal(&patch(&later, "write", "wrote")), @"fixture-scheduler is made for capstan:plugin 0.1.7, this master offers 0.1.0; upgrade Capstan, or build the plugin with an older SDK");
+fn a_plugin_for_another_major_is_refused_with_both_versions() {
+    let made_for = |version: &str| needs(&patch(&fixture("fixture-scheduler"), "@0.1.1", version));
+    assert_snapshot!(made_for("@0.2.0"), @"fixture-scheduler is made for capstan:plugin 0.2.0, this master offers 0.1.1; upgrade Capstan, or build the plugin with an older SDK");
+    assert_snapshot!(made_for("@1.0.0"), @"fixture-scheduler is made for capstan:plugin 1.0.0, this master offers 0.1.1; upgrade Capstan, or build the plugin with an older SDK");
+    assert_snapshot!(made_for("@0.0.9"), @"fixture-scheduler is made for capstan:plugin 0.0.9, this master offers 0.1.1; build the plugin with a newer SDK");
+}
+
+#[test]
+fn a_plugin_that_uses_what_only_a_newer_master_has_is_refused_with_what_that_is() {
+    let later = |name| patch(&fixture(name), "@0.1.1", "@0.1.7");
+    assert_snapshot!(needs(&patch(&later("fixture-scheduler"), "write", "wrote")), @"fixture-scheduler is made for capstan:plugin 0.1.7 and uses `log.wrote`, this master offers 0.1.1; upgrade Capstan, or build the plugin with an older SDK");
+    assert_snapshot!(needs(&patch(&later("fixture-scheduler"), "plugin/log@", "plugin/lag@")), @"fixture-scheduler is made for capstan:plugin 0.1.7 and uses `lag`, this master offers 0.1.1; upgrade Capstan, or build the plugin with an older SDK");
+    assert_snapshot!(needs(&patch(&later("fixture-reporter"), "]message.set-html", "]message.set-toml")), @"fixture-reporter is made for capstan:plugin 0.1.7 and uses `mail.message.set-toml`, this master offers 0.1.1; upgrade Capstan, or build the plugin with an older SDK");
+    // In the package, but not in the world of that kind yet.
+    assert_snapshot!(needs(&patch(&later("fixture-scheduler"), "plugin/log@", "plugin/git@")), @"fixture-scheduler is made for capstan:plugin 0.1.7 and uses `git`, this master offers 0.1.1; upgrade Capstan, or build the plugin with an older SDK");
+}
+
+/// The numbers alone say nothing: a plugin that was built with a newer SDK may need nothing new.
+#[tokio::test]
+async fn a_plugin_that_names_a_newer_version_and_uses_what_is_there_runs() {
+    for kind in ["step", "scheduler", "source", "reporter"] {
+        let name = format!("fixture-{kind}");
+        let later = engine()
+            .load(&patch(&fixture(&name), "@0.1.1", "@0.1.7"))
+            .unwrap();
+        later
+            .check(&serde_json::json!({ "script": [] }))
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
 }
 
 #[test]
 fn a_plugin_has_the_imports_and_exports_of_its_kind() {
     let scheduler = fixture("fixture-scheduler");
-    let foreign = patch(&scheduler, "capstan:plugin/log@0.1.0", "wasi:random/insecu@0.2.0");
-    assert_snapshot!(refusal(&foreign), @"fixture-scheduler imports `wasi:random/insecu@0.2.0`, which no master offers: a plugin imports capstan:plugin alone; build it without WASI");
+    let foreign = patch(&scheduler, "capstan:plugin/log@0.1.1", "wasi:random/insecu@0.2.0");
+    assert_snapshot!(refusal(&foreign), @r#"fixture-scheduler imports `wasi:random/insecu@0.2.0`, which a plugin does not get by default; add `wasi = "stub"` under [plugin] in plugin.toml for stand-ins that reach nothing, or build it without WASI"#);
+    let foreign = patch(&scheduler, "capstan:plugin/log@0.1.1", "capston:plugin/log@0.1.1");
+    assert_snapshot!(refusal(&foreign), @"fixture-scheduler imports `capston:plugin/log@0.1.1`, which no master offers: a plugin imports capstan:plugin alone");
     let as_step = with_manifest(&scheduler, Some(&manifest("step", "")));
-    assert_snapshot!(refusal(&as_step), @"odd is a step by its manifest, which exports `capstan:plugin/step@0.1.0`; found capstan:plugin/scheduler@0.1.0");
+    assert_snapshot!(refusal(&as_step), @"odd is a step by its manifest, which exports `capstan:plugin/step@0.1.1`; found capstan:plugin/scheduler@0.1.1");
     let as_scheduler = with_manifest(&fixture("fixture-source"), Some(&manifest("scheduler", "")));
-    assert_snapshot!(refusal(&as_scheduler), @"odd is a scheduler and imports `capstan:plugin/git@0.1.0`, which is not in the world `scheduler-plugin`");
+    assert_snapshot!(refusal(&as_scheduler), @"odd is a scheduler and imports `capstan:plugin/git@0.1.1`, which is not in the world `scheduler-plugin`");
 }
 
 #[tokio::test]
@@ -101,7 +132,12 @@ async fn a_compiled_plugin_is_kept_for_the_next_start_and_a_damaged_one_is_not_r
             .unwrap()
             .load(&fixture("fixture-scheduler"))
             .unwrap();
-        async move { scheduler.check(&serde_json::json!({})).await.expect("it runs") }
+        async move {
+            scheduler
+                .check(&serde_json::json!({ "script": [] }))
+                .await
+                .expect("it runs")
+        }
     };
     load().await;
     let files = |ending: &str| -> Vec<_> {

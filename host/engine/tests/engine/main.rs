@@ -3,14 +3,21 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
 
 mod calls;
+mod compat;
 mod diagnostics;
 mod farm;
+mod isolation;
 mod load;
+mod migration;
 mod mismatch;
+mod page;
 mod replay;
+mod reporters;
 mod resume;
+mod rights;
 mod steps;
 mod stops;
 mod support;
 mod waiting;
+mod wasi;
 mod wit;

@@ -81,9 +81,26 @@ impl Subject {
         }
     }
 
+    /// One that reads clocks and random numbers through WASI, which no row of its journal has.
+    pub fn wasi() -> Self {
+        let script = json!([
+            { "op": "wall" }, { "op": "random", "n": 40 }, { "op": "now" }, { "op": "wall" },
+            { "op": "timer", "n": 1500 }, { "op": "wall" }, { "op": "monotonic" }, { "op": "random", "n": 3 },
+            { "op": "run" }, { "op": "sleep", "n": 60_000 }, { "op": "wall" }, { "op": "timer", "n": 1500 },
+            { "op": "poll" }, { "op": "monotonic" },
+        ]);
+        Self {
+            name: "fixture-wasi",
+            plugin: plugin("fixture-wasi"),
+            config: json!({ "script": script }),
+            exits: Vec::new(),
+        }
+    }
+
     pub fn all() -> Vec<Self> {
         vec![
             Self::everything(),
+            Self::wasi(),
             Self::shell(Exit::Code(0)),
             Self::shell(Exit::Code(3)),
             Self::shell(Exit::Lost("w1 is gone".to_owned())),
@@ -296,6 +313,7 @@ async fn the_subjects_do_what_they_are_made_for() {
         ends,
         [
             ("fixture-step", Outcome::Warnings, 7),
+            ("fixture-wasi", Outcome::Success, 1),
             ("shell", Outcome::Success, 1),
             ("shell", Outcome::Warnings, 1),
             ("shell", Outcome::Retry, 1),

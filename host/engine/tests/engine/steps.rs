@@ -266,7 +266,7 @@ async fn what_a_step_may_not_run_is_denied() {
     assert_snapshot!(trace(&lasting), @r##"
     run: CommandError::Denied("plugin `fixture-step` may not use commands `rm`: its manifest does not ask for it")
     run: CommandError::Denied("plugin `fixture-step` may not use commands `ungranted`: the manifest asks for it, the operator has not granted it; to grant it, add it to `commands` under [grants.fixture-step] in capstan.toml")
-    start: CommandError::Denied("plugin `fixture-step` may not use secrets `other`: its manifest does not ask for it")
+    start: CommandError::Denied("plugin `fixture-step` may not use secrets `other@hello`: its manifest does not ask for it")
     run: CommandError::Invalid("expected a program, found an empty list")
     run: CommandError::Invalid("expected a workdir inside the builder's directory, found \"../..\"")
     run: CommandError::Invalid("expected the name of a log, found \"a/b\"")

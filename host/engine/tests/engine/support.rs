@@ -10,7 +10,7 @@ use capstan_engine::{Engine, Options, Plugin};
 pub fn options() -> Options {
     Options {
         step_instances: 8,
-        call_instances: 8,
+        call_instances: 32,
         call_ms: 300,
         step_ms: 300,
         ..Options::default()

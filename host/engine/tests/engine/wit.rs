@@ -1,8 +1,8 @@
 //! The WIT package, and that nothing but it is needed to be a plugin.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use capstan_engine::{Answered, STEP_CALLS, WaitMode};
+use capstan_engine::{Answered, OFFERED, STEP_CALLS, WaitMode};
 use capstan_model::journal::{self, Class};
 use capstan_model::plugin::{Kind, PACKAGE, PACKAGE_VERSION};
 use wit_parser::{Resolve, TypeDefKind, WorldItem};
@@ -10,7 +10,7 @@ use wit_parser::{Resolve, TypeDefKind, WorldItem};
 use crate::resume::{Subject, undisturbed};
 use crate::support::{engine, fixture, root};
 
-fn package() -> (Resolve, wit_parser::PackageId) {
+pub fn package() -> (Resolve, wit_parser::PackageId) {
     let mut resolve = Resolve::default();
     let (package, _) = resolve
         .push_path(root().join("wit"))
@@ -23,7 +23,8 @@ fn the_package_has_one_documented_world_per_kind() {
     let (resolve, id) = package();
     let package = &resolve.packages[id];
     assert_eq!(package.name.to_string(), format!("{PACKAGE}@{PACKAGE_VERSION}"));
-    assert_eq!(package.worlds.len(), Kind::ALL.len());
+    let migrating = ["migrating-scheduler-plugin", "migrating-change-source-plugin"];
+    assert_eq!(package.worlds.len(), Kind::ALL.len() + migrating.len());
     for kind in Kind::ALL {
         let world = &resolve.worlds[package.worlds[kind.world()]];
         assert!(
@@ -96,6 +97,29 @@ async fn the_journal_has_rows_of_exactly_the_stated_classes() {
         let expected = matches!(call.answered, Answered::FromRows(_));
         assert_eq!(seen.contains(call.name), expected, "{}", call.name);
     }
+}
+
+/// What the engine says that it offers is what the file says; so a plugin for a newer master is told what is missing.
+#[test]
+fn what_is_offered_is_what_the_package_has() {
+    let (resolve, id) = package();
+    let mut imported = BTreeMap::new();
+    for kind in Kind::ALL {
+        let world = &resolve.worlds[resolve.packages[id].worlds[kind.world()]];
+        for import in world.imports.values() {
+            let WorldItem::Interface { id, .. } = import else {
+                panic!("expected interfaces alone")
+            };
+            let interface = &resolve.interfaces[*id];
+            let functions: BTreeSet<&str> = interface.functions.keys().map(String::as_str).collect();
+            imported.insert(interface.name.as_deref().unwrap(), functions);
+        }
+    }
+    let offered: BTreeMap<_, BTreeSet<&str>> = OFFERED
+        .iter()
+        .map(|&(interface, functions)| (interface, functions.iter().copied().collect()))
+        .collect();
+    assert_eq!(offered, imported);
 }
 
 /// A step, say, may import what its world has: the list in the engine and the file agree.

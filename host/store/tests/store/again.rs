@@ -72,6 +72,7 @@ async fn a_builds_life(asking: &Asking<'_>) {
         };
         let decision = Decision {
             state: b"s".to_vec(),
+            by: None,
             buildsets: vec![buildset],
             set_timers: vec![timer],
             clear_timers: vec![],

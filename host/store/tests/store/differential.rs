@@ -69,6 +69,7 @@ async fn tell(store: &Store, seed: u64, moment: i64) -> String {
             };
             let decision = Decision {
                 state: vec![0, 255, id as u8],
+                by: None,
                 buildsets: vec![buildset],
                 set_timers: vec![Timer {
                     name: "stable".to_owned(),

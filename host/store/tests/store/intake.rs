@@ -80,7 +80,12 @@ async fn a_change_is_accepted_once(farm: &Farm) {
         []
     );
     assert_eq!(
-        store.source_cursor("git").await.unwrap().as_deref(),
+        store
+            .source_cursor("git")
+            .await
+            .unwrap()
+            .map(|memory| memory.bytes)
+            .as_deref(),
         Some(b"next".as_slice())
     );
 
@@ -114,7 +119,12 @@ async fn a_failing_source_keeps_its_cursor(farm: &Farm) {
     }
     store.source_failed("new", "no route", at(6)).await.unwrap();
     assert_eq!(
-        store.source_cursor("git").await.unwrap().as_deref(),
+        store
+            .source_cursor("git")
+            .await
+            .unwrap()
+            .map(|memory| memory.bytes)
+            .as_deref(),
         Some(b"here".as_slice())
     );
     assert_eq!(store.source_cursor("new").await.unwrap(), None);
@@ -215,7 +225,12 @@ async fn an_event_is_decided_upon_exactly_once(farm: &Farm) {
     assert_eq!(store.pending_requests().await.unwrap().len(), 2);
     assert_eq!(store.last_event_id().await.unwrap(), before);
     assert_eq!(
-        store.scheduler_state("s").await.unwrap().as_deref(),
+        store
+            .scheduler_state("s")
+            .await
+            .unwrap()
+            .map(|memory| memory.bytes)
+            .as_deref(),
         Some(b"state".as_slice())
     );
 }

@@ -1,6 +1,6 @@
 //! The store through its public door. What the master relies on is the same on both databases: `intake`, `building`,
 //! `stepping`, `telling`,
-//! `interruptions`; so is what pages read: `lists`, `overview`. `differential` shows that both end with the same
+//! `interruptions`, `keeping`, `versions`, `refusals`; so is what pages read: `lists`, `overview`. `differential` shows that both end with the same
 //! rows; `faults` are crashes and lost connections, `again` who asks anew after one, `charge` two masters; `schema` is what only SQL shows, `upgrades` what becomes of older
 //! databases.
 
@@ -14,11 +14,14 @@ mod farm;
 mod faults;
 mod intake;
 mod interruptions;
+mod keeping;
 mod lists;
 mod overview;
 mod postgres;
 mod recording;
+mod refusals;
 mod schema;
 mod stepping;
 mod telling;
 mod upgrades;
+mod versions;

@@ -23,6 +23,13 @@ struct Plugin {
     digest: Option<String>,
     /// Whether configurations get this one.
     active: bool,
+    /// `in-force`; `kept`: in force although the folder has another file, or none, in its place; `overridden` by another one of
+    /// its kind and name; `waiting` until somebody accepts its rights; `refused`; `broken`.
+    state: &'static str,
+    /// Since when it is in force.
+    since: Option<i64>,
+    /// Why it is still in force although the folder says otherwise.
+    note: Option<String>,
     /// What its manifest asks for, by capability.
     #[schema(value_type = Object)]
     asks: Rights,
@@ -55,7 +62,7 @@ struct Plugin {
 /// Something that a plugin was not allowed to use.
 #[derive(Serialize, ToSchema)]
 struct RefusedUse {
-    /// `commands`, `http`, `git`, `secrets` or `files`.
+    /// `commands`, `http`, `git`, `secrets`, `files`, `mail` or `state`.
     right: &'static str,
     /// What it wanted to use.
     value: String,
@@ -90,6 +97,9 @@ impl From<PluginStatus> for Plugin {
             description: status.description,
             digest: status.digest.map(|digest| digest.to_string()),
             active: status.active,
+            state: status.state.as_str(),
+            since: status.since.map(|since| since.0),
+            note: status.note,
             asks: status.asks,
             granted: status.granted,
             size: status.size,

@@ -1,25 +1,29 @@
 //! The page of plugins: what each is, may do and did, what cannot be used and why; loading everything anew.
 
+mod refusals;
+
 use askama::Template;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use capstan_master::{PluginStatus, Reloaded};
+use capstan_master::{PluginState, PluginStatus, Reloaded};
 use capstan_model::plan::{Plan, PluginUse};
 use capstan_model::plugin::{Kind, Right, Rights, Side};
 
 use super::glance::builder_link;
 use super::session::SignedIn;
 use super::{Fault, Layout, format, render};
-use crate::App;
 use crate::guard::Visitor;
+use crate::{App, Error};
 
 /// Values of one right, uses and refusals that are shown before the rest is hidden.
 const VALUES: usize = 12;
 const USES: usize = 12;
 const REFUSALS: usize = 10;
+/// Rows of the audit that are read for the page.
+const AUDIT: u32 = 1000;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -40,32 +44,26 @@ struct RightRow {
 }
 
 impl RightRow {
-    /// A pattern lies within others if one of them covers it as if it were a value.
     fn new(right: Right, asks: &Rights, granted: &Rights) -> Self {
         let pick = |from: &Rights, keep: &dyn Fn(&str) -> bool| -> Vec<String> {
             let values = from.of(right).iter().filter(|value| keep(value));
             values.cloned().collect()
         };
-        let mut effective = pick(asks, &|asked| granted.covers(right, asked));
-        for narrower in pick(granted, &|value| asks.covers(right, value)) {
+        let mut effective = pick(asks, &|asked| granted.holds(right, asked));
+        for narrower in pick(granted, &|value| asks.holds(right, value)) {
             if !effective.contains(&narrower) {
                 effective.push(narrower);
             }
         }
         let is_wider = |value: &str| {
-            let wider = Rights {
-                commands: vec![value.to_owned()],
-                http: vec![value.to_owned()],
-                git: vec![value.to_owned()],
-                secrets: vec![value.to_owned()],
-                files: vec![value.to_owned()],
-            };
-            asks.of(right).iter().any(|asked| wider.covers(right, asked))
+            let mut wider = Rights::default();
+            wider.of_mut(right).push(value.to_owned());
+            asks.of(right).iter().any(|asked| wider.holds(right, asked))
         };
         Self {
             name: right.as_str(),
-            denied: pick(asks, &|asked| !granted.covers(right, asked)),
-            idle: pick(granted, &|value| !asks.covers(right, value) && !is_wider(value)),
+            denied: pick(asks, &|asked| !granted.holds(right, asked)),
+            idle: pick(granted, &|value| !asks.holds(right, value) && !is_wider(value)),
             granted: effective,
         }
     }
@@ -87,13 +85,19 @@ struct Plugin {
     status: PluginStatus,
     rights: Vec<RightRow>,
     uses: Vec<Use>,
+    refusals: Vec<refusals::Row>,
 }
 
 impl Plugin {
-    fn new(status: PluginStatus, plan: &Plan) -> Self {
+    fn new(status: PluginStatus, plan: &Plan, audit: &refusals::Audit) -> Self {
         let rights = Right::ALL
             .into_iter()
             .map(|right| RightRow::new(right, &status.asks, &status.granted));
+        let audited = status
+            .kind
+            .zip(status.name.clone())
+            .and_then(|key| audit.get(&key));
+        let refusals = refusals::rows(&status, audited.map_or(&[], Vec::as_slice));
         let uses = match (status.kind, &status.name) {
             (Some(kind), Some(name)) if status.active => uses(plan, kind, name),
             _ => Vec::new(),
@@ -101,6 +105,7 @@ impl Plugin {
         Self {
             rights: rights.filter(|row| !row.is_empty()).collect(),
             uses,
+            refusals,
             status,
         }
     }
@@ -120,7 +125,12 @@ impl Plugin {
 
     /// Where in the page it is: names are unique within a kind only, and not all files have one.
     fn anchor(&self) -> String {
-        format!("{}-{}", self.kind(), self.status.origin)
+        let kept = if self.status.state == PluginState::Kept {
+            "kept-"
+        } else {
+            ""
+        };
+        format!("{kept}{}-{}", self.kind(), self.status.origin)
     }
 
     fn size(&self) -> String {
@@ -215,25 +225,27 @@ struct PluginsPage {
 }
 
 impl PluginsPage {
-    fn new(app: &App, layout: Layout, outcome: Option<Outcome>) -> Self {
+    async fn new(app: &App, layout: Layout, outcome: Option<Outcome>) -> Result<Self, Fault> {
+        let audit = app.store().refusals(None, AUDIT).await.map_err(Error::from)?;
+        let audit = refusals::by_plugin(audit);
         let plan = app.control().plan();
         let status = app.control().plugins().into_iter();
         let (broken, mut plugins): (Vec<_>, Vec<_>) = status
-            .map(|status| Plugin::new(status, &plan))
+            .map(|status| Plugin::new(status, &plan, &audit))
             .partition(|plugin| plugin.status.error.is_some());
         plugins.sort_by_key(|plugin| (plugin.status.kind, plugin.name().to_owned()));
-        Self {
+        Ok(Self {
             layout,
             broken,
             plugins,
             outcome,
-        }
+        })
     }
 }
 
-async fn list(State(app): State<App>, visitor: Visitor) -> Response {
+async fn list(State(app): State<App>, visitor: Visitor) -> Result<Response, Fault> {
     let layout = Layout::new(&app, "plugins", &visitor);
-    render(&PluginsPage::new(&app, layout, None))
+    Ok(render(&PluginsPage::new(&app, layout, None).await?))
 }
 
 /// Shows what changed in the answer itself: there is nowhere to keep it for another page.
@@ -247,7 +259,7 @@ async fn reload(State(app): State<App>, visitor: Visitor, _operator: SignedIn) -
         Err(fault) => return Err(fault.into()),
     };
     let layout = Layout::new(&app, "plugins", &visitor).still();
-    let page = PluginsPage::new(&app, layout, Some(outcome));
+    let page = PluginsPage::new(&app, layout, Some(outcome)).await?;
     Ok((status, render(&page)).into_response())
 }
 

@@ -1,6 +1,6 @@
 //! The pages on which a farm is run: the queue, workers, plugins, and their buttons.
 
-use capstan_master::{Hindrance, RefusedUse, Running};
+use capstan_master::{Hindrance, PluginState, RefusedUse, Running};
 use capstan_model::plugin::{Kind, Limits, Right, Rights, Side};
 use capstan_store::Submitted;
 
@@ -42,7 +42,7 @@ fn worker(name: &str) -> WorkerStatus {
     }
 }
 
-fn plugin(name: &str) -> PluginStatus {
+pub(super) fn plugin(name: &str) -> PluginStatus {
     PluginStatus {
         origin: format!("{name}.wasm"),
         kind: Some(Kind::Step),
@@ -51,6 +51,9 @@ fn plugin(name: &str) -> PluginStatus {
         description: String::new(),
         digest: Some(Digest::of(name.as_bytes())),
         active: true,
+        state: PluginState::InForce,
+        since: Some(NOW),
+        note: None,
         asks: Rights::default(),
         granted: Rights::default(),
         size: Some(87_654),
@@ -317,6 +320,39 @@ async fn plugins_say_what_they_may_do_and_did() {
         odd["refused"][0],
         json!({ "right": "commands", "value": HOSTILE, "side": "operator", "count": 3, "last": NOW.0 - 60_000 })
     );
+}
+
+#[tokio::test]
+async fn a_version_that_is_kept_and_the_file_that_waits_are_both_shown_with_the_reason() {
+    let site = Site::new().await;
+    let kept = PluginStatus {
+        state: PluginState::Kept,
+        note: Some(HOSTILE.to_owned()),
+        ..plugin("chat")
+    };
+    let waiting = PluginStatus {
+        version: Some("2.0.0".to_owned()),
+        active: false,
+        state: PluginState::Waiting,
+        error: Some("waiting: asks for http `*`".to_owned()),
+        ..plugin("chat")
+    };
+    *site.control.plugins.lock().unwrap() = vec![kept, waiting];
+    let page = site.page("/plugins").await;
+    let kept = part(&page, r#"id="kept-step-chat.wasm""#, "</article>");
+    assert!(
+        kept.contains("an earlier version, kept") && kept.contains("data-note") && !kept.contains(HOSTILE)
+    );
+    let waiting = part(&page, r#"id="step-chat.wasm""#, "</article>");
+    assert!(
+        waiting.contains(r#"data-state="waiting""#) && waiting.contains("step chat 2.0.0"),
+        "{waiting}"
+    );
+    assert!(waiting.contains("waiting: asks for"), "{waiting}");
+    let api = site.json("/api/v1/plugins").await;
+    let states = [&api["plugins"][0]["state"], &api["plugins"][1]["state"]];
+    assert_eq!(states, [&json!("kept"), &json!("waiting")]);
+    assert_eq!(api["plugins"][0]["since"], NOW.0);
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use capstan_engine::{
-    Abandoned, Caller, CommandFault, Engine, Options, Plugin, SchedulerEvent, StepEnd, StepPort, StepRun,
-    WaitMode,
+    Abandoned, Caller, CommandFault, Engine, Options, Plugin, Ports, SchedulerEvent, StepEnd, StepPort,
+    StepRun, WaitMode,
 };
 use capstan_model::journal::{Created, Effect, Entry, HOST_ABI};
 use capstan_model::plugin::Rights;
@@ -99,10 +99,11 @@ pub(super) fn built_in(engine: &Engine, name: &str) -> Result<Plugin> {
 }
 
 /// The median time of one call in microseconds.
-async fn schedule(plugin: &Plugin, calls: usize) -> Result<f64> {
+pub(super) async fn schedule(plugin: &Plugin, calls: usize) -> Result<f64> {
     let caller = Caller {
+        owner: "bench".to_owned(),
         grants: Arc::default(),
-        ports: nowhere::ports(),
+        ports: Ports::nowhere(),
     };
     let config = json!({});
     let begun = plugin
@@ -176,7 +177,7 @@ pub(super) fn fixture(engine: &Engine) -> Result<Plugin> {
     Ok(engine.load(&bytes.with_context(|| format!("{FIXTURE}; run `cargo xtask plugins`"))?)?)
 }
 
-fn micros(start: Instant) -> f64 {
+pub(super) fn micros(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e6
 }
 
@@ -205,6 +206,7 @@ pub(super) fn step_run(plugin: &Plugin, config: Value) -> StepRun {
         journal: Vec::new(),
         installation: Uuid::from_u128(7),
         step: StepId(9),
+        builder: "hello".to_owned(),
         builder_dir: "hello".to_owned(),
         env: [].into(),
         orphan_timeout_ms: 60_000,
@@ -212,7 +214,7 @@ pub(super) fn step_run(plugin: &Plugin, config: Value) -> StepRun {
     }
 }
 
-fn change(number: usize) -> Change {
+pub(super) fn change(number: usize) -> Change {
     let facts = NewChange {
         dedup_key: format!("change-{number}"),
         codebase: String::new(),
@@ -295,58 +297,5 @@ impl StepPort for AtOnce {
 
     fn write_log(&self, _name: String, _offset: u64, _text: String) -> BoxFuture<'_, Result<(), Abandoned>> {
         async { Ok(()) }.boxed()
-    }
-}
-
-/// Ports of a scheduler, which reaches nothing.
-mod nowhere {
-    use std::sync::Arc;
-
-    use capstan_engine::{
-        Commit, FileFault, FilesPort, GitFault, GitPort, HttpFault, HttpPort, HttpRequest, HttpResponse,
-        Ports, Reference,
-    };
-    use futures::FutureExt as _;
-    use futures::future::BoxFuture;
-
-    struct Nowhere;
-
-    pub fn ports() -> Ports {
-        let nowhere = Arc::new(Nowhere);
-        Ports {
-            git: nowhere.clone(),
-            http: nowhere.clone(),
-            files: nowhere,
-        }
-    }
-
-    const REASON: &str = "a scheduler reaches nothing";
-
-    impl GitPort for Nowhere {
-        fn fetch(&self, _repository: String) -> BoxFuture<'_, Result<Vec<Reference>, GitFault>> {
-            async { Err(GitFault::Unavailable(REASON.to_owned())) }.boxed()
-        }
-
-        fn commits(
-            &self,
-            _repository: String,
-            _since: Vec<String>,
-            _until: String,
-            _limit: u32,
-        ) -> BoxFuture<'_, Result<Vec<Commit>, GitFault>> {
-            async { Err(GitFault::Unavailable(REASON.to_owned())) }.boxed()
-        }
-    }
-
-    impl HttpPort for Nowhere {
-        fn fetch(&self, _request: HttpRequest) -> BoxFuture<'_, Result<HttpResponse, HttpFault>> {
-            async { Err(HttpFault::Transport(REASON.to_owned())) }.boxed()
-        }
-    }
-
-    impl FilesPort for Nowhere {
-        fn append_line(&self, _path: String, _line: String) -> BoxFuture<'_, Result<(), FileFault>> {
-            async { Err(FileFault(REASON.to_owned())) }.boxed()
-        }
     }
 }

@@ -1,0 +1,8 @@
+-- Small values that reporters keep, by the reporter's name in the configuration and a key of its own.
+CREATE TABLE kept (
+    owner TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value BLOB NOT NULL,
+    changed INTEGER NOT NULL,
+    PRIMARY KEY (owner, key)
+) STRICT;

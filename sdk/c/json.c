@@ -1,0 +1,275 @@
+// Reads JSON (RFC 8259) into values that live as long as the call.
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+enum { MAX_DEPTH = 64 };
+
+struct cap_json {
+    cap_kind kind;
+    bool truth;
+    double number;
+    const char *text;
+    // Of a list or an object.
+    cap_json *items;
+    const char **names;
+    size_t count;
+};
+
+typedef struct {
+    const char *at;
+    int depth;
+} reader;
+
+static bool read_value(reader *in, cap_json *value);
+
+static void skip(reader *in) {
+    while (*in->at == ' ' || *in->at == '\t' || *in->at == '\n' || *in->at == '\r') in->at++;
+}
+
+static bool take(reader *in, char expected) {
+    skip(in);
+    if (*in->at != expected) return false;
+    in->at++;
+    return true;
+}
+
+static bool word(reader *in, const char *expected) {
+    size_t length = strlen(expected);
+    if (strncmp(in->at, expected, length) != 0) return false;
+    in->at += length;
+    return true;
+}
+
+static bool read_hex(reader *in, uint32_t *code) {
+    *code = 0;
+    for (int digit = 0; digit < 4; digit++) {
+        char c = *in->at++;
+        if (c >= '0' && c <= '9') *code = *code * 16 + (uint32_t)(c - '0');
+        else if (c >= 'a' && c <= 'f') *code = *code * 16 + (uint32_t)(c - 'a' + 10);
+        else if (c >= 'A' && c <= 'F') *code = *code * 16 + (uint32_t)(c - 'A' + 10);
+        else return false;
+    }
+    return true;
+}
+
+static char *put_utf8(char *end, uint32_t code) {
+    if (code < 0x80) {
+        *end++ = (char)code;
+    } else if (code < 0x800) {
+        *end++ = (char)(0xC0 | code >> 6);
+        *end++ = (char)(0x80 | (code & 0x3F));
+    } else if (code < 0x10000) {
+        *end++ = (char)(0xE0 | code >> 12);
+        *end++ = (char)(0x80 | (code >> 6 & 0x3F));
+        *end++ = (char)(0x80 | (code & 0x3F));
+    } else {
+        *end++ = (char)(0xF0 | code >> 18);
+        *end++ = (char)(0x80 | (code >> 12 & 0x3F));
+        *end++ = (char)(0x80 | (code >> 6 & 0x3F));
+        *end++ = (char)(0x80 | (code & 0x3F));
+    }
+    return end;
+}
+
+// After `\u`: one code point, of two halves where it needs them.
+static bool read_unicode(reader *in, uint32_t *code) {
+    uint32_t low;
+    if (!read_hex(in, code) || *code == 0) return false;
+    if (*code < 0xD800 || *code > 0xDFFF) return true;
+    if (*code > 0xDBFF || !word(in, "\\u") || !read_hex(in, &low) || low < 0xDC00 || low > 0xDFFF) return false;
+    *code = 0x10000 + ((*code - 0xD800) << 10) + (low - 0xDC00);
+    return true;
+}
+
+static bool read_escape(reader *in, char **end) {
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    uint32_t code;
+    if (*in->at == 'u') {
+        in->at++;
+        if (!read_unicode(in, &code)) return false;
+        *end = put_utf8(*end, code);
+        return true;
+    }
+    const char *found = *in->at ? strchr(from, *in->at) : NULL;
+    if (!found) return false;
+    *(*end)++ = to[found - from];
+    in->at++;
+    return true;
+}
+
+static bool read_text(reader *in, const char **text) {
+    if (!take(in, '"')) return false;
+    size_t room = 0;
+    for (const char *c = in->at; *c && *c != '"'; c++, room++) {
+        if (*c == '\\' && c[1]) c++, room++;
+    }
+    // What is read is never longer than what it is read from.
+    char *start = cap_allocate(room + 1), *end = start;
+    while (*in->at != '"') {
+        if ((unsigned char)*in->at < 0x20) return false;
+        if (*in->at != '\\') {
+            *end++ = *in->at++;
+            continue;
+        }
+        in->at++;
+        if (!read_escape(in, &end)) return false;
+    }
+    in->at++;
+    *text = start;
+    return true;
+}
+
+static bool read_number(reader *in, double *number) {
+    char *end;
+    const char *digits = *in->at == '-' ? in->at + 1 : in->at;
+    if (*digits < '0' || *digits > '9' || (*digits == '0' && digits[1] >= '0' && digits[1] <= '9')) return false;
+    if (*digits == '0' && (digits[1] == 'x' || digits[1] == 'X')) return false;
+    *number = strtod(in->at, &end);
+    in->at = end;
+    return true;
+}
+
+static void grow(cap_json *value, size_t *room) {
+    if (value->count < *room) return;
+    *room = *room ? *room * 2 : 8;
+    cap_json *items = cap_allocate(*room * sizeof *items);
+    const char **names = cap_allocate(*room * sizeof *names);
+    if (value->count) {
+        memcpy(items, value->items, value->count * sizeof *items);
+        memcpy(names, value->names, value->count * sizeof *names);
+    }
+    value->items = items;
+    value->names = names;
+}
+
+static bool read_items(reader *in, cap_json *value, char close) {
+    size_t room = 0;
+    if (take(in, close)) return true;
+    do {
+        grow(value, &room);
+        if (close == '}' && (!read_text(in, &value->names[value->count]) || !take(in, ':'))) return false;
+        if (!read_value(in, &value->items[value->count])) return false;
+        value->count++;
+    } while (take(in, ','));
+    return take(in, close);
+}
+
+static bool read_nested(reader *in, cap_json *value) {
+    if (++in->depth > MAX_DEPTH) return false;
+    value->kind = *in->at == '{' ? CAP_OBJECT : CAP_LIST;
+    char close = *in->at++ == '{' ? '}' : ']';
+    bool good = read_items(in, value, close);
+    in->depth--;
+    return good;
+}
+
+static bool read_value(reader *in, cap_json *value) {
+    skip(in);
+    switch (*in->at) {
+    case '{':
+    case '[':
+        return read_nested(in, value);
+    case '"':
+        value->kind = CAP_TEXT;
+        return read_text(in, &value->text);
+    case 't':
+    case 'f':
+        value->kind = CAP_BOOL;
+        value->truth = *in->at == 't';
+        return word(in, value->truth ? "true" : "false");
+    case 'n':
+        value->kind = CAP_NULL;
+        return word(in, "null");
+    default:
+        value->kind = CAP_NUMBER;
+        return read_number(in, &value->number);
+    }
+}
+
+const cap_json *cap_parse(const char *text) {
+    reader in = {text, 0};
+    cap_json *value = cap_allocate(sizeof *value);
+    if (!read_value(&in, value)) return NULL;
+    skip(&in);
+    return *in.at ? NULL : value;
+}
+
+cap_kind cap_kind_of(const cap_json *value) { return value ? value->kind : CAP_NULL; }
+
+size_t cap_count(const cap_json *value) { return value ? value->count : 0; }
+
+const cap_json *cap_at(const cap_json *value, size_t place) {
+    return place < cap_count(value) ? &value->items[place] : NULL;
+}
+
+const char *cap_name_at(const cap_json *object, size_t place) {
+    return cap_kind_of(object) == CAP_OBJECT && place < object->count ? object->names[place] : NULL;
+}
+
+const cap_json *cap_get(const cap_json *object, const char *name) {
+    for (size_t place = 0; cap_kind_of(object) == CAP_OBJECT && place < object->count; place++) {
+        if (strcmp(object->names[place], name) == 0) return &object->items[place];
+    }
+    return NULL;
+}
+
+const char *cap_as_text(const cap_json *value, const char *fallback) {
+    return cap_kind_of(value) == CAP_TEXT ? value->text : fallback;
+}
+
+double cap_as_number(const cap_json *value, double fallback) {
+    return cap_kind_of(value) == CAP_NUMBER ? value->number : fallback;
+}
+
+bool cap_as_bool(const cap_json *value, bool fallback) {
+    return cap_kind_of(value) == CAP_BOOL ? value->truth : fallback;
+}
+
+static bool span_of(const char *text, uint64_t *ms) {
+    static const struct {
+        const char *name;
+        uint64_t ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000}};
+    uint64_t number = 0;
+    const char *at = text;
+    for (; *at >= '0' && *at <= '9'; at++) {
+        if (number > UINT64_MAX / 10000000000) return false;
+        number = number * 10 + (uint64_t)(*at - '0');
+    }
+    if (at == text) return false;
+    while (*at == ' ') at++;
+    for (size_t unit = 0; unit < sizeof units / sizeof *units; unit++) {
+        if (strcmp(at, units[unit].name) == 0) {
+            *ms = number * units[unit].ms;
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t cap_as_span(const cap_json *value, uint64_t fallback) {
+    uint64_t ms;
+    if (cap_kind_of(value) == CAP_NUMBER && value->number >= 0 && value->number < 9e12) {
+        return (uint64_t)(value->number * 1000 + 0.5);
+    }
+    return cap_kind_of(value) == CAP_TEXT && span_of(value->text, &ms) ? ms : fallback;
+}
+
+const char *cap_text(const cap_json *object, const char *name, const char *fallback) {
+    return cap_as_text(cap_get(object, name), fallback);
+}
+
+double cap_number(const cap_json *object, const char *name, double fallback) {
+    return cap_as_number(cap_get(object, name), fallback);
+}
+
+bool cap_bool(const cap_json *object, const char *name, bool fallback) {
+    return cap_as_bool(cap_get(object, name), fallback);
+}
+
+uint64_t cap_span(const cap_json *object, const char *name, uint64_t fallback) {
+    return cap_as_span(cap_get(object, name), fallback);
+}

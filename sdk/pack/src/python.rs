@@ -1,0 +1,169 @@
+//! Makes a component of a plugin project in Python, with componentize-py: the interpreter, the standard library and the
+//! plugin, as they are in memory once the plugin is imported.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+use capstan_model::plugin::Kind;
+
+use crate::run::{COMPILE, INSTALL, first_line, installed, is_ready, run};
+use crate::{Project, Toolbox};
+
+const PROGRAM: &str = "componentize-py";
+
+/// The version that the SDK is tested with.
+const COMPONENTIZE_PY: &str = "0.25.1";
+
+/// What the bindings look for; the rest is the SDK's.
+const ENTRY: &str = "import capstan_sdk\n\nglobals().update(capstan_sdk.exported(\"{{module}}\"))\n";
+
+/// The component, without the manifest.
+pub(crate) fn build(project: &Project, tools: &Toolbox) -> anyhow::Result<Vec<u8>> {
+    let module = module(project.source()?)?;
+    let wit = part(project, "wit")?;
+    part(project, "capstan_sdk")?;
+    let componentize = componentize(tools)?;
+    let scratch = tempfile::tempdir()?;
+    fs::write(
+        scratch.path().join("capstan_entry.py"),
+        ENTRY.replace("{{module}}", &module),
+    )?;
+    let output = scratch.path().join("component.wasm");
+    tools.say(&format!(
+        "componentize-py {COMPONENTIZE_PY} makes a component of {module}"
+    ));
+    let mut command = Command::new(&componentize);
+    command
+        .current_dir(scratch.path())
+        .arg("--wit-path")
+        .arg(absolute(&wit)?);
+    command.args(["--world", world(project.manifest().plugin.kind), "componentize"]);
+    if project.manifest().plugin.wasi.is_none() {
+        // What reaches for the time, files or the environment ends the plugin.
+        command.arg("--stub-wasi");
+    }
+    command.arg("--python-path").arg(absolute(project.folder())?);
+    command.arg("--python-path").arg(scratch.path());
+    command.arg("capstan_entry").arg("--output").arg(&output);
+    run(&mut command, COMPILE, tools)?;
+    fs::read(&output).with_context(|| format!("read {}", output.display()))
+}
+
+/// The world that the SDKs of Python and JavaScript implement: what remembers something also offers to translate it.
+pub(crate) fn world(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Scheduler => "migrating-scheduler-plugin",
+        Kind::ChangeSource => "migrating-change-source-plugin",
+        Kind::Step | Kind::Reporter => kind.world(),
+    }
+}
+
+/// A folder that `capstan plugin new` writes.
+pub(crate) fn part(project: &Project, name: &str) -> anyhow::Result<PathBuf> {
+    let folder = project.folder().join(name);
+    ensure!(
+        folder.is_dir(),
+        "expected the folder {name} in {}, found none; copy it from a project that `capstan plugin new` made",
+        project.folder().display()
+    );
+    Ok(folder)
+}
+
+pub(crate) fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    path.canonicalize()
+        .with_context(|| format!("find {}", path.display()))
+}
+
+/// `plugin.py` is the module `plugin`, `make/step.py` is `make.step`.
+fn module(source: &Path) -> anyhow::Result<String> {
+    let path = source.with_extension("");
+    let words: Vec<_> = path.iter().map(|word| word.to_string_lossy()).collect();
+    let is_word = |word: &str| {
+        !word.is_empty()
+            && !word.starts_with(|c: char| c.is_ascii_digit())
+            && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    let module = words.join(".");
+    ensure!(
+        source.extension().is_some_and(|e| e == "py") && words.iter().all(|word| is_word(word)),
+        "build.source: expected a module that Python can import, such as plugin.py, found {}",
+        source.display()
+    );
+    ensure!(
+        !["capstan_sdk", "capstan_entry", "wit_world"].contains(&module.as_str()),
+        "build.source: expected another name than {}, which the SDK takes",
+        source.display()
+    );
+    Ok(module)
+}
+
+/// The one in the `PATH` if it is of the right version, else one of our own.
+fn componentize(tools: &Toolbox) -> anyhow::Result<PathBuf> {
+    if in_path() {
+        return Ok(PROGRAM.into());
+    }
+    let folder = package(tools, PROGRAM, COMPONENTIZE_PY)?;
+    Ok(folder.join("bin").join(PROGRAM))
+}
+
+fn in_path() -> bool {
+    let version = format!("{PROGRAM} {COMPONENTIZE_PY}");
+    first_line(Path::new(PROGRAM), &["--version"]).is_some_and(|found| found == version)
+}
+
+pub(crate) fn is_installed(tools: &Toolbox) -> bool {
+    in_path() || is_ready(tools, PROGRAM, COMPONENTIZE_PY)
+}
+
+/// A package of PyPI in an environment of its own.
+pub(crate) fn package(tools: &Toolbox, name: &str, version: &str) -> anyhow::Result<PathBuf> {
+    installed(tools, name, version, |folder| {
+        let mut venv = Command::new("python3");
+        if first_line(Path::new("python3"), &["-c", "import venv, ensurepip; print(1)"]).is_none() {
+            bail!(
+                "expected python3 with venv and pip, found none; install them, on Debian with \
+                 `apt-get install python3 python3-venv`"
+            );
+        }
+        run(
+            venv.args(["-m", "venv", "--clear"]).arg(folder.join("venv")),
+            INSTALL,
+            tools,
+        )?;
+        let mut pip = Command::new(folder.join("venv/bin/pip"));
+        pip.args([
+            "install",
+            "--disable-pip-version-check",
+            "--no-input",
+            "--only-binary=:all:",
+            "--no-deps",
+        ]);
+        run(pip.arg(format!("{name}=={version}")), INSTALL, tools)
+    })
+    .map(|folder| folder.join("venv"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_a_module() {
+        assert_eq!(module(Path::new("plugin.py")).unwrap(), "plugin");
+        assert_eq!(module(Path::new("make/step.py")).unwrap(), "make.step");
+        for wrong in [
+            "plugin",
+            "my-plugin.py",
+            "1.py",
+            "a b.py",
+            "capstan_entry.py",
+            "plugin.js",
+            "x\";.py",
+        ] {
+            let error = module(Path::new(wrong)).unwrap_err().to_string();
+            assert!(error.starts_with("build.source: expected"), "{wrong}: {error}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+"""What the bindings call: the interfaces that a component exports, made of a plugin's class. `exported` is called while a
+component is built."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import linecache
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from . import _host, log, step
+from ._params import parse
+from ._plugin import Plugin
+from ._types import InvalidParameters, Outcome, Permanent, Property, Span, Stop, Transient
+from .change_source import ChangeSource, NewChange
+from .reporter import Report, Reporter
+from .scheduler import Answer, Change, Event, Finished, Scheduler, Started, TimerDue
+from .step import Done, Step
+
+
+def exported(module: str) -> dict[str, Any]:
+    """What a component of this module exports. Called by the entry module that `capstan plugin build` writes:
+    `globals().update(capstan_sdk.exported("plugin"))`."""
+    source = importlib.import_module(module)
+    classes = [cls for cls in Plugin.written if cls.__module__ == module]
+    if len(classes) != 1:
+        names = ", ".join(cls.__name__ for cls in classes) or "none"
+        kinds = "Step, Scheduler, ChangeSource or Reporter"
+        raise TypeError(f"expected one class in {source.__file__} that is a {kinds}, found {names}")
+    folder = str(source.__file__).rpartition("/")[0]
+    for loaded in list(sys.modules.values()):
+        file = str(getattr(loaded, "__file__", ""))
+        if file.startswith(folder):
+            _sources[file] = linecache.getlines(file)
+    sys.stdout, sys.stderr = _Lines("INFO"), _Lines("WARN")
+    base = next(kind for kind in _EXPORTS if issubclass(classes[0], kind))
+    export = _EXPORTS[base](classes[0])
+    also = ["Migration"] if isinstance(export, _Remembering) else []
+    return dict.fromkeys([base.__name__, *also], export)
+
+
+# The plugin's own files, for tracebacks: when a component runs there are none.
+_sources: dict[str, list[str]] = {}
+
+
+def _guarded(call: Callable[[], Any]) -> Any:
+    """Calls it; what it raises becomes one of the errors that the master knows."""
+    try:
+        return call()
+    except InvalidParameters as fault:
+        problems = [_host.types.Problem(p.path, p.message) for p in fault.problems]
+        raise _host.Err(_host.types.PluginError_InvalidConfig(problems)) from None
+    except Transient as fault:
+        raise _host.Err(_host.types.PluginError_Transient(str(fault))) from None
+    except Permanent as fault:
+        raise _host.Err(_host.types.PluginError_Permanent(str(fault))) from None
+    except Exception as fault:
+        log.error(_trace(fault))
+        raise _host.Err(_host.types.PluginError_Permanent(f"{type(fault).__name__}: {fault}")) from None
+
+
+def _trace(fault: BaseException) -> str:
+    """As `traceback` has it, which would look for the sources in files that are not there."""
+    lines = ["Traceback (most recent call last):"]
+    at = fault.__traceback__
+    while at is not None:
+        code = at.tb_frame.f_code
+        folder, _, name = code.co_filename.rpartition("/")
+        if folder != __file__.rpartition("/")[0]:
+            lines.append(f'  File "{name}", line {at.tb_lineno}, in {code.co_name}')
+            text = _sources.get(code.co_filename, [])
+            lines += ["    " + line.strip() for line in text[at.tb_lineno - 1 : at.tb_lineno]]
+        at = at.tb_next
+    return "\n".join([*lines, f"{type(fault).__name__}: {fault}"])
+
+
+class _Export:
+    """One exported interface. The bindings instantiate what they find: it stands for its own class."""
+
+    def __init__(self, cls: type) -> None:
+        self._cls = cls
+
+    def __call__(self) -> Any:
+        return self
+
+    def check(self, config: str) -> None:
+        def call() -> None:
+            problems = parse(self._cls, config).check()
+            if problems:
+                raise InvalidParameters(*problems)
+
+        _guarded(call)
+
+
+class _StepExport(_Export):
+    def run(self, config: str) -> Any:
+        return _host.types.Outcome[_guarded(lambda: self._run(config)).name]
+
+    def _run(self, config: str) -> Outcome:
+        if "random" in sys.modules:
+            sys.modules["random"].seed(step.seed())
+        try:
+            ended = parse(self._cls, config).run()
+        except Stop as stop:
+            if stop.summary:
+                step.set_summary(stop.summary)
+            return stop.outcome
+        if isinstance(ended, Done):
+            if not ended.ok:
+                step.set_summary(ended.summary)
+            return ended.outcome
+        return Outcome.SUCCESS if ended is None else Outcome(ended)
+
+
+class _Remembering(_Export):
+    """With a state or a cursor, which a new version may have to translate."""
+
+    def migrate(self, config: str, from_version: str, old: bytes) -> bytes:
+        def call() -> bytes:
+            migrated = parse(self._cls, config).migrate(from_version, _remembered("state", old, {}))
+            return _host.dump(migrated).encode()
+
+        return bytes(_guarded(call))
+
+
+def _remembered(what: str, raw: bytes, first: Any) -> Any:
+    try:
+        return json.loads(raw) if raw else first
+    except ValueError as fault:
+        raise Permanent(f"expected a {what} as this version of the plugin writes it: {fault}") from None
+
+
+class _SchedulerExport(_Remembering):
+    def handle(self, config: str, state: bytes, now: int, event: Any) -> Any:
+        return _guarded(lambda: self._handle(config, state, now, event))
+
+    def _handle(self, config: str, raw: bytes, now: int, event: Any) -> Any:
+        bound = _host.interface("scheduler", "exports")
+        state = _remembered("state", raw, {})
+        answer = parse(self._cls, config).handle(state, now, _event(event)) or Answer()
+        submit = [
+            bound.Buildset(
+                b.builders,
+                _host.stamps(b.sources),
+                b.priority,
+                b.reason,
+                _host.properties(b.properties),
+                b.changes,
+            )
+            for b in answer.submit
+        ]
+        timers = [bound.Timer(name, at) for name, at in answer.set_timers.items()]
+        return bound.Decision(_host.dump(state).encode(), submit, timers, answer.clear_timers)
+
+
+def _event(event: Any) -> Event:
+    case, value = _host.case(event), getattr(event, "value", None)
+    if value is None:
+        return Started()
+    if case == "Timer":
+        return TimerDue(str(value))
+    if case == "Finished":
+        stamps = [_host.stamp(stamp) for stamp in value.sources]
+        return Finished(value.builder, value.number, Outcome[value.outcome.name], stamps)
+    values = {f.name: getattr(value, f.name) for f in dataclasses.fields(Change)}
+    values["properties"] = [Property(p.name, json.loads(p.value), p.source) for p in value.properties]
+    return Change(**values)
+
+
+class _ChangeSourceExport(_Remembering):
+    def poll(self, config: str, cursor: bytes) -> Any:
+        return _guarded(lambda: self._poll(config, cursor))
+
+    def _poll(self, config: str, raw: bytes) -> Any:
+        bound = _host.interface("change_source", "exports")
+        poll = parse(self._cls, config).poll(_remembered("cursor", raw, None))
+        changes = []
+        for change in poll.changes:
+            values = {f.name: getattr(change, f.name) for f in dataclasses.fields(NewChange)}
+            values["properties"] = _host.properties(change.properties)
+            changes.append(bound.NewChange(**values))
+        return bound.PollResult(_host.dump(poll.cursor).encode(), changes, Span(poll.poll_again))
+
+
+class _ReporterExport(_Export):
+    def deliver(self, config: str, report: Any) -> None:
+        _guarded(lambda: parse(self._cls, config).deliver(Report(report)))
+
+
+_EXPORTS: dict[type[Plugin], type[_Export]] = {
+    Step: _StepExport,
+    Scheduler: _SchedulerExport,
+    ChangeSource: _ChangeSourceExport,
+    Reporter: _ReporterExport,
+}
+
+
+class _Lines:
+    """Standard output or error: each line goes to the host's log."""
+
+    def __init__(self, level: str) -> None:
+        self._level, self._rest = level, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            log.write(self._level, line)
+        return len(text)
+
+    def flush(self) -> None:
+        if self._rest:
+            log.write(self._level, self._rest)
+            self._rest = ""

@@ -1,0 +1,102 @@
+//! A scenario of a step.
+
+use std::collections::BTreeMap;
+
+use capstan_model::plugin::Rights;
+use capstan_model::{Outcome, SourceStamp};
+use serde::Deserialize;
+
+use super::{At, Calls, Check};
+use crate::words::{Json, Members, Moment, Span};
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    pub description: Option<String>,
+    pub now: Option<Moment>,
+    pub parameters: Option<At<Members>>,
+    pub grants: Option<Rights>,
+    #[serde(default)]
+    pub check: Vec<At<Check>>,
+    #[serde(default)]
+    pub build: Build,
+    #[serde(default)]
+    pub command: Vec<At<Command>>,
+    pub expect: Option<Expect>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Build {
+    pub step: Option<String>,
+    pub seed: Option<u64>,
+    pub properties: Members,
+    pub sources: Vec<Stamp>,
+    pub stop: Option<Stop>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Stamp {
+    codebase: String,
+    repository: String,
+    project: String,
+    branch: Option<String>,
+    revision: Option<String>,
+}
+
+impl From<&Stamp> for SourceStamp {
+    fn from(stamp: &Stamp) -> Self {
+        Self {
+            codebase: stamp.codebase.clone(),
+            repository: stamp.repository.clone(),
+            project: stamp.project.clone(),
+            branch: stamp.branch.clone(),
+            revision: stamp.revision.clone(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Stop {
+    pub after: Span,
+    #[serde(default = "stopped")]
+    pub reason: String,
+}
+
+fn stopped() -> String {
+    "stopped by the scenario".to_owned()
+}
+
+/// How commands end.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Command {
+    #[serde(rename = "match")]
+    pub pattern: Option<String>,
+    pub times: Option<u64>,
+    pub after: Span,
+    pub stdout: String,
+    pub exit: Option<i32>,
+    pub signal: Option<i32>,
+    pub idle_timeout: bool,
+    pub total_timeout: bool,
+    pub killed: Option<String>,
+    pub not_started: Option<String>,
+    pub lost: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Expect {
+    pub outcome: Option<At<Outcome>>,
+    pub summary: Option<At<String>>,
+    pub error: Option<At<String>>,
+    pub said: Option<At<Vec<At<String>>>>,
+    pub calls: Option<Calls>,
+    pub properties: Option<At<Json>>,
+    pub links: Option<At<Json>>,
+    pub logs: BTreeMap<String, At<String>>,
+    pub duration: Option<At<Span>>,
+}

@@ -1,0 +1,179 @@
+//! The world that a scripted host answers from, and what the plugin changed in it.
+
+use std::collections::BTreeMap;
+
+use super::answers::{Ends, Rules};
+use super::mail::Mail;
+use super::repository::Repository;
+use super::spec::Asked;
+use crate::host::commands::{CommandError, Completion, Exit};
+use crate::host::git::GitError;
+use crate::host::http::{HttpError, Response};
+use crate::host::mail::MailError;
+use crate::host::report_files::FileError;
+use crate::{Property, SourceStamp, TimestampMs};
+
+/// 2026-01-01T00:00:00Z
+const BEGINNING: TimestampMs = 1_767_225_600_000;
+
+/// What the host knows.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub now: TimestampMs,
+    pub seed: u64,
+    pub step: String,
+    pub sources: Vec<SourceStamp>,
+    pub properties: BTreeMap<String, Property>,
+    /// When the build is stopped, and why.
+    pub stop: Option<(TimestampMs, String)>,
+    pub commands: Rules<Ends>,
+    pub http: Rules<Result<Response, HttpError>>,
+    pub file_faults: Rules<FileError>,
+    pub mail_faults: Rules<MailError>,
+    pub git: BTreeMap<String, Repository>,
+    begun: Vec<Begun>,
+    pub summary: Option<String>,
+    pub links: Vec<(String, String)>,
+    pub logs: BTreeMap<String, String>,
+    pub files: BTreeMap<String, String>,
+    pub state: BTreeMap<String, Vec<u8>>,
+    pub mails: Vec<Mail>,
+}
+
+/// A command that was started.
+#[derive(Clone, Debug)]
+struct Begun {
+    started: TimestampMs,
+    ends: TimestampMs,
+    end: Result<Completion, CommandError>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            now: BEGINNING,
+            seed: 1,
+            step: "test".to_owned(),
+            sources: Vec::new(),
+            properties: BTreeMap::new(),
+            stop: None,
+            commands: Rules::default(),
+            http: Rules::default(),
+            file_faults: Rules::default(),
+            mail_faults: Rules::default(),
+            git: BTreeMap::new(),
+            begun: Vec::new(),
+            summary: None,
+            links: Vec::new(),
+            logs: BTreeMap::new(),
+            files: BTreeMap::new(),
+            state: BTreeMap::new(),
+            mails: Vec::new(),
+        }
+    }
+}
+
+impl World {
+    /// Moves the time to `at`, or to the stop of the build if that comes first: then the reason.
+    fn until(&mut self, at: TimestampMs) -> Option<String> {
+        match &self.stop {
+            Some((stop, reason)) if *stop < at || *stop <= self.now => {
+                self.now = self.now.max(*stop);
+                Some(reason.clone())
+            }
+            _ => {
+                self.now = self.now.max(at);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn sleep(&mut self, ms: u64) -> bool {
+        let at = self.now.saturating_add_unsigned(ms);
+        self.until(at).is_none()
+    }
+
+    pub(crate) fn begin(&mut self, asked: &Asked) -> Result<usize, CommandError> {
+        if let Some(reason) = self.until(self.now) {
+            return Err(CommandError::Cancelled(reason));
+        }
+        let words = asked.words();
+        if words.trim().is_empty() {
+            return Err(CommandError::Invalid(
+                "expected a program, found nothing".to_owned(),
+            ));
+        }
+        let ends = self.commands.take("command", &words).unwrap_or_else(Ends::well);
+        if let Err(CommandError::Denied(reason)) = ends.end {
+            return Err(CommandError::Denied(reason));
+        }
+        let captured = ends.stdout.len().min(asked.capture());
+        let completion = |exit| Completion {
+            exit,
+            duration_ms: ends.after.ms(),
+            stdout_bytes: ends.stdout.len() as u64,
+            stderr_bytes: 0,
+            stdout: ends.stdout[..captured].to_vec(),
+        };
+        self.begun.push(Begun {
+            started: self.now,
+            ends: self.now.saturating_add_unsigned(ends.after.ms()),
+            end: ends.end.clone().map(completion),
+        });
+        Ok(self.begun.len() - 1)
+    }
+
+    pub(crate) fn wait(&mut self, place: usize) -> Result<Completion, CommandError> {
+        let (at, end) = (self.begun[place].ends, self.begun[place].end.clone());
+        match self.until(at) {
+            Some(reason) => Err(CommandError::Cancelled(reason)),
+            None => end,
+        }
+    }
+
+    /// The place in the list of the command that ends first; of several the first in the list.
+    pub(crate) fn first(&mut self, places: &[usize]) -> u32 {
+        let ends = |index: &usize| self.begun[places[*index]].ends;
+        let first = (0..places.len()).min_by_key(ends).unwrap_or_default();
+        let at = ends(&first);
+        match self.until(at) {
+            Some(_) => 0,
+            None => u32::try_from(first).unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn kill(&mut self, place: usize, reason: &str) {
+        let now = self.now;
+        let begun = &mut self.begun[place];
+        if begun.ends > now {
+            begun.ends = now;
+            if let Ok(completion) = &mut begun.end {
+                completion.exit = Exit::Killed(reason.to_owned());
+                completion.duration_ms = now.abs_diff(begun.started);
+            }
+        }
+    }
+
+    pub(crate) fn repository(&self, url: &str) -> Result<&Repository, GitError> {
+        let unknown = || GitError::Unavailable(format!("the script has no repository {url}"));
+        self.git.get(url).ok_or_else(unknown)
+    }
+
+    pub(crate) fn append(&mut self, path: &str, line: &str) -> Result<(), FileError> {
+        if let Some(fault) = self.file_faults.take_if(path) {
+            return Err(fault);
+        }
+        let file = self.files.entry(path.to_owned()).or_default();
+        file.push_str(line);
+        file.push('\n');
+        Ok(())
+    }
+
+    pub(crate) fn send(&mut self, mail: Mail) -> Result<(), MailError> {
+        if let Some(fault) = self.mail_faults.take_if(&mail.subject) {
+            return Err(fault);
+        }
+        self.mails.push(mail);
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! The reporter `{{name}}`: tells a chat about builds that do not succeed.
+
+use capstan_sdk::prelude::*;
+use capstan_sdk::reporter::http::{self, Header, HttpError, Request};
+
+/// The parameters.
+#[parameters]
+struct Plugin {
+    /// Where the chat takes messages.
+    url: String,
+}
+
+impl Reporter for Plugin {
+    fn deliver(&self, report: &Report) -> Result<(), PluginError> {
+        let Some(outcome) = report
+            .outcome()
+            .filter(|outcome| *outcome != Outcome::Success)
+        else {
+            return Ok(());
+        };
+        let text = format!(
+            "{} #{}: {outcome} {}",
+            report.builder(),
+            report.number(),
+            report.url()
+        );
+        let request = Request {
+            method: "POST".to_owned(),
+            url: self.url.clone(),
+            headers: vec![Header {
+                name: "Content-Type".to_owned(),
+                value: "application/json".to_owned(),
+            }],
+            secret_headers: Vec::new(),
+            body: json!({ "text": text }).to_string().into_bytes(),
+            timeout_ms: 10_000,
+        };
+        match http::fetch(&request) {
+            Ok(answer) if answer.status < 300 => Ok(()),
+            // The same report comes again later, with the same delivery id.
+            Ok(answer) => Err(PluginError::Transient(format!(
+                "the chat answered {}",
+                answer.status
+            ))),
+            Err(HttpError::Denied(reason)) => Err(PluginError::Permanent(reason)),
+            Err(error) => Err(PluginError::Transient(format!("{error:?}"))),
+        }
+    }
+}
+
+capstan_sdk::reporter!(Plugin);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use capstan_sdk::test::{Facts, Host};
+
+    #[test]
+    fn only_what_did_not_succeed_is_told() {
+        let mut chat =
+            Host::new().reporter::<Plugin>(json!({ "url": "https://chat.example.org/ci" }));
+        chat.deliver(Facts::default()).assert_calls(&[]);
+        let failed = Facts {
+            outcome: Some(Outcome::Failure),
+            ..Facts::default()
+        };
+        chat.deliver(failed)
+            .assert_calls(&["http.fetch POST https://chat.example.org/ci"]);
+    }
+}

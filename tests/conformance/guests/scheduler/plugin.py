@@ -1,0 +1,42 @@
+"""Builds a branch at every second change, later if it has to; counts what it is told."""
+
+from capstan_sdk import Answer, Buildset, Change, Finished, Permanent, Scheduler, SourceStamp, Started, TimerDue
+
+
+class Conformance(Scheduler):
+    branch: str
+    quiet: int = 1000
+
+    def handle(self, state, now, event):
+        match event:
+            case Started():
+                state["started"] = state.get("started", 0) + 1
+                return Answer(set_timers={"first": now + self.quiet})
+            case Change():
+                if event.comments == "bad":
+                    raise Permanent(f"no such change: {event.revision}")
+                state.setdefault("waiting", []).append(event.id)
+                if event.branch != self.branch or len(state["waiting"]) < 2:
+                    return Answer(set_timers={"late": now + self.quiet})
+                return Answer(submit=[buildset(state.pop("waiting"), event)], clear_timers=["late"])
+            case TimerDue(name):
+                state.setdefault("timers", []).append(name)
+            case Finished():
+                word = event.outcome.value
+                state[word] = state.get(word, 0) + 1
+                state["builder"] = f"{event.builder} {event.number} {event.sources[0].revision}"
+
+    def migrate(self, from_version, state):
+        return {**state, "migrated": from_version}
+
+
+def buildset(changes, change):
+    color = next(p.value for p in change.properties if p.name == "color")
+    return Buildset(
+        reason=f"{len(changes)} changes by {change.author}",
+        builders=["hello"],
+        sources=[SourceStamp(change.repository, change.branch, change.revision)],
+        priority=3,
+        properties={"files": change.files, "color": color},
+        changes=changes,
+    )

@@ -1,0 +1,85 @@
+// Does what its script says; what it was answered becomes the property `trace`.
+
+import * as sdk from "./capstan-sdk/step.js";
+
+export const step = sdk.defineStep({
+    check({ script, env = {}, note = "" }) {
+        const problems = [];
+        if (!Array.isArray(script)) problems.push({ path: "script", message: "expected a list" });
+        for (const [name, value] of Object.entries(env)) {
+            if (typeof value !== "string") problems.push({ path: `env.${name}`, message: "expected a text" });
+        }
+        if (note === "bad") problems.push({ path: "note", message: "expected a good note, found bad" });
+        for (const name of Object.keys(env)) {
+            if (name.includes(" ")) problems.push({ path: `env.${name}`, message: "expected a name without blanks" });
+        }
+        return problems;
+    },
+
+    run({ script }) {
+        const player = { started: [] };
+        const trace = script.map((op) => `${op.do}: ${play(op, player) ?? ""}`);
+        sdk.setProperty("trace", trace);
+        return sdk.Outcome.WARNINGS;
+    },
+});
+
+function play(op, { started }) {
+    switch (op.do) {
+        case "run":
+            return said(sdk.runCommand(op.shell ?? op.argv, options(op)));
+        case "check":
+            return said(sdk.runCommand(op.shell ?? op.argv).check());
+        case "start":
+            started.push(sdk.startCommand(op.shell ?? op.argv, options(op)));
+            return;
+        case "wait-all": {
+            const order = [];
+            const left = [...started];
+            while (left.length > 0) {
+                const first = sdk.waitAny(left);
+                order.push(`${started.indexOf(first)} ${said(first.wait())}`);
+                left.splice(left.indexOf(first), 1);
+            }
+            return order.join(", ");
+        }
+        case "kill":
+            return started[op.which].kill(op.text);
+        case "sleep":
+            return sdk.sleep(op.span);
+        case "now":
+            return sdk.now();
+        case "seed":
+            return sdk.seed();
+        case "name":
+            return sdk.stepName();
+        case "sources":
+            return sdk.sources().map((s) => `${s.repository} ${s.branch ?? "-"} ${s.revision ?? "-"}`).join(", ");
+        case "get":
+            return JSON.stringify(sdk.getProperty(op.name));
+        case "set":
+            return sdk.setProperty(op.name, op.value);
+        case "summary":
+            return sdk.setSummary(op.text);
+        case "link":
+            return sdk.addLink(op.text, op.url);
+        case "text":
+            return sdk.writeLog(op.log, op.text);
+        case "log":
+            return sdk.log.info(op.text);
+        case "stop":
+            throw new sdk.Stop(op.outcome, op.text);
+        case "transient":
+            throw new sdk.Transient(op.text);
+        case "permanent":
+            throw new sdk.Permanent(op.text);
+        case "bug":
+            throw new RangeError(op.text);
+    }
+}
+
+function options({ workdir, env, secrets, timeout, max_time, term_grace, log, capture }) {
+    return { workdir, env, secrets, timeout, maxTime: max_time, termGrace: term_grace, log, capture };
+}
+
+const said = (done) => `${done.summary} [${done.text}]`;

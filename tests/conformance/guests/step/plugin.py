@@ -1,0 +1,111 @@
+"""Does what its script says; what it was answered becomes the property `trace`."""
+
+import json
+from typing import Any
+
+from capstan_sdk import (
+    Outcome,
+    Permanent,
+    Problem,
+    Step,
+    Stop,
+    Transient,
+    add_link,
+    get_property,
+    log,
+    now,
+    run,
+    seed,
+    set_property,
+    set_summary,
+    sleep,
+    sources,
+    start,
+    step_name,
+    wait_any,
+    write_log,
+)
+
+
+class Conformance(Step):
+    script: list[dict[str, Any]]
+    env: dict[str, str] = {}
+    note: str = ""
+
+    def check(self):
+        problems = []
+        if self.note == "bad":
+            problems.append(Problem("note", "expected a good note, found bad"))
+        for name in self.env:
+            if " " in name:
+                problems.append(Problem(f"env.{name}", "expected a name without blanks"))
+        return problems
+
+    def run(self):
+        self.started, trace = [], []
+        for op in self.script:
+            trace.append(f"{op['do']}: {self.play(op)}")
+        set_property("trace", trace)
+        return Outcome.WARNINGS
+
+    def play(self, op):
+        match op["do"]:
+            case "run":
+                return said(run(command(op), **options(op)))
+            case "check":
+                return said(run(command(op)).check())
+            case "start":
+                self.started.append(start(command(op), **options(op)))
+            case "wait-all":
+                order, left = [], list(self.started)
+                while left:
+                    first = wait_any(left)
+                    order.append(f"{self.started.index(first)} {said(first.wait())}")
+                    left.remove(first)
+                return ", ".join(order)
+            case "kill":
+                self.started[op["which"]].kill(op["text"])
+            case "sleep":
+                return json.dumps(sleep(op["span"]))
+            case "now":
+                return now()
+            case "seed":
+                return seed()
+            case "name":
+                return step_name()
+            case "sources":
+                return ", ".join(f"{s.repository} {s.branch or '-'} {s.revision or '-'}" for s in sources())
+            case "get":
+                return json.dumps(get_property(op["name"]), ensure_ascii=False)
+            case "set":
+                set_property(op["name"], op["value"])
+            case "summary":
+                set_summary(op["text"])
+            case "link":
+                add_link(op["text"], op["url"])
+            case "text":
+                write_log(op["log"], op["text"])
+            case "log":
+                log.info(op["text"])
+            case "stop":
+                raise Stop(Outcome(op["outcome"]), op["text"])
+            case "transient":
+                raise Transient(op["text"])
+            case "permanent":
+                raise Permanent(op["text"])
+            case "bug":
+                raise LookupError(op["text"])
+        return ""
+
+
+def command(op):
+    return op["shell"] if "shell" in op else op["argv"]
+
+
+def options(op):
+    names = ("workdir", "env", "secrets", "timeout", "max_time", "term_grace", "log", "capture")
+    return {name: op[name] for name in names if name in op}
+
+
+def said(done):
+    return f"{done.summary} [{done.text}]"

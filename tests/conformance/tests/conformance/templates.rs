@@ -1,0 +1,28 @@
+//! A new project compiles at once, and the master can use what comes of it.
+
+use capstan_conformance::{languages, template};
+use capstan_model::plugin::Kind;
+use capstan_pack::Language;
+
+use crate::support::engine;
+
+#[test]
+fn a_new_project_of_each_kind_and_language_can_be_used_at_once() {
+    for language in languages().unwrap() {
+        for kind in Kind::ALL {
+            let exists = language != Language::C || [Kind::Step, Kind::Reporter].contains(&kind);
+            match template(kind, language) {
+                Ok(bytes) => {
+                    let plugin = engine().load(&bytes).unwrap();
+                    assert_eq!(
+                        (plugin.kind(), plugin.name()),
+                        (kind, format!("template-{kind}").as_str()),
+                        "{language}"
+                    );
+                    assert!(exists, "{language} has got a {kind}: test it");
+                }
+                Err(error) => assert!(!exists, "{language} {kind}: {error:#}"),
+            }
+        }
+    }
+}

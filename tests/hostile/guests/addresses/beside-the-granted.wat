@@ -1,0 +1,6 @@
+;; Another page of a granted server.
+;; kind: change-source
+;; grants: http = ["http://127.0.0.1:{port}/page"]
+;; expect: ends may not use http
+(func (export "change-source#poll") (param i32 i32 i32 i32) (result i32)
+  (call $get (text "http://127.0.0.1:{port}/secret")))

@@ -1,0 +1,6 @@
+;; The same in the older form.
+;; kind: change-source
+;; grants: http = ["*"]
+;; expect: ends address
+(func (export "change-source#poll") (param i32 i32 i32 i32) (result i32)
+  (call $get (text "http://[::127.0.0.1]:{port}/")))

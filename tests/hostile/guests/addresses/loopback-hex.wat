@@ -1,0 +1,6 @@
+;; The same in hexadecimal.
+;; kind: change-source
+;; grants: http = ["*"]
+;; expect: ends address
+(func (export "change-source#poll") (param i32 i32 i32 i32) (result i32)
+  (call $get (text "http://0x7f000001:{port}/")))

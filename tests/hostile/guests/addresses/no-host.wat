@@ -1,0 +1,6 @@
+;; No host.
+;; kind: change-source
+;; grants: http = ["*"]
+;; expect: ends 
+(func (export "change-source#poll") (param i32 i32 i32 i32) (result i32)
+  (call $get (text "http:///latest")))

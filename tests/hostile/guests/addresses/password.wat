@@ -1,0 +1,6 @@
+;; The same with a password.
+;; kind: change-source
+;; grants: http = ["*"]
+;; expect: ends a user name
+(func (export "change-source#poll") (param i32 i32 i32 i32) (result i32)
+  (call $get (text "http://granted.example.org:80@127.0.0.1:{port}/")))

@@ -1,0 +1,6 @@
+;; A file of the master.
+;; kind: change-source
+;; grants: http = ["*"]
+;; expect: ends an http or https URL
+(func (export "change-source#poll") (param i32 i32 i32 i32) (result i32)
+  (call $get (text "file:///etc/passwd")))

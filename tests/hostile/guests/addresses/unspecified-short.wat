@@ -1,0 +1,6 @@
+;; The same in one digit.
+;; kind: change-source
+;; grants: http = ["*"]
+;; expect: ends address
+(func (export "change-source#poll") (param i32 i32 i32 i32) (result i32)
+  (call $get (text "http://0:{port}/")))

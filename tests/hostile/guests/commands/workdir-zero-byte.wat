@@ -1,0 +1,8 @@
+;; A folder with a zero byte in its name.
+;; grants: commands = ["*"]
+;; expect: ends a workdir inside the builder
+(func (export "step#run") (param i32 i32) (result i32)
+  (local $spec i32)
+  (local.set $spec (call $argv (text "make") (text "x")))
+  (call $spec.set-workdir (local.get $spec) (text "build\00"))
+  (call $run (local.get $spec)))

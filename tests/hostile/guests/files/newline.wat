@@ -1,0 +1,6 @@
+;; A path with a new line in it.
+;; kind: reporter
+;; grants: files = ["*"]
+;; expect: ends a path inside the farm's folder
+(func (export "reporter#deliver") (param i32 i32 i32) (result i32)
+  (call $append (text "reports/a\0ab") (text "escaped")))

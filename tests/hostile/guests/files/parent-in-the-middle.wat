@@ -1,0 +1,6 @@
+;; Climbs out in the middle of a path.
+;; kind: reporter
+;; grants: files = ["*"]
+;; expect: ends a path inside the farm's folder
+(func (export "reporter#deliver") (param i32 i32 i32) (result i32)
+  (call $append (text "reports/../../outside/file") (text "escaped")))

@@ -1,0 +1,6 @@
+;; Appends to a file beside the folder of the farm.
+;; kind: reporter
+;; grants: files = ["*"]
+;; expect: ends a path inside the farm's folder
+(func (export "reporter#deliver") (param i32 i32 i32) (result i32)
+  (call $append (text "../outside/file") (text "escaped")))

@@ -1,0 +1,6 @@
+;; A path that ends for C where it goes on for everybody else.
+;; kind: reporter
+;; grants: files = ["*"]
+;; expect: ends a path inside the farm's folder
+(func (export "reporter#deliver") (param i32 i32 i32) (result i32)
+  (call $append (text "reports/../../outside/file\00.jsonl") (text "escaped")))

@@ -1,0 +1,6 @@
+;; A revision that is an option which writes a file.
+;; kind: change-source
+;; grants: git = ["*"]
+;; expect: ends the name of a revision
+(func (export "change-source#poll") (param i32 i32 i32 i32) (result i32)
+  (call $commits (text "https://git.example.org/a") (text "--output=/tmp/capstan-hostile-escaped") (text "main")))

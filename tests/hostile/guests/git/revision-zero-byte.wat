@@ -1,0 +1,6 @@
+;; A revision with a zero byte in it.
+;; kind: change-source
+;; grants: git = ["*"]
+;; expect: ends the name of a revision
+(func (export "change-source#poll") (param i32 i32 i32 i32) (result i32)
+  (call $commits (text "https://git.example.org/a") (text "main") (text "main\00--output=x")))

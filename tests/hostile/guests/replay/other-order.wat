@@ -1,0 +1,9 @@
+;; Goes by the time: the same calls the other way around, as a table sorted by address makes them.
+;; call: repeat
+;; grants: commands = ["make"]
+;; expect: ends did not repeat itself
+(func (export "step#run") (param i32 i32) (result i32)
+  (if (i64.eqz (call $clock.now))
+    (then (drop (call $timers.sleep (i64.const 1))) (drop (call $timers.sleep (i64.const 2))))
+    (else (drop (call $timers.sleep (i64.const 2))) (drop (call $timers.sleep (i64.const 1)))))
+  (call $done))

@@ -1,0 +1,6 @@
+;; A header name with its colon: what follows becomes part of the value.
+;; kind: change-source
+;; grants: http = ["http://127.0.0.1:{port}/*"]
+;; expect: ends the name of a header
+(func (export "change-source#poll") (param i32 i32 i32 i32) (result i32)
+  (call $request (text "GET") (text "http://127.0.0.1:{port}/") (text "X-A:") (text "yes")))

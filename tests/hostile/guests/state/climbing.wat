@@ -1,0 +1,7 @@
+;; Climbs out of its keys.
+;; kind: reporter
+;; grants: state = ["own/*"]
+;; expect: ends a key of words
+(func (export "reporter#deliver") (param i32 i32 i32) (result i32)
+  (call $state.set (text "own/../other/a") (text "x") (i32.const 256))
+  (call $pass-on))

@@ -1,0 +1,7 @@
+;; A key of two hundred bytes.
+;; kind: reporter
+;; grants: state = ["own/*"]
+;; expect: ends a key of words
+(func (export "reporter#deliver") (param i32 i32 i32) (result i32)
+  (call $state.set (text "own/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa") (text "x") (i32.const 256))
+  (call $pass-on))

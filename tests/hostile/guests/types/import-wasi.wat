@@ -1,0 +1,3 @@
+;; Imports the files of the machine.
+;; expect: refused wasi:filesystem
+(component (import "wasi:filesystem/preopens@0.2.0" (instance (export "get-directories" (func)))))

@@ -1,0 +1,8 @@
+;; The functions of a step without parameters and results.
+;; expect: ends expected 1-tuple
+(component
+  (core module $m (func (export "f")))
+  (core instance $i (instantiate $m))
+  (func $f (canon lift (core func $i "f")))
+  (instance $step (export "check" (func $f)) (export "run" (func $f)))
+  (export "capstan:plugin/step@wit" (instance $step)))

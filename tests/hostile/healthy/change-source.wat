@@ -1,0 +1,3 @@
+;; Does nothing and says so.
+;; kind: change-source
+;; expect: answers

@@ -1,0 +1,3 @@
+;; Does nothing and says so.
+;; kind: reporter
+;; expect: answers

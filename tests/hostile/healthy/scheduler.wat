@@ -1,0 +1,3 @@
+;; Does nothing and says so.
+;; kind: scheduler
+;; expect: answers

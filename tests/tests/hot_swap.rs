@@ -1,0 +1,443 @@
+//! Plugins come and go while the farm runs: whoever replaces a file must not lose, double or reorder anything, and a bad file
+//! must cost nothing.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use capstan_tests::versions::{version, with_manifest};
+use capstan_tests::{BOUND, Farm, story, wait_for};
+use serde_json::{Value, json};
+
+const LIMIT: u64 = 1000;
+
+/// `each` changes five times a second, a build for each ten of them, a report for each build.
+fn configuration(limit: u64, each: u64, step_ms: u64) -> String {
+    format!(
+        r#"
+worker("w1", slots = 4)
+busy = builder(name = "busy", workers = ["w1"], collapse = False, steps = [step.swap_step(name = "say")])
+slow = builder(name = "slow", workers = ["w1"], steps = [step.swap_step(name = "say", ms = {step_ms})])
+source.swap_source(name = "numbers", limit = {limit}, each = {each}, pause_ms = 200)
+schedule.swap_scheduler(name = "tens", builders = [busy])
+notify.swap_reporter(name = "tell", file = "reports/swap", on = ["finished"])
+"#
+    )
+}
+
+const GUESTS: [&str; 4] = ["swap-source", "swap-scheduler", "swap-step", "swap-reporter"];
+
+/// Puts a file into the plugin folder the way a careful program does.
+fn put(farm: &Farm, file: &str, bytes: &[u8]) -> Result<()> {
+    farm.write(&format!("plugins/.{file}.new"), bytes)?;
+    let folder = farm.folder().join("plugins");
+    Ok(std::fs::rename(
+        folder.join(format!(".{file}.new")),
+        folder.join(format!("{file}.wasm")),
+    )?)
+}
+
+fn put_all(farm: &Farm, text: &str, mark: &str) -> Result<()> {
+    for guest in GUESTS {
+        put(farm, guest, &version(guest, text, mark)?)?;
+    }
+    Ok(())
+}
+
+fn grant(farm: &Farm) -> Result<()> {
+    let text = farm.read("capstan.toml")?;
+    farm.write(
+        "capstan.toml",
+        text + "\n[grants.swap-reporter]\nfiles = [\"reports/*\"]\n",
+    )
+}
+
+/// The rows of `capstan plugin list` for a plugin.
+fn rows(farm: &Farm, name: &str) -> Result<Vec<Value>> {
+    let all = farm.api()?.get("/plugins")?;
+    let all = all["plugins"].as_array().context("expected plugins")?;
+    Ok(all.iter().filter(|row| row["name"] == name).cloned().collect())
+}
+
+fn in_force(farm: &Farm, name: &str) -> Result<Option<String>> {
+    let rows = rows(farm, name)?;
+    let active = rows.iter().find(|row| row["active"] == true);
+    Ok(active.and_then(|row| row["version"].as_str().map(str::to_owned)))
+}
+
+fn wait_in_force(farm: &Farm, name: &str, expected: &str) -> Result<()> {
+    wait_for(&format!("{name} {expected} to be in force"), BOUND, || {
+        Ok((in_force(farm, name)?.as_deref() == Some(expected)).then_some(()))
+    })
+}
+
+/// Waits until the file of that plugin is in that state, and answers its reason.
+fn wait_state(farm: &Farm, name: &str, state: &str) -> Result<String> {
+    wait_for(&format!("{name} to be {state}"), BOUND, || {
+        let row = rows(farm, name)?.into_iter().find(|row| row["state"] == state);
+        Ok(row.map(|row| {
+            let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+            text("error") + &text("note")
+        }))
+    })
+}
+
+fn builds(farm: &Farm, builder: &str) -> Result<Vec<Value>> {
+    let mut all: Vec<Value> = Vec::new();
+    loop {
+        let before = all
+            .last()
+            .map_or(String::new(), |build| format!("&before={}", build["id"]));
+        let page = farm
+            .api()?
+            .get(&format!("/builds?builder={builder}&limit=100{before}"))?;
+        let page = page["builds"].as_array().context("expected builds")?.clone();
+        if page.is_empty() {
+            all.reverse();
+            return Ok(all);
+        }
+        all.extend(page);
+    }
+}
+
+fn reasons(farm: &Farm) -> Result<Vec<String>> {
+    let mut reasons = Vec::new();
+    let mut requests = BTreeMap::new();
+    for build in builds(farm, "busy")? {
+        for request in build["requests"].as_array().into_iter().flatten() {
+            let id = request.as_i64().context("expected a request's id")?;
+            let request = farm.api()?.get(&format!("/requests/{id}"))?;
+            requests.insert(id, request["reason"].as_str().unwrap_or_default().to_owned());
+        }
+    }
+    reasons.extend(requests.into_values());
+    Ok(reasons)
+}
+
+/// Every ten changes came to the scheduler once and in order; answers which version said so.
+fn ensure_all_in_order(reasons: &[String], limit: u64) -> Result<Vec<String>> {
+    let mut marks = Vec::new();
+    for (index, reason) in reasons.iter().enumerate() {
+        let from = index as u64 * 10;
+        let (range, mark) = reason.split_once(' ').context("expected a range and a mark")?;
+        ensure!(
+            range == format!("{from}-{}", from + 9),
+            "expected each change once and in order, found {reasons:?}"
+        );
+        marks.push(mark.to_owned());
+    }
+    ensure!(
+        reasons.len() as u64 == limit / 10,
+        "expected {} requests, found {reasons:?}",
+        limit / 10
+    );
+    Ok(marks)
+}
+
+fn wait_builds(farm: &Farm, count: usize) -> Result<()> {
+    wait_for(
+        &format!("{count} builds to end"),
+        Duration::from_secs(120),
+        || {
+            let builds = builds(farm, "busy")?;
+            let ended = builds.iter().filter(|build| build["state"] == "complete").count();
+            Ok((ended >= count).then_some(()))
+        },
+    )
+}
+
+/// How fast changes came, and what the master's log says of exchanges: how long each took after compiling.
+fn print_times(farm: &Farm) -> Result<()> {
+    let received = |path: &str, pick: &dyn Fn(Value) -> Value| -> Result<i64> {
+        let answer = pick(farm.api()?.get(path)?);
+        answer["received"].as_i64().context("expected a change")
+    };
+    let first = received("/changes/1", &|change| change)?;
+    let last = received("/changes?limit=1", &|page| page["changes"][0].clone())?;
+    println!("{} changes a second", LIMIT as i64 * 1000 / (last - first).max(1));
+    let log = std::fs::read_to_string(farm.root().join("master.log"))?;
+    for line in log.lines().filter(|line| line.contains("is now version")) {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_kind_is_exchanged_under_load_and_nothing_is_lost_doubled_or_reordered() {
+    story(|farm| {
+        grant(farm)?;
+        put_all(farm, "0.1.0", "v1")?;
+        farm.write("ci.star", configuration(LIMIT, 25, 6000))?;
+        farm.start_master()?;
+        farm.add_worker("w1")?;
+        farm.api()?.post("/builders/slow/force", &json!({}))?;
+        wait_builds(farm, 10)?;
+        put_all(farm, "0.2.0", "v2")?;
+        for guest in GUESTS {
+            wait_in_force(farm, guest, "0.2.0")?;
+        }
+        wait_builds(farm, 40)?;
+        // And once more, all kinds one after the other.
+        for guest in GUESTS {
+            put(farm, guest, &version(guest, "0.3.0", "v3")?)?;
+            wait_in_force(farm, guest, "0.3.0")?;
+        }
+        wait_builds(farm, LIMIT as usize / 10)?;
+        let marks = ensure_all_in_order(&reasons(farm)?, LIMIT)?;
+        ensure!(
+            marks.is_sorted() && marks[0] == "v1" && marks.contains(&"v2".to_owned()),
+            "{marks:?}"
+        );
+        let slow = farm.finished("slow", 1)?;
+        ensure!(
+            slow["steps"][0]["summary"] == "v1 v1",
+            "a running step keeps its version, found {slow:#}"
+        );
+        let reports = wait_for("every report", BOUND, || {
+            let text = farm.read("reports/swap")?;
+            let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+            Ok((lines.len() > LIMIT as usize / 10).then_some(lines))
+        })?;
+        let busy: Vec<_> = reports
+            .iter()
+            .filter_map(|line| line.strip_prefix("busy "))
+            .collect();
+        let numbers: Vec<u64> = busy
+            .iter()
+            .map(|line| line.split(' ').next().unwrap_or_default().parse())
+            .collect::<Result<_, _>>()?;
+        ensure!(
+            numbers == (1..=LIMIT / 10).collect::<Vec<_>>(),
+            "each build is reported once and in order, found {busy:?}"
+        );
+        ensure!(
+            busy[0].ends_with("v1") && busy.iter().any(|line| line.ends_with("v2")),
+            "{busy:?}"
+        );
+        print_times(farm)
+    });
+}
+
+#[test]
+fn a_version_that_keeps_crashing_is_given_up_and_no_event_is_lost() {
+    story(|farm| {
+        grant(farm)?;
+        put_all(farm, "0.1.0", "v1")?;
+        farm.write("ci.star", configuration(300, 5, 0))?;
+        farm.start_master()?;
+        farm.add_worker("w1")?;
+        wait_builds(farm, 3)?;
+        for guest in GUESTS {
+            put(farm, guest, &version(guest, "0.2.0", "trap")?)?;
+        }
+        for guest in GUESTS {
+            let reason = wait_state(farm, guest, "refused")?;
+            ensure!(
+                reason.contains("kept crashing") && reason.contains("plugin install"),
+                "{reason}"
+            );
+            ensure!(in_force(farm, guest)?.as_deref() == Some("0.1.0"));
+        }
+        wait_builds(farm, 30)?;
+        ensure_all_in_order(&reasons(farm)?, 300)?;
+        let text = wait_for("every report", BOUND, || {
+            let text = farm.read("reports/swap")?;
+            Ok((text.lines().count() >= 30).then_some(text))
+        })?;
+        let numbers: Vec<_> = text.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+        let expected: Vec<_> = (1..=30).map(|number| number.to_string()).collect();
+        ensure!(
+            numbers == expected,
+            "each build is reported once and in order, found {text}"
+        );
+        let list = farm.capstan_ok(&["plugin", "list"])?;
+        ensure!(
+            list.contains("old version kept: this version kept crashing"),
+            "{list}"
+        );
+        // It is not taken again after a restart, but by hand.
+        farm.stop_master()?;
+        farm.start_master()?;
+        ensure!(in_force(farm, "swap-scheduler")?.as_deref() == Some("0.1.0"));
+        let mended = farm.folder().join("mended.wasm");
+        std::fs::write(&mended, version("swap-scheduler", "0.3.0", "v2")?)?;
+        let said = farm.capstan_ok(&["plugin", "install", &mended.display().to_string()])?;
+        ensure!(said.contains("it is in force"), "{said}");
+        wait_in_force(farm, "swap-scheduler", "0.3.0")
+    });
+}
+
+#[test]
+fn a_version_that_cannot_read_the_old_state_leaves_it_with_the_old_version() {
+    story(|farm| {
+        grant(farm)?;
+        put_all(farm, "0.1.0", "v1")?;
+        farm.write("ci.star", configuration(200, 5, 0))?;
+        farm.start_master()?;
+        farm.add_worker("w1")?;
+        wait_builds(farm, 3)?;
+        for guest in ["swap-source", "swap-scheduler"] {
+            put(farm, guest, &version(guest, "0.2.0", "unfit")?)?;
+            wait_state(farm, guest, "refused")?;
+            ensure!(in_force(farm, guest)?.as_deref() == Some("0.1.0"));
+        }
+        wait_builds(farm, 20)?;
+        ensure_all_in_order(&reasons(farm)?, 200)?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_bad_file_leaves_the_old_version_in_place_and_the_others_are_taken() {
+    story(|farm| {
+        grant(farm)?;
+        put_all(farm, "0.1.0", "v1")?;
+        farm.write("ci.star", configuration(0, 0, 0))?;
+        farm.start_master()?;
+        let good = version("swap-step", "0.2.0", "v2")?;
+        let broken = version("swap-scheduler", "0.2.0", "v2")?;
+        // Written straight into its place, and cut off.
+        farm.write("plugins/swap-scheduler.wasm", &broken[..broken.len() / 2])?;
+        put(
+            farm,
+            "swap-source",
+            &version("swap-source", "0.2.0", "bad-check")?,
+        )?;
+        put(farm, "swap-step", &good)?;
+        let more = with_manifest(&version("swap-reporter", "0.2.0", "v2")?, |manifest| {
+            manifest["rights"]["http"] = json!(["https://chat.example.org/*"]);
+        })?;
+        put(farm, "swap-reporter", &more)?;
+        wait_in_force(farm, "swap-step", "0.2.0")?;
+        let reason = wait_state(farm, "swap-source", "refused")?;
+        ensure!(
+            reason.contains("likes no parameters") && reason.contains("ci.star"),
+            "{reason}"
+        );
+        let reason = wait_state(farm, "swap-reporter", "waiting")?;
+        ensure!(
+            reason.contains("chat.example.org") && reason.contains("plugin grant swap-reporter"),
+            "{reason}"
+        );
+        wait_state(farm, "swap-scheduler", "kept")?;
+        let all_old = |farm: &Farm| -> Result<()> {
+            for guest in ["swap-source", "swap-scheduler", "swap-reporter"] {
+                ensure!(in_force(farm, guest)?.as_deref() == Some("0.1.0"), "{guest}");
+            }
+            Ok(())
+        };
+        all_old(farm)?;
+        // The store has the old versions: no file holds them any more.
+        farm.stop_master()?;
+        farm.start_master()?;
+        all_old(farm)?;
+        // The rest of the file arrives.
+        farm.write("plugins/swap-scheduler.wasm", &broken)?;
+        wait_in_force(farm, "swap-scheduler", "0.2.0")?;
+        // A file that is used goes away: it stays in force. One that is not used is gone.
+        std::fs::remove_file(farm.folder().join("plugins/swap-step.wasm"))?;
+        let reason = wait_state(farm, "swap-step", "kept")?;
+        ensure!(reason.contains("its file is gone"), "{reason}");
+        farm.write("ci.star", "worker(\"w1\")\n")?;
+        farm.capstan_ok(&["reload"])?;
+        ensure!(rows(farm, "swap-step")?.is_empty());
+        Ok(())
+    });
+}
+
+/// Answers one request with these bytes.
+fn serve_once(bytes: Vec<u8>) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}/swap.wasm", listener.local_addr()?);
+    std::thread::spawn(move || -> Result<()> {
+        let (mut stream, _) = listener.accept()?;
+        // The request is short, and comes in one piece.
+        let _request = stream.read(&mut [0; 4096])?;
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            bytes.len()
+        );
+        stream.write_all(head.as_bytes())?;
+        Ok(stream.write_all(&bytes)?)
+    });
+    Ok(url)
+}
+
+#[test]
+fn a_pinned_farm_takes_what_was_accepted_and_nothing_else() {
+    story(|farm| {
+        farm.edit("capstan.toml", "pinning = false", "pinning = true")?;
+        farm.write("ci.star", "worker(\"w1\")\n")?;
+        farm.start_master()?;
+        // A new file without rights is accepted and noted, one with rights waits.
+        put(farm, "swap-step", &version("swap-step", "0.1.0", "v1")?)?;
+        put(farm, "swap-reporter", &version("swap-reporter", "0.1.0", "v1")?)?;
+        wait_in_force(farm, "swap-step", "0.1.0")?;
+        let reason = wait_state(farm, "swap-reporter", "waiting")?;
+        ensure!(reason.contains("files `reports/*`"), "{reason}");
+        let lock = farm.read("capstan.lock")?;
+        ensure!(
+            lock.contains("name = \"swap-step\"") && !lock.contains("swap-reporter"),
+            "{lock}"
+        );
+        // A file that changed is refused with the command that accepts it.
+        put(farm, "swap-step", &version("swap-step", "0.2.0", "v2")?)?;
+        let reason = wait_state(farm, "swap-step", "refused")?;
+        let file = farm.folder().canonicalize()?.join("plugins/swap-step.wasm");
+        ensure!(
+            reason.contains(&format!("capstan plugin install {}", file.display())),
+            "{reason}"
+        );
+        ensure!(in_force(farm, "swap-step")?.as_deref() == Some("0.1.0"));
+        farm.capstan_ok(&["plugin", "install", &file.display().to_string()])?;
+        wait_in_force(farm, "swap-step", "0.2.0")?;
+        // Another file with a wrong digest changes nothing.
+        let third = farm.folder().join("third.wasm");
+        std::fs::write(&third, version("swap-step", "0.3.0", "v2")?)?;
+        let (lock, before) = (farm.read("capstan.lock")?, std::fs::read(&file)?);
+        let third = third.display().to_string();
+        let refused = farm.capstan_refused(&["plugin", "install", &third, "--sha256", &"0".repeat(64)])?;
+        ensure!(
+            refused.contains("SHA-256") && refused.contains("nothing was changed"),
+            "{refused}"
+        );
+        ensure!(farm.read("capstan.lock")? == lock && std::fs::read(&file)? == before);
+        farm.capstan_ok(&["plugin", "install", &third])?;
+        wait_in_force(farm, "swap-step", "0.3.0")?;
+        let digest = rows(farm, "swap-step")?[0]["digest"]
+            .as_str()
+            .context("expected a digest")?
+            .to_owned();
+        farm.capstan_ok(&["plugin", "install", &third, "--sha256", &digest])?;
+        let url = serve_once(version("swap-step", "0.4.0", "v2")?)?;
+        farm.capstan_ok(&["plugin", "install", &url])?;
+        wait_in_force(farm, "swap-step", "0.4.0")?;
+        ensure!(
+            farm.read("capstan.lock")?
+                .contains(&format!("source = \"{url}\""))
+        );
+        farm.capstan_refused(&[
+            "plugin",
+            "install",
+            &farm.folder().join("ci.star").display().to_string(),
+        ])?;
+        farm.capstan_refused(&["plugin", "install", "http://plugins.example.org/a.wasm"])?;
+        // What is used is not removed by accident.
+        farm.write(
+            "ci.star",
+            "worker(\"w1\")\nbuilder(name = \"b\", workers = [\"w1\"], steps = [step.swap_step(name = \"say\")])\n",
+        )?;
+        farm.capstan_ok(&["reload"])?;
+        let refused = farm.capstan_refused(&["plugin", "remove", "swap-step"])?;
+        ensure!(refused.contains("--force"), "{refused}");
+        farm.write("ci.star", "worker(\"w1\")\n")?;
+        farm.capstan_ok(&["reload"])?;
+        farm.capstan_ok(&["plugin", "remove", "swap-step"])?;
+        ensure!(!file.exists() && !farm.read("capstan.lock")?.contains("swap-step"));
+        wait_for("the plugin to be gone", BOUND, || {
+            Ok(rows(farm, "swap-step")?.is_empty().then_some(()))
+        })
+    });
+}

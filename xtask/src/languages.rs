@@ -1,0 +1,46 @@
+//! The stage `languages` of `cargo xtask ci`: the same plugins in Rust, Python, JavaScript and C, built with tools that are
+//! installed if they are missing, and the test that they behave the same.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::Result;
+
+use crate::workspace::{self, cargo};
+
+/// What a machine has to have; each with the command that says whether it does. The compilers themselves come from
+/// PyPI and npm, in fixed versions; so does zig, for C, where there is no clang with a WASI library.
+const NEEDED: [(&str, &[&str], &str); 3] = [
+    (
+        "python3-venv",
+        &["python3", "-c", "import venv, ensurepip"],
+        "python3 with venv",
+    ),
+    ("nodejs", &["node", "--version"], "node"),
+    ("npm", &["npm", "--version"], "npm"),
+];
+
+/// Installs what is missing and runs the test for all languages.
+pub fn run(repository: &Path) -> Result<()> {
+    for (package, question, what) in NEEDED {
+        if !answers(question) {
+            workspace::install(package, what)?;
+        }
+    }
+    let mut test = cargo(repository);
+    test.args(["test", "--locked", "--package", "capstan-conformance"]);
+    workspace::run("languages", test.env("CAPSTAN_CONFORMANCE", "all"))
+}
+
+fn answers(question: &[&str]) -> bool {
+    let [program, arguments @ ..] = question else {
+        return false;
+    };
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
