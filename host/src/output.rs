@@ -100,17 +100,14 @@ pub fn span(ms: u64) -> String {
     }
 }
 
-/// Text from outside, made harmless for a terminal: no control characters but tabs.
+/// Text from outside, made harmless for a terminal: on one line, and no control characters but tabs.
 pub fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+    let lines: Vec<String> = text.lines().map(without_controls).collect();
+    lines.join(" ⏎ ")
+}
+
+fn without_controls(line: &str) -> String {
+    line.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}")
 }
 
 #[cfg(test)]
@@ -119,7 +116,11 @@ mod tests {
 
     #[test]
     fn a_hostile_name_cannot_drive_the_terminal() {
-        assert_eq!(plain("a\x1b[2Jb\nc"), "a\u{fffd}[2Jb\u{fffd}c");
+        assert_eq!(plain("a\x1b[2Jb\rc"), "a\u{fffd}[2Jb\u{fffd}c");
+        assert_eq!(
+            plain("src/lib.rs:3:\nno way\r\n\tout\n"),
+            "src/lib.rs:3: ⏎ no way ⏎ \tout"
+        );
     }
 
     #[test]

@@ -52,7 +52,8 @@ export function defineReporter<P = any>(plugin: Reporter<P>): Exported;
 
 /** Appends one line to a file under the farm's folder and syncs it. */
 export function appendLine(path: string, line: string): void;
-/** What `remember` kept under that key: words joined by `/`. Each reporter of the configuration has its own. */
+/** What `remember` kept under that key: words joined by `/`. Each reporter of the configuration has its own. What is no JSON, as a
+ * version in another language may have left, is answered as text. */
 export function recall<T = Json>(key: string, fallback?: T): T | null;
 /** Keeps a value, durably: anything that JSON can hold in 65536 bytes, under at most 256 keys. */
 export function remember(key: string, value: Json): void;

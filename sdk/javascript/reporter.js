@@ -47,7 +47,12 @@ export function appendLine(path, line) {
 
 export function recall(key, fallback = null) {
     const kept = asked(() => state.get(key));
-    return kept ? JSON.parse(text(kept)) : fallback;
+    if (!kept) return fallback;
+    try {
+        return JSON.parse(text(kept));
+    } catch {
+        return text(kept);
+    }
 }
 
 export function remember(key, value) {

@@ -1,5 +1,5 @@
-//! What most plugins name, for `use capstan_sdk::prelude::*`. The functions of one kind's interface are in its module:
-//! `step::property`, `reporter::http::fetch`.
+//! What most plugins name, for `use capstan_sdk::prelude::*`. What else one kind's interface has is in its module:
+//! `step::now`, `reporter::state::get`.
 
 pub use serde_json::{Value, json};
 
@@ -7,7 +7,10 @@ pub use crate::change_source::{ChangeSource, NewChange, Poll};
 pub use crate::params::{Patterns, Span, Texts};
 pub use crate::reporter::{Phase, Report, Reporter};
 pub use crate::scheduler::{Answer, Buildset, Change, Event, Finished, Migrate, Scheduler, Timer};
-pub use crate::step::{Done, EnvValue, Exit, Program, Step, Stop, set_property, set_summary};
+pub use crate::step::{
+    Command, Done, EnvValue, Exit, Program, Step, Stop, add_link, property, set_property, set_summary,
+    wait_any, write_log,
+};
 pub use crate::{
     Outcome, PluginError, Problem, Property, SourceStamp, TimestampMs, change_source, log, parameters,
     problem, remembered, reporter, scheduler, step,

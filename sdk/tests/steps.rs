@@ -47,7 +47,7 @@ impl Step for Scripted {
                 let first = runs() == 1;
                 Program::argv(["make"]).run()?;
                 if first {
-                    step::write_log("notes", "only once");
+                    write_log("notes", "only once");
                 }
                 Ok(Outcome::Success)
             }
@@ -66,7 +66,7 @@ impl Step for Scripted {
 
 fn parallel() -> Result<Outcome, Stop> {
     let (slow, fast) = (Program::argv(["slow"]).start()?, Program::argv(["fast"]).start()?);
-    let first = step::wait_any(&[&slow, &fast]);
+    let first = wait_any(&[&slow, &fast]);
     slow.kill("not wanted");
     let ended = slow.wait()?;
     set_summary(&format!("{first} first, then {:?}", ended.exit));
@@ -74,14 +74,14 @@ fn parallel() -> Result<Outcome, Stop> {
 }
 
 fn properties() -> Result<Outcome, Stop> {
-    let before = step::property("size");
+    let before = property("size");
     set_property(
         "size",
         &json!(before.and_then(|v| v.as_u64()).unwrap_or_default() + 1),
     )?;
-    step::add_link("page", "https://example.org/");
-    step::add_link("trap", "javascript:alert(1)");
-    step::write_log("notes", &format!("{} {}\n", step::name(), step::now()));
+    add_link("page", "https://example.org/");
+    add_link("trap", "javascript:alert(1)");
+    write_log("notes", &format!("{} {}\n", step::name(), step::now()));
     Ok(Outcome::Warnings)
 }
 

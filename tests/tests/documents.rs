@@ -15,12 +15,13 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Every file with this ending below a folder.
+/// Every file with this ending below a folder; what a link leads to is not part of it.
 fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
-        let path = entry.expect("a folder's entry").path();
-        if path.is_dir() {
+        let entry = entry.expect("a folder's entry");
+        let path = entry.path();
+        if entry.file_type().expect("what an entry is").is_dir() {
             found.extend(files(&path, ending));
         } else if path.extension().is_some_and(|found| found == ending) {
             found.push(path);

@@ -90,6 +90,17 @@ fn what_is_granted_is_written_and_holds_at_once() {
             "it was refused once, before it was granted"
         );
 
+        // By hand it is as good.
+        farm.edit(
+            "capstan.toml",
+            "commands = [\"sh\"]",
+            "commands = [\"sh\", \"make\"]",
+        )?;
+        let said = farm.capstan_ok(&["reload"])?;
+        ensure!(said.contains("grants of fixture-step changed"), "{said}");
+        let said = farm.capstan_ok(&["reload"])?;
+        ensure!(said.contains("nothing changed"), "{said}");
+
         farm.capstan_ok(&["plugin", "grant", "fixture-step", "--all", "--json"])?;
         let shown = farm.capstan_ok(&["plugin", "grant", "fixture-step"])?;
         ensure!(!shown.contains("missing"), "{shown}");
@@ -138,6 +149,93 @@ fn what_cannot_be_granted_is_said_and_nothing_is_written() {
             "{after}"
         );
         farm.capstan_ok(&["check"])?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_host_of_its_own_network_is_named_although_any_address_is_granted() {
+    story(|farm| {
+        let grant =
+            |option: &[&str]| farm.capstan_ok(&[&["plugin", "grant", "http-push"][..], option].concat());
+        let said = grant(&["--all"])?;
+        ensure!(
+            said.contains("does not reach this machine or private addresses"),
+            "{said}"
+        );
+        let local = "http=POST http://127.0.0.1:18120/*";
+        let said = grant(&["--only", local])?;
+        ensure!(
+            said.contains("granted: http `POST http://127.0.0.1:18120/*`")
+                && !said.contains("does not reach"),
+            "{said}"
+        );
+        let toml = farm.read("capstan.toml")?;
+        ensure!(
+            toml.contains("\"*\", \"POST http://127.0.0.1:18120/*\""),
+            "{toml}"
+        );
+        ensure!(grant(&["--only", local])?.contains("Nothing had to be added"));
+        let shown = grant(&[])?;
+        let row = shown.lines().find(|line| line.contains("127.0.0.1:18120"));
+        ensure!(row.is_some_and(|row| row.ends_with("granted")), "{shown}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_plugin_that_was_granted_nothing_is_remarked_on_and_a_file_names_what_is_missing() {
+    story(|farm| {
+        let file = farm.root().join("fixture-step.wasm");
+        std::fs::write(&file, versions::guest("fixture-step")?)?;
+        let file = file.display().to_string();
+        let install = |farm: &Farm| farm.capstan_ok(&["plugin", "install", &file]);
+        let missing = "`capstan plugin grant fixture-step` grants that";
+        let said = install(farm)?;
+        ensure!(
+            said.contains("asks for commands sh, which is not granted yet") && said.contains(missing),
+            "{said}"
+        );
+        farm.write(
+            "ci.star",
+            sample::hello("step.fixture_step(name = \"play\", script = [])"),
+        )?;
+        farm.start_master()?;
+        let warning = "warning: capstan.toml: the step `fixture-step` is used and asks for";
+        let said = farm.capstan_ok(&["reload"])?;
+        ensure!(
+            said.contains(warning) && said.contains("`capstan plugin grant fixture-step`"),
+            "{said}"
+        );
+        farm.capstan_ok(&["plugin", "grant", "fixture-step", "--only", "commands=sh"])?;
+        let said = farm.capstan_ok(&["reload"])?;
+        ensure!(!said.contains(warning), "{said}");
+        let said = install(farm)?;
+        ensure!(
+            !said.contains("commands sh") && said.contains("commands make") && said.contains(missing),
+            "{said}"
+        );
+        farm.capstan_ok(&["plugin", "grant", "fixture-step", "--all"])?;
+        let said = install(farm)?;
+        ensure!(!said.contains("plugin grant"), "{said}");
+        Ok(())
+    });
+}
+
+#[test]
+fn the_log_of_a_step_that_was_skipped_is_answered_with_that() {
+    story(|farm| {
+        let steps = "step.shell(name = \"bad\", command = \"exit 1\", halt_on_failure = True),\n\
+                     step.shell(name = \"never\", command = \"true\"),";
+        farm.write("ci.star", sample::hello(steps))?;
+        farm.start_master()?;
+        farm.add_worker("w1")?;
+        farm.force("hello", &json!({}))?;
+        farm.finished("hello", 1)?;
+        let said = farm.capstan_refused(&["log", "hello/1", "never"])?;
+        ensure!(said.contains("the step was skipped: it has no logs"), "{said}");
+        let said = farm.capstan_refused(&["log", "hello/1", "bad", "stdout"])?;
+        ensure!(said.contains("the step has no such log (it has: "), "{said}");
         Ok(())
     });
 }

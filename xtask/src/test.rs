@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Context as _;
+use capstan_pack::{Language, Toolbox};
 
 use crate::workspace::{self, cargo};
 use tally::Tally;
@@ -38,7 +39,9 @@ pub fn run(repository: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     workspace::plugins(repository)?;
     workspace::build(repository, "--all-targets")?;
     let mut tally = Tally::default();
-    left_out(args).into_iter().for_each(|part| tally.leave_out(part));
+    left_out(repository, args)
+        .into_iter()
+        .for_each(|part| tally.leave_out(part));
     for (name, mut command) in suites(repository, args) {
         println!("\n== {name}");
         run_suite(name, &mut command, &mut tally)?;
@@ -71,7 +74,7 @@ fn suites(repository: &Path, args: &Args) -> [(&'static str, Command); 2] {
 }
 
 /// What these tests do not cover here, and why.
-fn left_out(args: &Args) -> Vec<String> {
+fn left_out(repository: &Path, args: &Args) -> Vec<String> {
     let mut parts = Vec::new();
     if args.no_postgres {
         parts.push("PostgreSQL (--no-postgres)".to_owned());
@@ -85,6 +88,11 @@ fn left_out(args: &Args) -> Vec<String> {
     if !capstan_tests::small_disk::is_allowed() {
         parts.push("a full disk (no private mount namespace is allowed here)".to_owned());
     }
+    let tools = Toolbox::new(repository.join("target/conformance/tools"), |_| {});
+    let missing = Language::ALL
+        .into_iter()
+        .filter(|&language| !capstan_pack::is_installed(language, &tools));
+    parts.extend(missing.map(|language| format!("plugins in {language} (`cargo xtask ci languages`)")));
     parts
 }
 

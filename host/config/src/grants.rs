@@ -3,14 +3,16 @@
 
 use std::collections::BTreeSet;
 
+use capstan_model::plan::PluginPin;
 use capstan_model::plugin::Right;
 
 use crate::nearest::did_you_mean;
 use crate::{Operator, PluginInfo};
 
 impl Operator {
-    /// Remarks on grants for plugins that are not there, and on rights that their plugin does not ask for.
-    pub fn check_grants(&self, plugins: &[PluginInfo]) -> Vec<String> {
+    /// Remarks on grants for plugins that are not there, on rights that their plugin does not ask for, and on plugins in `used`
+    /// that ask for rights while capstan.toml says nothing of them.
+    pub fn check_grants(&self, plugins: &[PluginInfo], used: &[PluginPin]) -> Vec<String> {
         let names: BTreeSet<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
         let mut remarks = Vec::new();
         for (name, rights) in &self.grants {
@@ -34,6 +36,21 @@ impl Operator {
                     right.as_str()
                 )
             }));
+        }
+        let used: BTreeSet<_> = used.iter().map(|pin| (pin.kind, pin.name.as_str())).collect();
+        let forgotten = plugins.iter().filter(|plugin| {
+            let name = plugin.name.as_str();
+            used.contains(&(plugin.kind, name)) && !self.grants.contains_key(name)
+        });
+        for plugin in forgotten.filter(|plugin| !plugin.manifest.rights.is_empty()) {
+            let (kind, name, asks) = (plugin.kind, &plugin.name, &plugin.manifest.rights);
+            let rights = Right::ALL.into_iter().filter(|&right| !asks.of(right).is_empty());
+            let rights = rights.map(|right| format!("`{}`", right.as_str()));
+            remarks.push(format!(
+                "capstan.toml: the {kind} `{name}` is used and asks for {}, of which nothing is granted; `capstan plugin grant {name}` \
+                 grants it",
+                rights.collect::<Vec<_>>().join(", ")
+            ));
         }
         remarks
     }

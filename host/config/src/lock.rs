@@ -19,9 +19,9 @@ const MAX_BYTES: u64 = 1 << 20;
 const VERSION: u32 = 1;
 
 const HEADER: &str = "\
-# The plugin files that this farm accepted: what each is, and the rights that were accepted with it. Written by the master and by
-# `capstan plugin install`, `grant` and `remove`; keep it with capstan.toml. A plugin may use what capstan.toml grants it,
-# whatever stands here.
+# The plugin files that this farm accepted: what each is, and the rights that it asked for when that was decided. Written by the
+# master and by `capstan plugin install`, `grant` and `remove`; keep it with capstan.toml. A plugin may use what capstan.toml
+# grants it, whatever stands here.
 ";
 
 /// What the operator accepted.
@@ -51,7 +51,7 @@ pub struct Accepted {
     /// Where the file came from, if it was installed from somewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The rights that were accepted.
+    /// The rights that it asked for when that was decided; what it may use stands in capstan.toml.
     #[serde(default, skip_serializing_if = "Rights::is_empty", serialize_with = "sparse")]
     pub rights: Rights,
     /// What a newer Capstan wrote.
@@ -253,6 +253,8 @@ impl Lock {
         if let Some(known) = self.plugins.get_mut(&(kind, name.to_owned())) {
             known.withdrawn = Some(failing);
             if let Some((digest, version)) = back_to {
+                // It stays accepted, for when it is forgiven.
+                known.installed.get_or_insert(failing);
                 known.digest = digest;
                 known.version = version.to_owned();
             }
@@ -300,9 +302,9 @@ mod tests {
         .unwrap();
         let text = std::fs::read_to_string(farm.path().join(LOCK_FILE)).unwrap();
         insta::assert_snapshot!(text, @r#"
-        # The plugin files that this farm accepted: what each is, and the rights that were accepted with it. Written by the master and by
-        # `capstan plugin install`, `grant` and `remove`; keep it with capstan.toml. A plugin may use what capstan.toml grants it,
-        # whatever stands here.
+        # The plugin files that this farm accepted: what each is, and the rights that it asked for when that was decided. Written by the
+        # master and by `capstan plugin install`, `grant` and `remove`; keep it with capstan.toml. A plugin may use what capstan.toml
+        # grants it, whatever stands here.
 
         version = 1
 
@@ -404,6 +406,14 @@ mod tests {
         lock.withdraw(Kind::Step, "make", two, Some((one, "1")));
         let known = lock.get(Kind::Step, "make").unwrap();
         assert_eq!((known.digest, known.withdrawn), (one, Some(two)));
+        let mut forgiven = lock.clone();
+        forgiven.forgive();
+        let known = forgiven.get(Kind::Step, "make").unwrap();
+        assert_eq!(
+            (known.installed, known.withdrawn),
+            (Some(two), None),
+            "it was accepted, and still is"
+        );
         lock.install(Kind::Step, "make", two, "2", &Rights::default());
         let known = lock.get(Kind::Step, "make").unwrap();
         assert_eq!((known.digest, known.withdrawn), (two, None));

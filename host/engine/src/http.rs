@@ -74,14 +74,15 @@ impl CallState {
     }
 }
 
-/// `CONNECT` opens a tunnel, in which the rest would go unseen.
+/// `CONNECT` opens a tunnel, in which the rest would go unseen; a server answers `TRACE` with the request itself, secret
+/// headers and all.
 fn check_method(method: &str) -> Result<(), String> {
     let fits = (1..=32).contains(&method.len()) && method.bytes().all(|b| b.is_ascii_uppercase());
-    if fits && method != "CONNECT" {
+    if fits && !matches!(method, "CONNECT" | "TRACE" | "TRACK") {
         return Ok(());
     }
     Err(format!(
-        "expected a method in capital letters, other than CONNECT, found {:?}",
+        "expected a method in capital letters, other than CONNECT and TRACE, found {:?}",
         cut(method)
     ))
 }
@@ -223,6 +224,14 @@ mod tests {
         ] {
             assert!(normalise(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn no_method_opens_a_tunnel_or_has_secrets_sent_back() {
+        for method in ["CONNECT", "TRACE", "TRACK", "trace", "", "GET /", "G\r\nET"] {
+            assert!(check_method(method).is_err(), "{method:?}");
+        }
+        check_method("PATCH").unwrap();
     }
 
     fn one(name: &str, value: &str) -> Result<Vec<(String, String)>, String> {

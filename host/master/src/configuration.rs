@@ -204,7 +204,8 @@ async fn stored(path: &Path, digest: Digest, store: &Store) -> Result<Option<Vec
 pub(crate) async fn configure_as(operator: &Operator, request: Request) -> Result<Configured, Error> {
     let mut configured = carry_out(request).await?;
     let infos: Vec<_> = configured.registry.active().map(info).collect();
-    let grants = operator.check_grants(&infos);
+    let used = &configured.plan.bundle.plugins;
+    let grants = operator.check_grants(&infos, used);
     configured.grants.splice(0..0, grants);
     Ok(configured)
 }
@@ -294,7 +295,10 @@ fn info(plugin: &Plugin) -> PluginInfo {
 /// What plugins said of parameters: each is asked once, however often the configuration is evaluated to find out which
 /// versions fit. A plugin that does not answer costs its time limit, and once is enough.
 #[derive(Default)]
-struct Checks(RefCell<BTreeMap<(Digest, String), Result<(), Vec<Problem>>>>);
+struct Checks(RefCell<BTreeMap<(Digest, String), Checked>>);
+
+/// What one plugin said of one set of parameters.
+type Checked = Result<(), Vec<Problem>>;
 
 impl Checks {
     fn check(
@@ -372,21 +376,24 @@ pub(crate) async fn apply(farm: &Farm, configured: Configured, anew: bool) -> Re
             farm.store.upsert_worker(&worker.name, now).await?;
         }
     }
-    let same = |scheduler| !anew && was.schedulers.contains(scheduler);
-    for scheduler in plan.schedulers.iter().filter(|scheduler| !same(scheduler)) {
-        farm.store
-            .enqueue_event(&scheduler.name, SchedulerEvent::Started, now)
-            .await?;
-    }
     if anew {
         let payload = serde_json::json!({ "plan": plan.digest() });
         farm.store.record_event("config.loaded", payload, now).await?;
     }
     let told = registry.told(&before);
+    let plan = Arc::new(plan);
     farm.plugins.store(Arc::new(registry));
     if changed {
-        farm.plan.send_replace(Arc::new(plan));
+        farm.plan.send_replace(plan.clone());
         farm.workers_changed.notify_one();
+    }
+    // Not before: what served the scheduler until now would take it, with the parameters of before. A start tells all of them
+    // once more, should the master end here.
+    let same = |scheduler| !anew && was.schedulers.contains(scheduler);
+    for scheduler in plan.schedulers.iter().filter(|scheduler| !same(scheduler)) {
+        farm.store
+            .enqueue_event(&scheduler.name, SchedulerEvent::Started, now)
+            .await?;
     }
     let took = compiled.elapsed();
     for event in told {

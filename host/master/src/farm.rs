@@ -189,7 +189,9 @@ impl Farm {
         let _one_at_a_time = self.reloading.lock().await;
         let before = self.plan();
         let configured = configuration::load(self).await?;
-        let mut changes = configured.registry.lines(&self.plugins.load());
+        let plugins = self.plugins.load_full();
+        let mut changes = configured.registry.lines(&plugins);
+        changes.extend(configured.registry.settings.regranted(&plugins.settings));
         changes.extend(capstan_config::diff(&before, &configured.plan));
         let warnings = configured.remarks.iter().map(ToString::to_string);
         let warnings = warnings.chain(configured.grants.iter().cloned());

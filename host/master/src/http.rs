@@ -39,7 +39,7 @@ pub struct Client {
 impl Client {
     /// A client that follows no redirection: each address needs the right to be asked.
     pub fn new(secrets: Secrets) -> Result<Self, reqwest::Error> {
-        Self::with(secrets, Arc::new(System))
+        Self::with(secrets, Arc::new(System::default()))
     }
 
     fn with(secrets: Secrets, lookup: Arc<dyn Lookup>) -> Result<Self, reqwest::Error> {

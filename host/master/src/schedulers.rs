@@ -139,6 +139,10 @@ async fn handle_next(farm: &Farm, scheduler: &Scheduler, attempts: u32) -> Resul
             None => return Ok(Next::Wait(IDLE)),
         },
     };
+    // What was put in its place takes the event; this one is about to be ended.
+    if !farm.plan().schedulers.contains(scheduler) {
+        return Ok(Next::Wait(IDLE));
+    }
     let stored = farm.store.scheduler_state(&scheduler.name).await?;
     let (plugin, caller) = farm.plugin(Kind::Scheduler, &scheduler.name, &scheduler.plugin)?;
     let config = &scheduler.plugin.config;

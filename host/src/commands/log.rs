@@ -96,7 +96,13 @@ fn find(step: &Value, log: Option<&str>) -> anyhow::Result<i64> {
     let wanted = |l: &&&Value| log.is_none() || l["name"].as_str() == log;
     let Some(found) = logs.iter().find(wanted) else {
         let names: Vec<_> = logs.iter().filter_map(|l| l["name"].as_str()).collect();
-        bail!("the step has no such log (it has: {})", names.join(", "));
+        if !names.is_empty() {
+            bail!("the step has no such log (it has: {})", names.join(", "));
+        }
+        if step["outcome"] == "skipped" {
+            bail!("the step was skipped: it has no logs");
+        }
+        bail!("the step has no logs");
     };
     found["id"]
         .as_i64()

@@ -20,8 +20,11 @@ pub async fn run(common: &Common) -> anyhow::Result<ExitCode> {
     if changes.is_empty() {
         print("nothing changed");
     }
-    for line in changes.iter().chain(&lines("warnings")) {
+    for line in &changes {
         print(line.as_str().unwrap_or_default());
+    }
+    for line in lines("warnings") {
+        print(&format!("warning: {}", line.as_str().unwrap_or_default()));
     }
     Ok(ExitCode::SUCCESS)
 }

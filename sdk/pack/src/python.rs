@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use capstan_model::plugin::Kind;
 
 use crate::run::{COMPILE, INSTALL, first_line, installed, is_ready, run};
@@ -17,7 +17,8 @@ const PROGRAM: &str = "componentize-py";
 const COMPONENTIZE_PY: &str = "0.25.1";
 
 /// What the bindings look for; the rest is the SDK's.
-const ENTRY: &str = "import capstan_sdk\n\nglobals().update(capstan_sdk.exported(\"{{module}}\"))\n";
+const ENTRY: &str =
+    "import capstan_sdk\n\nglobals().update(capstan_sdk.exported(\"{{module}}\", {{parameters}}))\n";
 
 /// The component, without the manifest.
 pub(crate) fn build(project: &Project, tools: &Toolbox) -> anyhow::Result<Vec<u8>> {
@@ -28,7 +29,9 @@ pub(crate) fn build(project: &Project, tools: &Toolbox) -> anyhow::Result<Vec<u8
     let scratch = tempfile::tempdir()?;
     fs::write(
         scratch.path().join("capstan_entry.py"),
-        ENTRY.replace("{{module}}", &module),
+        ENTRY
+            .replace("{{module}}", &module)
+            .replace("{{parameters}}", &parameters(project)),
     )?;
     let output = scratch.path().join("component.wasm");
     tools.say(&format!(
@@ -47,8 +50,45 @@ pub(crate) fn build(project: &Project, tools: &Toolbox) -> anyhow::Result<Vec<u8
     command.arg("--python-path").arg(absolute(project.folder())?);
     command.arg("--python-path").arg(scratch.path());
     command.arg("capstan_entry").arg("--output").arg(&output);
-    run(&mut command, COMPILE, tools)?;
+    // What the tool itself was doing helps nobody, and would push out what Python says.
+    command.env("RUST_BACKTRACE", "0").env("RUST_LIB_BACKTRACE", "0");
+    run(&mut command, COMPILE, tools).map_err(|error| anyhow!(own_words(&format!("{error:#}"))))?;
     fs::read(&output).with_context(|| format!("read {}", output.display()))
+}
+
+/// The names of the parameters in `plugin.toml`; a list in JSON is one in Python.
+fn parameters(project: &Project) -> String {
+    let properties = project.manifest().parameters.get("properties");
+    let names = properties.and_then(|all| all.as_object());
+    let names: Vec<_> = names.into_iter().flat_map(|all| all.keys()).collect();
+    serde_json::json!(names).to_string()
+}
+
+/// Of a failure's text what is about the plugin: the error, and where in the project's own files it came from.
+fn own_words(text: &str) -> String {
+    let Some((before, trace)) = text.split_once("AssertionError: Traceback (most recent call last):\n")
+    else {
+        return text.to_owned();
+    };
+    let mut words = vec![before.lines().next().unwrap_or_default().to_owned()];
+    let mut own = true;
+    for line in trace.lines() {
+        if matches!(line, "Caused by:" | "Stack backtrace:") {
+            break;
+        }
+        if let Some(place) = line.strip_prefix("  File \"") {
+            // The project is the first folder that Python imports from.
+            let file = place.strip_prefix("/0/");
+            own = file.is_some_and(|file| !file.starts_with("capstan_sdk/"));
+            words.extend(file.filter(|_| own).map(|file| format!("  File \"{file}")));
+        } else if !line.starts_with("  ") {
+            own = true;
+            words.push(line.to_owned());
+        } else if own {
+            words.push(line.to_owned());
+        }
+    }
+    words.join("\n").trim_end().to_owned()
 }
 
 /// The world that the SDKs of Python and JavaScript implement: what remembers something also offers to translate it.
@@ -148,6 +188,43 @@ pub(crate) fn package(tools: &Toolbox, name: &str, version: &str) -> anyhow::Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_failure_the_plugins_own_part_is_shown() {
+        let text = r#"componentize-py failed (exit status: 1):
+Traceback (most recent call last):
+  File "/cache/bin/componentize-py", line 8, in <module>
+    sys.exit(script())
+             ^^^^^^^^
+AssertionError: Traceback (most recent call last):
+  File "/1/capstan_entry.py", line 3, in <module>
+    globals().update(capstan_sdk.exported("plugin", []))
+  File "/0/capstan_sdk/_export.py", line 27, in exported
+    source = importlib.import_module(module)
+  File "/python/importlib/__init__.py", line 88, in import_module
+    return _bootstrap._gcd_import(name[level:], package, level)
+           ~~~~~~~~~~~~~~~~~~~~~~^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  File "/0/plugin.py", line 12
+    def deliver(self, report: Report -> None:
+                                     ^^
+SyntaxError: invalid syntax
+
+
+Caused by:
+    SyntaxError: invalid syntax (plugin.py, line 12)
+
+Stack backtrace:
+   0: main
+"#;
+        let expected = r#"componentize-py failed (exit status: 1):
+  File "plugin.py", line 12
+    def deliver(self, report: Report -> None:
+                                     ^^
+SyntaxError: invalid syntax"#;
+        assert_eq!(own_words(text), expected);
+        let other = "componentize-py failed (exit status: 1):\nno such world";
+        assert_eq!(own_words(other), other, "what is no traceback stays");
+    }
 
     #[test]
     fn a_source_is_a_module() {

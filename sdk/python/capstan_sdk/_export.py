@@ -8,7 +8,7 @@ import importlib
 import json
 import linecache
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import _host, log, step
@@ -21,15 +21,16 @@ from .scheduler import Answer, Change, Event, Finished, Scheduler, Started, Time
 from .step import Done, Step
 
 
-def exported(module: str) -> dict[str, Any]:
-    """What a component of this module exports. Called by the entry module that `capstan plugin build` writes:
-    `globals().update(capstan_sdk.exported("plugin"))`."""
+def exported(module: str, parameters: Sequence[str] = ()) -> dict[str, Any]:
+    """What a component of this module exports. Called by the entry module that `capstan plugin build` writes, with the names
+    of the parameters in `plugin.toml`: `globals().update(capstan_sdk.exported("plugin", ["target"]))`."""
     source = importlib.import_module(module)
     classes = [cls for cls in Plugin.written if cls.__module__ == module]
     if len(classes) != 1:
         names = ", ".join(cls.__name__ for cls in classes) or "none"
         kinds = "Step, Scheduler, ChangeSource or Reporter"
         raise TypeError(f"expected one class in {source.__file__} that is a {kinds}, found {names}")
+    _compare(classes[0], parameters)
     folder = str(source.__file__).rpartition("/")[0]
     for loaded in list(sys.modules.values()):
         file = str(getattr(loaded, "__file__", ""))
@@ -40,6 +41,22 @@ def exported(module: str) -> dict[str, Any]:
     export = _EXPORTS[base](classes[0])
     also = ["Migration"] if isinstance(export, _Remembering) else []
     return dict.fromkeys([base.__name__, *also], export)
+
+
+def _compare(cls: type, parameters: Sequence[str]) -> None:
+    """A class with fields has one for each parameter; found when it is built, not when the parameter is first given."""
+    fields = [f.name for f in dataclasses.fields(cls)]
+    missing = [name for name in parameters if name not in fields]
+    if fields and missing:
+        file = cls.__module__.replace(".", "/") + ".py"
+        more = [name for name in fields if name not in parameters] or fields
+        raise TypeError(
+            f"expected a field for each parameter of plugin.toml: {file} has no field {_names(missing)}; it has {_names(more)}"
+        )
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 # The plugin's own files, for tracebacks: when a component runs there are none.

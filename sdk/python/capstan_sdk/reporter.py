@@ -113,9 +113,15 @@ def append_line(path: str, line: str) -> None:
 
 
 def recall(key: str, default: Any = None) -> Any:
-    """What `remember` kept under that key. Each reporter of the configuration has its own keys: words joined by `/`."""
+    """What `remember` kept under that key. Each reporter of the configuration has its own keys: words joined by `/`.
+    What is no JSON, as a version in another language may have left, is answered as text."""
     kept = _call(lambda: _host.state.get(key))
-    return default if kept is None else json.loads(kept)
+    if kept is None:
+        return default
+    try:
+        return json.loads(kept)
+    except ValueError:
+        return kept.decode(errors="replace")
 
 
 def remember(key: str, value: Any) -> None:

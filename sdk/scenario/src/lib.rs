@@ -64,7 +64,7 @@ pub struct Report {
     pub host_calls: u64,
     /// From how many prefixes of its journal a step was run again.
     pub prefixes: usize,
-    /// What the plugin said through `log`.
+    /// What the plugin said through `log`, repetitions left out.
     pub said: Vec<Message>,
 }
 

@@ -1,5 +1,6 @@
 //! What a plugin says through `log`, caught on its way to the master's own log.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,6 +20,19 @@ pub struct Message {
     pub level: &'static str,
     /// The text, cut if it is long.
     pub text: String,
+}
+
+thread_local! {
+    /// Whether what plugins say on this thread is a repetition.
+    static REPEATED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs something that repeats what was heard before, and hears nothing of it.
+pub(crate) fn unheard<R>(run: impl FnOnce() -> R) -> R {
+    let before = REPEATED.replace(true);
+    let result = run();
+    REPEATED.set(before);
+    result
 }
 
 /// Runs something, and answers what plugins said on this thread meanwhile.
@@ -45,6 +59,9 @@ impl Subscriber for Ear {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
     fn event(&self, event: &Event<'_>) {
+        if REPEATED.get() {
+            return;
+        }
         let mut text = Text(String::new());
         event.record(&mut text);
         let level = match *event.metadata().level() {

@@ -19,6 +19,7 @@ use crate::Run;
 use crate::fit;
 use crate::format::step::{Expect, File};
 use crate::judge::properties;
+use crate::listen::unheard;
 use crate::rules::{Rule, Rules};
 use crate::time::Time;
 use asked::calls;
@@ -40,7 +41,7 @@ pub(crate) fn run(run: &mut Run<'_>, file: &File) {
     let journal = first.farm.journal_rows();
     judge(run, file, &first, &journal);
     if first.end.is_ok() {
-        again(run, file, &first, &journal);
+        unheard(|| again(run, file, &first, &journal));
     }
 }
 
@@ -115,7 +116,7 @@ fn created(run: &Run<'_>, file: &File) -> Created {
 /// Compares the first run with what is expected.
 fn judge(run: &mut Run<'_>, file: &File, ran: &Ran, journal: &[Entry]) {
     let expect = file.expect.clone().unwrap_or_default();
-    let made = Time::new(Timestamp(0)).run(run.engine.replay(run.plugin, journal.to_vec()));
+    let made = unheard(|| Time::new(Timestamp(0)).run(run.engine.replay(run.plugin, journal.to_vec())));
     let made = match made {
         Ok(Ok(replay)) => calls(&replay.calls, &ran.farm),
         _ => Vec::new(),

@@ -621,6 +621,88 @@ fn a_panic_is_told_with_its_text() {
             .iter()
             .any(|message| message.level == "error" && message.text.contains("not thought of"))
     );
+    let panics = report
+        .said
+        .iter()
+        .filter(|message| message.text.contains("not thought of"));
+    assert_eq!(panics.count(), 1, "the repetitions are not heard");
+}
+
+#[test]
+fn what_a_reporter_remembers_is_given_as_text_or_as_json() {
+    // Keys that it keeps as bytes, as JSON, and that were there before.
+    let text = r#"
+        parameters = { state = [["get", "seen/old"], ["get", "seen/count"], ["set", "seen/raw", "failure"],
+            ["set", "seen/json", "\"failure\""], ["set", "seen/number", "6"], ["set", "seen/table", "{\"a\":[1,2],\"b\":3}"]] }
+        state = { "seen/old" = "success", "seen/count" = 5 }
+        report = [{}]
+        [expect]
+        files = { "reports/state" = "[[115,117,99,99,101,115,115],[53],*" }
+        state = { "seen/old" = "success", "seen/count" = 5, "seen/raw" = "failure", "seen/json" = "failure", "seen/number" = 6, "seen/table" = { a = [1, 2] } }
+    "#;
+    let run = |text: &str| {
+        let scenario = Scenario::parse("tests/a.toml", text, Kind::Reporter).unwrap();
+        faults(&scenario.run(engine(), &fixture("fixture-reporter")))
+    };
+    assert_eq!(run(text), "");
+    assert_eq!(
+        run(&text.replace("number\" = 6", "number\" = \"6\"")),
+        "",
+        "as it is"
+    );
+    for (right, wrong, expected) in [
+        (
+            "json\" = \"failure\"",
+            "json\" = \"success\"",
+            "seen/json: expected \"success\", found \"failure\"",
+        ),
+        (
+            "raw\" = \"failure\"",
+            "raw\" = 5",
+            "seen/raw: expected 5, found \"failure\"",
+        ),
+        ("number\" = 6", "number\" = 7", "seen/number: expected 7, found 6"),
+        (
+            "a = [1, 2]",
+            "a = [1]",
+            "seen/table: a: expected [1], found [1,2]",
+        ),
+        (
+            "\"seen/number\" = 6",
+            "\"seen/other\" = 6",
+            "seen/other: expected 6, found nothing",
+        ),
+        (
+            "\"seen/number\" = 6,",
+            "",
+            "expected no more, found the key `seen/number`",
+        ),
+    ] {
+        assert!(text.contains(right), "{right}");
+        let found = run(&text.replacen(right, wrong, 1));
+        assert!(found.contains(expected), "expected {expected:?} in {found}");
+    }
+}
+
+#[test]
+fn what_a_plugin_says_is_heard_once() {
+    let text = r#"
+        report = [{}, {}]
+        [expect]
+        said = ["delivered", "delivered"]
+    "#;
+    let scenario = Scenario::parse("tests/a.toml", text, Kind::Reporter).unwrap();
+    let report = scenario.run(engine(), &fixture("fixture-reporter"));
+    assert_eq!(faults(&report), "");
+    let said = |report: &Report| {
+        report
+            .said
+            .iter()
+            .filter(|message| message.text == "delivered")
+            .count()
+    };
+    assert_eq!(said(&report), 2, "each report is delivered twice, and told once");
+    assert!(report.calls >= 4);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Plugins that do the same in every language, built as their authors would: a new project, the author's file, a build.
-//! The test of this package and the one of the templates call it.
+//! The tests of this package call it, and the bench.
 //!
 //! What is built is kept in `target/conformance` under the digest of what it is built from, since Python and the first
 //! crate in Rust take seconds.
@@ -45,10 +45,19 @@ pub fn languages() -> anyhow::Result<Vec<Language>> {
 
 /// The plugin `conformance` of a kind in a language.
 pub fn guest(kind: Kind, language: Language) -> anyhow::Result<Vec<u8>> {
-    let (_only_one, folder) = project(kind, language, "conformance")?;
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("guests")
-        .join(kind.as_str());
+    authored(&guests(env!("CARGO_MANIFEST_DIR")), kind, language, "conformance")
+}
+
+/// The folder `guests` of a package, which has a folder for each kind.
+pub fn guests(package: &str) -> PathBuf {
+    Path::new(package).join("guests")
+}
+
+/// A plugin of a kind in a language, as its author wrote it: a manifest, and beside it a file for each language. Projects that
+/// are to be kept apart have different words.
+pub fn authored(guests: &Path, kind: Kind, language: Language, word: &str) -> anyhow::Result<Vec<u8>> {
+    let (_only_one, folder) = project(kind, language, word)?;
+    let own = guests.join(kind.as_str());
     let manifest = fs::read_to_string(own.join(FILE)).with_context(|| format!("read {}", own.display()))?;
     let source = source(language);
     fs::write(folder.join(FILE), completed(&manifest, language))?;
@@ -61,6 +70,19 @@ pub fn guest(kind: Kind, language: Language) -> anyhow::Result<Vec<u8>> {
 pub fn template(kind: Kind, language: Language) -> anyhow::Result<Vec<u8>> {
     let (_only_one, folder) = project(kind, language, "template")?;
     built(&folder)
+}
+
+/// What is said of a new project in which one text of its main file is replaced.
+pub fn mistaken(kind: Kind, language: Language, right: &str, wrong: &str) -> anyhow::Result<String> {
+    let (_only_one, folder) = project(kind, language, "mistaken")?;
+    let path = folder.join(source(language));
+    let text = fs::read_to_string(&path)?;
+    anyhow::ensure!(text.contains(right), "expected {right:?} in {}", path.display());
+    fs::write(&path, text.replace(right, wrong))?;
+    match build(&Project::open(&folder)?, &tools()) {
+        Ok(_) => anyhow::bail!("expected an error, found none"),
+        Err(error) => Ok(format!("{error:#}")),
+    }
 }
 
 /// A new project `WORD-KIND`, and the only right to build it. A package's name is a file's name in the target folder that all
@@ -157,7 +179,8 @@ pub fn target() -> PathBuf {
     }
 }
 
-fn tools() -> Toolbox {
+/// What builds are made with.
+pub fn tools() -> Toolbox {
     Toolbox {
         target: Some(target().join("cargo")),
         ..Toolbox::new(target().join("tools"), |line| println!("{line}"))

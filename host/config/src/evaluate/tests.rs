@@ -247,11 +247,22 @@ fn a_pinned_bundle_gives_the_same_plan_without_the_folder() {
 }
 
 #[test]
-fn what_init_writes_and_the_example_evaluate_without_remarks() {
+fn what_init_writes_and_the_example_evaluate_as_they_are() {
     let operator = Operator::parse(&Operator::template(), std::path::Path::new("/farm")).unwrap();
-    let evaluated = run(&[(operator.master.config.as_str(), &starter_star())]);
-    let evaluated = evaluated.unwrap_or_else(|faults| panic!("{}", crate::render_all(&faults)));
-    assert_eq!(lines(&evaluated.remarks), "");
+    // As it is, nothing reaches into a network; with its example, too, it is right.
+    let starter = starter_star();
+    let (before, example) = starter.split_once("for a while:\n#\n").unwrap();
+    let example = example.replace("\n# ", "\n").replace("\n#\n", "\n\n");
+    let whole = format!("{before}\n{}", example.trim_start_matches("# "));
+    for (text, sources) in [(&starter, 0), (&whole, 1)] {
+        let evaluated = run(&[(operator.master.config.as_str(), text)]);
+        let evaluated = evaluated.unwrap_or_else(|faults| panic!("{}", crate::render_all(&faults)));
+        assert_eq!(
+            lines(&evaluated.remarks),
+            "ci.star:9:1: no scheduler asks for the builder `hello`; only `capstan force hello` builds it"
+        );
+        assert_eq!(evaluated.plan.sources.len(), sources, "{text}");
+    }
 
     let hello = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/hello");
     let operator = Operator::load(&hello).unwrap();

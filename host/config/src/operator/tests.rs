@@ -113,10 +113,41 @@ fn grants_that_can_mean_nothing_are_remarked_on() {
         .unwrap(),
         capstan_model::Digest::of(b"git"),
     );
-    insta::assert_snapshot!(operator.check_grants(&[git]).join("\n"), @r"
+    insta::assert_snapshot!(operator.check_grants(&[git], &[]).join("\n"), @r"
     capstan.toml: [grants.git] has `http`, which the plugin's manifest does not ask for: it has no effect
     capstan.toml: [grants.gti] is for a plugin that is not there; did you mean `git`?
     ");
+}
+
+#[test]
+fn a_plugin_that_is_used_and_granted_nothing_at_all_is_remarked_on() {
+    let plugin = |name: &str, rights: serde_json::Value| {
+        crate::PluginInfo::new(
+            serde_json::from_value(serde_json::json!({
+                "schema": 1, "plugin": { "name": name, "kind": "step", "version": "1.0.0" }, "rights": rights,
+            }))
+            .unwrap(),
+            capstan_model::Digest::of(name.as_bytes()),
+        )
+    };
+    let http = serde_json::json!({ "http": ["*"], "secrets": ["token"] });
+    let plugins = [
+        plugin("tally", http.clone()),
+        plugin("decided", http.clone()),
+        plugin("unused", http),
+        plugin("modest", serde_json::json!({})),
+    ];
+    let used: Vec<_> = plugins
+        .iter()
+        .filter(|plugin| plugin.name != "unused")
+        .map(|plugin| capstan_model::plan::PluginPin {
+            kind: plugin.kind,
+            name: plugin.name.clone(),
+            digest: plugin.digest,
+        })
+        .collect();
+    let operator = parse("[grants.decided]").unwrap();
+    insta::assert_snapshot!(operator.check_grants(&plugins, &used).join("\n"), @"capstan.toml: the step `tally` is used and asks for `http`, `secrets`, of which nothing is granted; `capstan plugin grant tally` grants it");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Names to addresses for requests of plugins. What is checked here is what is connected to: the client gets no chance to
 //! ask a second time and be told another address.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::Semaphore;
 
 use super::address::reserved;
 
@@ -18,12 +19,31 @@ pub(super) trait Lookup: Send + Sync + 'static {
     fn lookup(&self, name: String) -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>>;
 }
 
+/// How many names are looked up at once. A lookup cannot be ended: it outlives a request that timed out, and takes one of the
+/// threads on which files are read and plugins compiled.
+const LOOKUPS: usize = 32;
+
 /// The operating system's resolver.
-pub(super) struct System;
+pub(super) struct System(Arc<Semaphore>);
+
+impl Default for System {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LOOKUPS)))
+    }
+}
 
 impl Lookup for System {
     fn lookup(&self, name: String) -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>> {
-        async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) }.boxed()
+        let turns = Arc::clone(&self.0);
+        async move {
+            let turn = turns.acquire_owned().await.map_err(std::io::Error::other)?;
+            let asked = tokio::task::spawn_blocking(move || {
+                let _until_it_is_answered = turn;
+                (name.as_str(), 0).to_socket_addrs().map(Iterator::collect)
+            });
+            asked.await.map_err(std::io::Error::other)?
+        }
+        .boxed()
     }
 }
 

@@ -117,7 +117,7 @@ async fn denied(client: &Client, url: &str) -> String {
 #[tokio::test]
 async fn no_spelling_of_this_machine_is_reached_unless_it_is_named() {
     let server = Server::ok().await;
-    let client = client(Arc::new(System));
+    let client = client(Arc::new(System::default()));
     let port = server.address.port();
     for host in [
         "127.0.0.1",
@@ -198,7 +198,7 @@ async fn a_redirection_is_answered_and_not_followed() {
         "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     );
     let door = Server::start(text).await;
-    let client = client(Arc::new(System));
+    let client = client(Arc::new(System::default()));
     let answer = client
         .fetch(named(&format!("http://{}/", door.address)))
         .await
@@ -217,7 +217,7 @@ async fn a_redirection_is_answered_and_not_followed() {
 
 #[tokio::test]
 async fn answers_are_bounded() {
-    let client = client(Arc::new(System));
+    let client = client(Arc::new(System::default()));
     let fetch = async |answer: String| {
         let server = Server::start(answer).await;
         client.fetch(named(&format!("http://{}/", server.address))).await
@@ -243,7 +243,7 @@ async fn a_secret_cannot_split_a_request() {
     let secret = folder.path().join("split");
     std::fs::write(&secret, "a\r\nHost: evil").unwrap();
     std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let client = client_with(folder.path(), Arc::new(System));
+    let client = client_with(folder.path(), Arc::new(System::default()));
     let request = HttpRequest {
         secret_headers: vec![("Authorization".to_owned(), "split".to_owned())],
         ..named(&format!("http://{}/", server.address))

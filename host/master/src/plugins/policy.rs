@@ -11,8 +11,9 @@ pub(crate) struct Candidate<'a> {
     pub asks: &'a Rights,
     /// How a command line names it.
     pub path: &'a str,
-    /// Whether a plugin of this kind and name is part of the program.
-    pub built_in: bool,
+    /// Whether what is granted under its name may be meant for another plugin: one that is part of the program, or one of
+    /// another kind.
+    pub namesake: bool,
 }
 
 /// What becomes of a file.
@@ -35,9 +36,9 @@ pub(crate) fn judge(
     pinning: bool,
 ) -> Verdict {
     let Some(known) = known else {
-        // What the operator wrote into capstan.toml by hand is accepted, but not for a file that takes a built-in plugin's
-        // place: the rights were meant for that one.
-        let granted = !file.built_in && file.asks.beyond(granted).is_empty();
+        // What the operator wrote into capstan.toml by hand is accepted, but not for a file that bears another plugin's name: the
+        // rights were meant for that one.
+        let granted = !file.namesake && file.asks.beyond(granted).is_empty();
         if file.asks.is_empty() || granted || !pinning {
             return Verdict::Take {
                 record: Some(file.asks.clone()),
@@ -101,7 +102,7 @@ mod tests {
             digest: Digest::of(bytes),
             asks,
             path: "plugins/chat.wasm",
-            built_in: false,
+            namesake: false,
         };
         judge(&file, lock.get(Kind::Reporter, "chat"), granted, pinning)
     }
@@ -132,13 +133,13 @@ mod tests {
     }
 
     #[test]
-    fn grants_for_a_built_in_plugin_are_not_for_a_file_of_its_name() {
+    fn grants_for_another_plugin_are_not_for_a_file_of_its_name() {
         let asks = http(&["https://a.example.org/*"]);
         let file = Candidate {
             digest: Digest::of(b"1"),
             asks: &asks,
             path: "",
-            built_in: true,
+            namesake: true,
         };
         assert_eq!(judge(&file, None, &asks, true), Verdict::Wait(asks.clone()));
     }
@@ -196,6 +197,25 @@ mod tests {
                 verdict(&lock, b"2", &none, &none, pinning),
                 Verdict::Withdraw(_)
             ));
+        }
+    }
+
+    #[test]
+    fn a_reload_tries_a_withdrawn_version_once_more_pinned_or_not() {
+        let none = Rights::default();
+        let mut lock = lock(b"2", none.clone());
+        lock.withdraw(
+            Kind::Reporter,
+            "chat",
+            Digest::of(b"2"),
+            Some((Digest::of(b"1"), "1")),
+        );
+        lock.forgive();
+        for pinning in [true, false] {
+            let again = verdict(&lock, b"2", &none, &none, pinning);
+            assert!(matches!(again, Verdict::Take { .. }), "{again:?}");
+            let old = verdict(&lock, b"1", &none, &none, pinning);
+            assert!(matches!(old, Verdict::Take { .. }), "{old:?}");
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use capstan_config::Lock;
+use capstan_config::{Accepted, Lock};
 use capstan_engine::Engine;
 use capstan_model::plugin::Rights;
 use capstan_model::{Digest, Timestamp};
@@ -221,15 +221,18 @@ impl Look<'_> {
 
     fn judge(&self, path: &str, version: &Version, registry: &Registry) -> Verdict {
         let (kind, name) = version.key();
-        let known = match &self.lock {
-            Ok(lock) => lock.get(kind, &name),
+        let lock = match &self.lock {
+            Ok(lock) => lock,
             Err(reason) => return Verdict::Refuse(reason.clone()),
         };
+        let known = lock.get(kind, &name);
+        let included = registry.built_in().any(|(_, known)| known.plugin.name() == name);
+        let other_kind = |known: &Accepted| known.name == name && known.kind != kind;
         let candidate = Candidate {
             digest: version.digest(),
             asks: &version.plugin.manifest().rights,
             path,
-            built_in: registry.built_in().any(|(_, known)| known.key() == version.key()),
+            namesake: included || lock.plugins().any(other_kind),
         };
         judge(
             &candidate,

@@ -1,7 +1,7 @@
 //! The plugins at hand, as of one look at the folder: the files with what became of each, and the version of every plugin that
 //! configurations get. Made by `proposal`, put in force by `configuration`, asked by everybody who calls a plugin.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -148,6 +148,15 @@ impl Settings {
     /// What the operator granted to the plugin of that name.
     pub fn granted(&self, name: &str) -> Arc<Rights> {
         self.grants.get(name).cloned().unwrap_or_default()
+    }
+
+    /// A line for each plugin that was granted something else before.
+    pub fn regranted(&self, before: &Self) -> Vec<String> {
+        let names: BTreeSet<_> = self.grants.keys().chain(before.grants.keys()).collect();
+        let other = names
+            .into_iter()
+            .filter(|name| self.granted(name) != before.granted(name));
+        other.map(|name| format!("grants of {name} changed")).collect()
     }
 }
 

@@ -63,13 +63,13 @@ impl Watch {
             .collect();
         let news = differing(&known, &files);
         self.seen = files;
-        let new_lock = self
-            .lock
-            .replace(lock.clone())
-            .is_some_and(|before| before != lock);
+        // At first, too: it may have changed since the master read it at its start.
+        let new_lock = self.lock.as_ref() != Some(&lock);
         if new_lock || news.difference(&unsettled).next().is_some() {
             refresh(farm, None, unsettled).await?;
         }
+        // Only now: what failed is tried again.
+        self.lock = Some(lock);
         self.complaint.clear();
         Ok(())
     }
@@ -122,11 +122,21 @@ async fn go_back(farm: &Farm) -> Result<(), Error> {
     if let Err(error) = Lock::update(&farm.folder, withdraw) {
         tracing::error!(%error, "failed to note that a version of a plugin was given up");
     }
-    let mut lock = Lock::load(&farm.folder).unwrap_or_default();
+    // Where nobody knows what was accepted, that is what is in force.
+    let mut lock = Lock::load(&farm.folder).unwrap_or_else(|_| as_in_force(&registry));
     withdraw(&mut lock);
     // A file that is being exchanged right now is looked at soon enough.
     let files = registry.files.iter().map(|file| file.name.clone()).collect();
     refresh(farm, Some(lock), files).await
+}
+
+fn as_in_force(registry: &Registry) -> Lock {
+    let mut lock = Lock::default();
+    for ((kind, name), chosen) in &registry.in_force {
+        let rights = chosen.version.plugin.manifest().rights.clone();
+        lock.accept(*kind, name, chosen.digest(), chosen.version.version(), rights);
+    }
+    lock
 }
 
 fn give_up(lock: &mut Lock, key: &Key, chosen: &InForce) {

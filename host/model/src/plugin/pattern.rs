@@ -120,6 +120,11 @@ impl Pattern {
         }
     }
 
+    /// Whether it is one of requests to one host, by its very name or address.
+    pub fn names_host(&self) -> bool {
+        matches!(self, Self::Web(web) if web.names_host())
+    }
+
     /// The narrowest pattern that covers a value as a refusal shows it: of a request whose query is left out, all of its
     /// folder. None for a value that was cut, or that only `*` covers.
     pub fn suggest(right: Right, value: &str) -> Option<String> {

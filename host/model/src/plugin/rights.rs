@@ -205,7 +205,7 @@ impl Rights {
     /// a grant reaches into the operator's own network.
     pub fn names_host(&self, request: &str) -> bool {
         self.matching(Right::Http, request)
-            .any(|pattern| matches!(pattern, Pattern::Web(web) if web.names_host()))
+            .any(|pattern| pattern.names_host())
     }
 
     /// What these rights hold that `accepted` does not cover: nothing, if an update asks for no more than its
@@ -217,6 +217,24 @@ impl Rights {
             *more.of_mut(right) = missing.cloned().collect();
         }
         more
+    }
+
+    /// What has to be written beside `granted` for these to hold: what that does not cover, and the hosts that it covers
+    /// without naming them, for only [a name](Self::names_host) reaches into the operator's own network.
+    pub fn to_write(&self, granted: &Rights) -> Rights {
+        let names =
+            |text: &&String| Pattern::parse(Right::Http, text).is_ok_and(|pattern| pattern.names_host());
+        let named = Rights {
+            http: granted.http.iter().filter(names).cloned().collect(),
+            ..granted.clone()
+        };
+        let unnamed = self.http.iter().filter(|text| {
+            !granted.holds(Right::Http, text) || names(text) && !named.holds(Right::Http, text)
+        });
+        Rights {
+            http: unnamed.cloned().collect(),
+            ..self.beyond(granted)
+        }
     }
 
     /// Whether these rights cover whatever the pattern `text` covers.

@@ -499,3 +499,19 @@ fn pattern() -> impl Strategy<Value = String> {
     let path = prop::sample::select(vec!["", "/*", "/a", "/a/*", "/a/b/*", "/a?b"]);
     (methods, host, path).prop_map(|(methods, host, path)| format!("{methods}http://{host}{path}"))
 }
+
+#[test]
+fn a_host_that_is_covered_and_not_named_is_still_to_be_written() {
+    let one = |pattern: &str| rights(Right::Http, &[pattern]);
+    let local = one("POST http://127.0.0.1:18120/*");
+    for granted in ["*", "POST *", "http://*:18120/*", "POST http://127.0.0.1:18121/*"] {
+        assert_eq!(local.to_write(&one(granted)), local, "{granted}");
+    }
+    for granted in ["http://127.0.0.1:18120/*", "GET,POST http://127.0.0.1:18120"] {
+        assert!(local.to_write(&one(granted)).is_empty(), "{granted}");
+    }
+    assert!(one("POST *").to_write(&one("*")).is_empty(), "it names no host");
+    let token = rights(Right::Secrets, &["token"]);
+    assert_eq!(token.to_write(&one("*")), token);
+    assert!(token.to_write(&token).is_empty());
+}

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use capstan_config::{Lock, Operator};
-use capstan_model::plugin::{Kind, Right, Rights};
+use capstan_model::plugin::{Kind, Pattern, Right, Rights};
 use serde_json::json;
 
 use self::choice::Choice;
@@ -44,7 +44,7 @@ pub async fn run(common: &Common, arguments: &GrantArguments) -> anyhow::Result<
         choice::ask(arguments, asks, &missing, accepted)?
     };
     let add = match choice {
-        Choice::Accept(add) => add.beyond(&granted),
+        Choice::Accept(add) => add.to_write(&granted),
         Choice::Nothing => {
             if common.json {
                 print_json(
@@ -156,10 +156,25 @@ fn show(found: &Found, granted: &Rights, accepted: bool) {
             format!("in part: {}", part.join(", "))
         };
         line(right, pattern, &state);
+        if granted.holds(right, pattern) {
+            // A host that is named beside `*`: only so it may be a private one.
+            let inside = one(right, pattern);
+            let named = granted.of(right).iter().filter(|text| inside.holds(right, text));
+            for text in named.filter(|text| !asks.of(right).contains(text)) {
+                line(right, text, "granted");
+            }
+        }
     }
     if !accepted {
         print("This file was not accepted yet.");
     }
+}
+
+/// This pattern alone.
+fn one(right: Right, pattern: &str) -> Rights {
+    let mut rights = Rights::default();
+    rights.of_mut(right).push(pattern.to_owned());
+    rights
 }
 
 fn line(right: Right, pattern: &str, state: &str) {
@@ -174,9 +189,18 @@ fn told(name: &str, add: &Rights) {
             right.as_str()
         )));
     }
+    if add.http.iter().any(|pattern| !names_host(pattern)) {
+        print(
+            "Such an http pattern does not reach this machine or private addresses: a grant has to name their host.",
+        );
+    }
     if add.is_empty() {
         print("Nothing had to be added to capstan.toml.");
     }
+}
+
+fn names_host(pattern: &str) -> bool {
+    Pattern::parse(Right::Http, pattern).is_ok_and(|pattern| pattern.names_host())
 }
 
 /// What was written holds from the next look at capstan.toml on: that is now, if a master runs.

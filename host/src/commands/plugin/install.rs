@@ -100,10 +100,27 @@ fn accept(operator: &Operator, plugin: &Plugin, source: &str) -> anyhow::Result<
     let more = Lock::update(&operator.folder, |lock| {
         let version = &manifest.plugin.version;
         let more = lock.install(kind, name, plugin.digest(), version, &manifest.rights);
-        lock.set_source(kind, name, source);
+        lock.set_source(kind, name, &noted(source));
         more
     })?;
     Ok(more)
+}
+
+/// Where it came from, without what may be a password or a token: the lock is kept with the configuration.
+fn noted(source: &str) -> String {
+    let Some(mut url) = source
+        .contains("://")
+        .then(|| source.parse::<reqwest::Url>().ok())
+        .flatten()
+    else {
+        return source.to_owned();
+    };
+    // Neither fails for an address that was fetched from.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
 }
 
 /// What the running master says of the file: its state and the reason. `None` if no master runs.
@@ -159,10 +176,17 @@ fn report(
         path.display()
     )));
     for (right, pattern) in asks.each() {
-        print(&plain(&format!("asks for {} {pattern}", right.as_str())));
+        print(&plain(&format!(
+            "asks for {} {pattern}, which is not granted yet",
+            right.as_str()
+        )));
     }
-    if !asks.is_empty() || !more.is_empty() {
-        print(&format!("`capstan plugin grant {name}` grants what it asks for"));
+    if !asks.is_empty() {
+        print(&format!("`capstan plugin grant {name}` grants that"));
+    } else if !more.is_empty() && state != "in-force" {
+        print(&format!(
+            "all that it asks for is granted; `capstan plugin grant {name}` accepts the file"
+        ));
     }
     print(&plain(&match standing {
         None => "no master runs on this farm: it is looked at when one starts".to_owned(),
@@ -173,4 +197,16 @@ fn report(
         Some((_, reason)) => format!("not in force: {reason}"),
     }));
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_comes_into_the_lock() {
+        let url = "https://me:hunter2@plugins.example.org:8443/a/chat.wasm?token=hunter2#x";
+        assert_eq!(noted(url), "https://plugins.example.org:8443/a/chat.wasm");
+        assert_eq!(noted("../a b/chat.wasm"), "../a b/chat.wasm");
+    }
 }

@@ -36,14 +36,18 @@ fn line(plugin: &Value) -> String {
 
 fn state(plugin: &Value) -> String {
     let text = |name: &str| plain(plugin[name].as_str().unwrap_or_default());
-    let state = text("state");
-    match (state.as_str(), text("error"), text("note")) {
-        ("kept", _, note) => format!("old version kept: {note}"),
-        ("overridden", ..) => "overridden".to_owned(),
-        // Its reason begins with the word.
-        ("waiting", error, _) => error,
-        ("refused" | "broken", error, _) => format!("cannot be used: {error}"),
-        (_, _, note) if !note.is_empty() => format!("in force: {note}"),
-        _ => "in force".to_owned(),
+    let word = text("state").replace('-', " ");
+    let reason = match word.as_str() {
+        "waiting" | "refused" | "broken" => text("error"),
+        "overridden" => String::new(),
+        _ => text("note"),
+    };
+    // The reason of one that waits begins with the word.
+    if reason.starts_with(&format!("{word}: ")) {
+        reason
+    } else if reason.is_empty() {
+        word
+    } else {
+        format!("{word}: {reason}")
     }
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, bail, ensure};
 use capstan_config::{Lock, Operator};
 use capstan_model::plugin::Kind;
 
+use super::file::PluginFile;
 use super::folder::{self, Installed};
 use crate::cli::{Common, RemoveArguments};
 use crate::output::{plain, print};
@@ -24,6 +25,9 @@ pub async fn run(common: &Common, arguments: &RemoveArguments) -> anyhow::Result
     kinds.sort();
     kinds.dedup();
     let kind = match kinds.as_slice() {
+        [] if is_built_in(name) => bail!(
+            "`{name}` is part of capstan, there is no file to remove; one that no configuration uses does nothing"
+        ),
         [] => bail!(
             "expected a file of the plugin `{name}` in {}, found none; `capstan plugin list` shows what there is",
             operator.master.plugins.display()
@@ -38,17 +42,38 @@ pub async fn run(common: &Common, arguments: &RemoveArguments) -> anyhow::Result
         }
     };
     found.retain(|file| file.kind == kind);
+    let used = uses(&operator, kind, name).await;
     if !arguments.force {
-        ensure_unused(&operator, kind, name).await?;
+        ensure!(
+            !used?,
+            "the configuration uses the {kind} `{name}`; take it out of {} first, or say --force",
+            operator.master.config
+        );
+        remove(&operator, kind, name, &found)?;
+        print(&plain(&format!(
+            "removed the {kind} `{name}`; builds that run keep it"
+        )));
+        return Ok(ExitCode::SUCCESS);
     }
     remove(&operator, kind, name, &found)?;
-    print(&plain(&format!(
-        "removed the {kind} `{name}`; builds that run keep it"
-    )));
+    let what = if is_built_in(name) {
+        "the one that is part of capstan takes its place, if the configuration fits that"
+    } else if used.unwrap_or(true) {
+        "where the configuration uses it, it stays in use, for new builds too, until the configuration no longer names it"
+    } else {
+        "builds that run keep it"
+    };
+    print(&plain(&format!("removed the {kind} `{name}`; {what}")));
     Ok(ExitCode::SUCCESS)
 }
 
-async fn ensure_unused(operator: &Operator, kind: Kind, name: &str) -> anyhow::Result<()> {
+fn is_built_in(name: &str) -> bool {
+    let mut included = capstan_builtin::components().iter();
+    included
+        .any(|(_, bytes)| PluginFile::of(bytes).is_ok_and(|file| file.outside.manifest.plugin.name == name))
+}
+
+async fn uses(operator: &Operator, kind: Kind, name: &str) -> anyhow::Result<bool> {
     let engine = capstan_master::engine(operator)?;
     let configured = capstan_master::configure(operator, &engine, capstan_builtin::components()).await;
     let plan = match configured {
@@ -57,17 +82,8 @@ async fn ensure_unused(operator: &Operator, kind: Kind, name: &str) -> anyhow::R
             "nobody can say whether the configuration uses it: {error}; `capstan check` shows why, --force removes it all the same"
         ),
     };
-    let used = plan
-        .bundle
-        .plugins
-        .iter()
-        .any(|pin| pin.kind == kind && pin.name == name);
-    ensure!(
-        !used,
-        "the configuration uses the {kind} `{name}`; take it out of {} first, or say --force",
-        operator.master.config
-    );
-    Ok(())
+    let mut pins = plan.bundle.plugins.iter();
+    Ok(pins.any(|pin| pin.kind == kind && pin.name == name))
 }
 
 fn remove(operator: &Operator, kind: Kind, name: &str, files: &[Installed]) -> anyhow::Result<()> {

@@ -73,6 +73,11 @@ pub fn run(common: &Common, arguments: &TestArguments) -> anyhow::Result<ExitCod
 
 impl Subject {
     fn find(path: &Path, plugin: Option<&Path>) -> anyhow::Result<Self> {
+        ensure!(
+            path.exists(),
+            "expected a plugin project or a scenario file, found nothing at {}",
+            path.display()
+        );
         let folder = if path.is_dir() {
             path
         } else {
@@ -264,7 +269,10 @@ fn show(ran: &Ran, repeat: u32) {
     }
     if !report.faults.is_empty() {
         for message in report.said.iter().take(50) {
-            print(&format!("  {:<5} {}", message.level, plain(&message.text)));
+            for (place, line) in message.text.lines().enumerate() {
+                let level = if place == 0 { message.level } else { "" };
+                print(&format!("  {level:<5} {}", plain(line)));
+            }
         }
     }
 }
@@ -309,6 +317,12 @@ mod tests {
             Ok(_) => panic!("expected an error"),
             Err(error) => format!("{error:#}"),
         }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let missing = error(Path::new("no/such/project"));
+        assert!(missing.contains("found nothing at no/such/project"), "{missing}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) struct File {
     #[serde(default)]
     pub mail: Vec<At<Fails>>,
     #[serde(default)]
-    pub state: BTreeMap<String, String>,
+    pub state: BTreeMap<String, Json>,
     #[serde(default)]
     pub report: Vec<At<Report>>,
     #[serde(default)]
@@ -103,6 +103,6 @@ pub(crate) struct Expect {
     pub calls: Option<Calls>,
     pub said: Option<At<Vec<At<String>>>>,
     pub files: BTreeMap<String, At<String>>,
-    pub state: Option<At<BTreeMap<String, String>>>,
+    pub state: Option<At<BTreeMap<String, Json>>>,
     pub mails: Option<At<Vec<At<Members>>>>,
 }

@@ -1,20 +1,20 @@
 //! What steps hold that wait with their instances in memory: a thousand of the built-in shell, in this process with the
 //! master's own engine, each waiting for a command that does not end. Measured is the process's resident memory before the
-//! first and with all of them. Where `CAPSTAN_BENCH_GUESTS` names guests in Python and JavaScript, a hundred of each, too.
+//! first and with all of them. A hundred guests in Python and in JavaScript, too, where their tools are there.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use capstan_engine::{Abandoned, CommandFault, Engine, Options, Plugin, StepPort};
 use capstan_model::journal::{Effect, Entry};
+use capstan_model::plugin::Kind;
 use capstan_model::{CommandId, CommandSpec, Completion, Timestamp};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::languages::{FOLDER, LANGUAGES};
+use super::languages::{guest, installed};
 use super::plugins::{AtOnce, built_in, drive, step_run};
 use crate::row::{Aim, Bench, Figure, Measured, Row, Unit};
 use crate::usage::Watch;
@@ -53,17 +53,12 @@ fn run(bench: &Bench) -> Result<Vec<Measured>> {
         ..Measured::of(format!("{count} live instances"), Unit::Megabytes, vec![held])
     }];
     let few = bench.count(100, 10);
-    for language in LANGUAGES {
-        let file = std::env::var_os(FOLDER)
-            .map(|folder| PathBuf::from(folder).join(format!("{language}-step.wasm")));
-        let Some(file) = file.filter(|file| file.is_file()) else {
-            continue;
-        };
+    for language in installed() {
         let engine = Engine::new(Options {
             cache_dir: Some(bench.scratch.join("cache")),
             ..Options::default()
         })?;
-        let plugin = engine.load(&std::fs::read(file)?)?;
+        let plugin = engine.load(&guest(Kind::Step, language)?)?;
         let held = runtime.block_on(self::held(&engine, &plugin, &json!({ "wait": true }), few))?;
         let label = format!("{language}: one of {few} live instances");
         lines.push(Measured::of(

@@ -1,16 +1,17 @@
 //! What a plugin costs that was written in Python or JavaScript: the rows of [`super::plugins`] with guests that carry an
-//! interpreter. The guests are files in the folder that `CAPSTAN_BENCH_GUESTS` names: `python-step.wasm`,
-//! `python-scheduler.wasm`, and the same for `javascript`, each with its manifest, as `capstan plugin build` makes them.
+//! interpreter, written with the SDK and built as an author builds them (`tests/bench/guests`), if the tools are there.
 //!
 //! The step ends at once, or asks for the time as often as its parameter `now` says. The scheduler asks for a build with
 //! each change.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use capstan_conformance::{authored, guests, tools};
 use capstan_engine::{Engine, Options, Plugin};
+use capstan_model::plugin::Kind;
+use capstan_pack::Language;
 use serde_json::json;
 
 use super::plugins::{AtOnce, drive, micros, schedule, step_run};
@@ -23,37 +24,41 @@ pub const ROW: Row = Row {
     run,
 };
 
-/// The folder with the guests.
-pub(super) const FOLDER: &str = "CAPSTAN_BENCH_GUESTS";
-pub(super) const LANGUAGES: [&str; 2] = ["python", "javascript"];
+/// The languages whose interpreter comes along.
+const LANGUAGES: [Language; 2] = [Language::Python, Language::Javascript];
 /// Host calls of one run.
 const CALLS: u32 = 5000;
 
 fn run(bench: &Bench) -> Result<Vec<Measured>> {
-    let folder = std::env::var_os(FOLDER).map(PathBuf::from);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let mut lines = Vec::new();
     for language in LANGUAGES {
-        let missing = match &folder {
-            None => Some(format!("{FOLDER} names no folder with {language}-step.wasm")),
-            Some(folder) if !folder.join(format!("{language}-step.wasm")).is_file() => {
-                Some(format!("no {language}-step.wasm in {}", folder.display()))
-            }
-            Some(_) => None,
-        };
-        match (missing, &folder) {
-            (None, Some(folder)) => lines.extend(runtime.block_on(measure(bench, folder, language))?),
-            (reason, _) => lines.push(skipped(language, &reason.unwrap_or_default())),
+        if capstan_pack::is_installed(language, &tools()) {
+            lines.extend(runtime.block_on(measure(bench, language))?);
+        } else {
+            lines.push(skipped(language));
         }
     }
     Ok(lines)
 }
 
-fn skipped(language: &str, reason: &str) -> Measured {
+/// The languages that can be measured here.
+pub(super) fn installed() -> impl Iterator<Item = Language> {
+    LANGUAGES
+        .into_iter()
+        .filter(|language| capstan_pack::is_installed(*language, &tools()))
+}
+
+/// The component of a kind in a language.
+pub(super) fn guest(kind: Kind, language: Language) -> Result<Vec<u8>> {
+    authored(&guests(env!("CARGO_MANIFEST_DIR")), kind, language, "bench")
+}
+
+fn skipped(language: Language) -> Measured {
     Measured {
-        note: format!("skipped: {reason}"),
+        note: "skipped: its tools are not there; `cargo xtask ci languages` installs them".to_owned(),
         ..Measured::of(
             format!("{language}: not measured"),
             Unit::Microseconds,
@@ -62,7 +67,7 @@ fn skipped(language: &str, reason: &str) -> Measured {
     }
 }
 
-async fn measure(bench: &Bench, folder: &Path, language: &str) -> Result<Vec<Measured>> {
+async fn measure(bench: &Bench, language: Language) -> Result<Vec<Measured>> {
     let cache = bench.scratch.join(format!("cache-{language}"));
     let options = Options {
         cache_dir: Some(cache),
@@ -70,11 +75,7 @@ async fn measure(bench: &Bench, folder: &Path, language: &str) -> Result<Vec<Mea
         ..Options::default()
     };
     let engine = Engine::new(options.clone())?;
-    let read = |kind: &str| {
-        let path = folder.join(format!("{language}-{kind}.wasm"));
-        std::fs::read(&path).with_context(|| path.display().to_string())
-    };
-    let (step, scheduler) = (read("step")?, read("scheduler")?);
+    let (step, scheduler) = (guest(Kind::Step, language)?, guest(Kind::Scheduler, language)?);
     let (cold, plugin) = timed(|| engine.load(&step))?;
     let scheduler = engine.load(&scheduler)?;
     // Another engine, as after a restart.

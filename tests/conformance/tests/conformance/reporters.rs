@@ -9,6 +9,7 @@ use capstan_engine::{
 };
 use capstan_model::plugin::{Kind, Rights};
 use capstan_model::{Outcome, Properties, SourceStamp, Timestamp};
+use capstan_pack::Language;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
@@ -165,6 +166,31 @@ fn report() -> Report {
 
 async fn told(plugin: &Plugin, world: &Arc<World>, config: &Value) -> Result<(), CallError> {
     plugin.deliver(&caller(world), config, &report()).await
+}
+
+/// Where what is kept is JSON; C keeps text, Rust bytes.
+#[tokio::test]
+async fn what_is_remembered_and_no_json_is_recalled_as_text() {
+    for (language, plugin) in guests(Kind::Reporter) {
+        let world = Arc::new(World::default());
+        let old = b"many".to_vec();
+        world.kept.lock().unwrap().insert("seen/hello".to_owned(), old);
+        let config = json!({ "url": "https://ci.example.org/hooks/1", "count": "seen/hello" });
+        let answer = told(&plugin, &world, &config).await;
+        // It adds one to what it recalls.
+        match language {
+            Language::Javascript => {
+                answer.unwrap_or_else(|error| panic!("{error}"));
+                let asked = world.asked.lock().unwrap();
+                assert!(asked.iter().any(|line| line.contains("many1")), "{asked:?}");
+            }
+            Language::Python => {
+                let error = answer.expect_err("a text is no number").to_string();
+                assert!(error.contains("can only concatenate str"), "{error}");
+            }
+            Language::Rust | Language::C => {}
+        }
+    }
 }
 
 #[tokio::test]

@@ -64,24 +64,37 @@ fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     if attempt.previous().len() > REDIRECTS {
         return attempt.error("it redirects too often");
     }
-    match allowed(attempt.url()) {
+    let began = attempt.previous().first();
+    match allowed(attempt.url()).and_then(|()| stays_away(began, attempt.url())) {
         Ok(()) => attempt.follow(),
         Err(reason) => attempt.error(reason),
     }
 }
 
-/// Code that everybody on the way could exchange is not fetched.
-fn allowed(url: &Url) -> Result<(), String> {
+/// A server elsewhere has no say in what is asked of this very machine.
+fn stays_away(began: Option<&Url>, next: &Url) -> Result<(), String> {
+    if is_here(next) && !began.is_some_and(is_here) {
+        return Err("it redirects to this very machine".to_owned());
+    }
+    Ok(())
+}
+
+fn is_here(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let plain_host = host.trim_start_matches('[').trim_end_matches(']');
     let address: Option<std::net::IpAddr> = plain_host.parse().ok();
-    let loopback = host == "localhost" || address.is_some_and(|address| address.is_loopback());
+    host == "localhost" || address.is_some_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Code that everybody on the way could exchange is not fetched.
+fn allowed(url: &Url) -> Result<(), String> {
     match url.scheme() {
         "https" => Ok(()),
-        "http" if loopback => Ok(()),
+        "http" if is_here(url) => Ok(()),
         _ => Err(format!(
-            "expected an https address, or http on this very machine, found {}://{host}",
-            url.scheme()
+            "expected an https address, or http on this very machine, found {}://{}",
+            url.scheme(),
+            url.host_str().unwrap_or_default()
         )),
     }
 }
@@ -110,5 +123,23 @@ mod tests {
         ] {
             assert!(!verdict(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_server_elsewhere_does_not_send_us_to_this_machine() {
+        let url = |text: &str| text.parse::<Url>().unwrap();
+        let verdict = |from: &str, to: &str| stays_away(Some(&url(from)), &url(to)).is_ok();
+        for here in [
+            "http://127.0.0.1:80/a",
+            "https://localhost/a",
+            "https://[::ffff:127.0.0.1]/a",
+        ] {
+            assert!(!verdict("https://plugins.example.org/a.wasm", here), "{here}");
+            assert!(verdict("http://localhost:8080/a", here), "{here}");
+        }
+        assert!(verdict(
+            "https://plugins.example.org/a.wasm",
+            "https://mirror.example.org/a.wasm"
+        ));
     }
 }

@@ -1,6 +1,6 @@
 //! The change source `{{name}}`: asks a server which version is the newest, and reports each new one.
 
-use capstan_sdk::change_source::http::{self, HttpError, Request};
+use capstan_sdk::http::{self, HttpError};
 use capstan_sdk::prelude::*;
 
 /// The parameters.
@@ -38,15 +38,7 @@ impl ChangeSource for Plugin {
 
 impl Plugin {
     fn version(&self) -> Result<String, PluginError> {
-        let request = Request {
-            method: "GET".to_owned(),
-            url: self.url.clone(),
-            headers: Vec::new(),
-            secret_headers: Vec::new(),
-            body: Vec::new(),
-            timeout_ms: 10_000,
-        };
-        let answer = http::fetch(&request).map_err(|error| match error {
+        let answer = http::get(&self.url).send().map_err(|error| match error {
             HttpError::Denied(reason) => PluginError::Permanent(reason),
             error => PluginError::Transient(format!("{error:?}")),
         })?;

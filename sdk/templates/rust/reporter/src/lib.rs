@@ -1,7 +1,7 @@
 //! The reporter `{{name}}`: tells a chat about builds that do not succeed.
 
+use capstan_sdk::http::{self, HttpError};
 use capstan_sdk::prelude::*;
-use capstan_sdk::reporter::http::{self, Header, HttpError, Request};
 
 /// The parameters.
 #[parameters]
@@ -24,18 +24,8 @@ impl Reporter for Plugin {
             report.number(),
             report.url()
         );
-        let request = Request {
-            method: "POST".to_owned(),
-            url: self.url.clone(),
-            headers: vec![Header {
-                name: "Content-Type".to_owned(),
-                value: "application/json".to_owned(),
-            }],
-            secret_headers: Vec::new(),
-            body: json!({ "text": text }).to_string().into_bytes(),
-            timeout_ms: 10_000,
-        };
-        match http::fetch(&request) {
+        let message = http::post_json(&self.url, &json!({ "text": text }));
+        match message.and_then(http::Call::send) {
             Ok(answer) if answer.status < 300 => Ok(()),
             // The same report comes again later, with the same delivery id.
             Ok(answer) => Err(PluginError::Transient(format!(
