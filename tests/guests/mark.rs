@@ -8,5 +8,7 @@ pub fn mark() -> String {
     // Through a pointer, so that the compiler cannot know the text.
     let mark: &[u8; 32] = std::hint::black_box(&MARK);
     let text = String::from_utf8_lossy(mark);
-    text.trim_start_matches("behaves=").trim_end_matches('.').to_owned()
+    text.trim_start_matches("behaves=")
+        .trim_end_matches('.')
+        .to_owned()
 }

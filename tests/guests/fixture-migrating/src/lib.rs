@@ -22,9 +22,15 @@ impl scheduler::Guest for Fixture {
     ) -> Result<scheduler::Decision, PluginError> {
         let text = String::from_utf8(state).unwrap_or_default();
         let count = match text.strip_prefix("count ") {
-            Some(count) => count.parse::<u64>().map_err(|error| PluginError::Permanent(error.to_string()))?,
+            Some(count) => count
+                .parse::<u64>()
+                .map_err(|error| PluginError::Permanent(error.to_string()))?,
             None if text.is_empty() => 0,
-            None => return Err(PluginError::Permanent(format!("expected `count …`, found {text:?}"))),
+            None => {
+                return Err(PluginError::Permanent(format!(
+                    "expected `count …`, found {text:?}"
+                )));
+            }
         };
         Ok(scheduler::Decision {
             state: format!("count {}", count + 1).into_bytes(),
@@ -38,12 +44,18 @@ impl scheduler::Guest for Fixture {
 impl migration::Guest for Fixture {
     fn migrate(config: String, from_version: String, old: Vec<u8>) -> Result<Vec<u8>, PluginError> {
         let config: serde_json::Value = serde_json::from_str(&config).unwrap_or_default();
-        match (config["migration"].as_str(), from_version.as_str(), old.as_slice()) {
+        match (
+            config["migration"].as_str(),
+            from_version.as_str(),
+            old.as_slice(),
+        ) {
             (Some("fail"), ..) => Err(PluginError::Permanent("this state is beyond me".into())),
             (Some("trap"), ..) => panic!("told to"),
             (Some("flood"), ..) => Ok(vec![0; 2 << 20]),
             (_, "0.1.0", &[count, ..]) => Ok(format!("count {count}").into_bytes()),
-            (_, from, _) => Err(PluginError::Permanent(format!("expected a state of 0.1.0, found one of {from}"))),
+            (_, from, _) => Err(PluginError::Permanent(format!(
+                "expected a state of 0.1.0, found one of {from}"
+            ))),
         }
     }
 }

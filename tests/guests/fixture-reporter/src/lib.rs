@@ -93,7 +93,9 @@ fn keep(call: &Value) -> Result<Value, state::StateError> {
     match text(0) {
         "get" => state::get(text(1)).map(|value| json!(value)),
         "set" => state::set(text(1), text(2).as_bytes()).map(|()| json!("set")),
-        "fill" => state::set(text(1), &vec![0; call[2].as_u64().unwrap_or(0) as usize]).map(|()| json!("filled")),
+        "fill" => {
+            state::set(text(1), &vec![0; call[2].as_u64().unwrap_or(0) as usize]).map(|()| json!("filled"))
+        }
         _ => state::delete(text(1)).map(|()| json!("deleted")),
     }
 }

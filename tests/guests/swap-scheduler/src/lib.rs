@@ -56,7 +56,10 @@ impl scheduler::Guest for Fixture {
             }
             next = found + 1;
             if next.is_multiple_of(BATCH) {
-                submit.push(buildset(format!("{}-{found} {}", next - BATCH, mark()), change.id));
+                submit.push(buildset(
+                    format!("{}-{found} {}", next - BATCH, mark()),
+                    change.id,
+                ));
             }
         }
         Ok(scheduler::Decision {
