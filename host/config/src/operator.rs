@@ -20,8 +20,10 @@ use crate::nearest::{choices, did_you_mean};
 use crate::text;
 
 mod mail;
+mod plugins;
 
 pub use mail::{Mail, Security};
+pub use plugins::Plugins;
 
 /// The file's name in the farm's folder.
 pub(crate) const FILE: &str = "capstan.toml";
@@ -155,16 +157,6 @@ pub struct Limits {
     pub plugin: plugin::Limits,
 }
 
-/// `[plugins]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Plugins {
-    /// Whether a plugin file that changed has to be accepted before it is used.
-    pub pinning: bool,
-    /// After how many traps a new version is given up for the one before; 0 is never.
-    pub return_after: u32,
-}
-
 /// Why there is no operator's file to work with.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -253,16 +245,6 @@ impl Default for Limits {
             keep_instances: Duration::from_secs(30),
             max_log: 4 << 30,
             plugin: plugin::Limits::default(),
-        }
-    }
-}
-
-impl Default for Plugins {
-    fn default() -> Self {
-        Self {
-            pinning: true,
-            // One trap may be a limit's fault, three of a version that was good are not chance.
-            return_after: 3,
         }
     }
 }

@@ -12,8 +12,9 @@ use wasmtime::component::ResourceTable;
 
 use super::WaitMode;
 use super::deed::{Answer, Deed, Wait};
+use super::halt::Halt;
 use super::journal::Next;
-use super::session::{Halt, Session};
+use super::session::Session;
 use crate::bindings::step::capstan::plugin::{build, clock, entropy, timers};
 use crate::bindings::{log, types};
 use crate::call::Trap;

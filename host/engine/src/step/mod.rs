@@ -8,6 +8,7 @@ mod calls;
 pub(crate) mod canonical;
 mod commands;
 mod deed;
+mod halt;
 mod host;
 mod journal;
 mod port;

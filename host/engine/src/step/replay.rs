@@ -12,10 +12,11 @@ use serde_json::Value;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::halt::Halt;
 use super::journal::check;
 use super::port::{Abandoned, CommandFault, StepPort};
 use super::run::{Attempt, attempt, conclude, known};
-use super::session::{Halt, Session};
+use super::session::Session;
 use super::{Mismatch, StepEnd, StepError, StepRun, WaitMode};
 use crate::plugin::Plugin;
 

@@ -10,9 +10,10 @@ use futures::future::BoxFuture;
 
 use super::canonical;
 use super::deed::{Answer, Wait};
+use super::halt::Halt;
 use super::host::{Parked, StepState};
 use super::port::{Abandoned, StepPort};
-use super::session::{Halt, Resting, Session};
+use super::session::{Resting, Session};
 use super::{StepEnd, StepError, StepFailure, StepRun, StopSignal, WaitMode};
 use crate::audit::Place;
 use crate::bindings::types::PluginError;

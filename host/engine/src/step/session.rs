@@ -12,6 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::deed::{Answer, Deed, Wait, carry_out};
+use super::halt::Halt;
 use super::journal::{Journal, Mismatch, Next, shown};
 use super::port::{Abandoned, StepPort};
 use super::replay::{Asked, Message, Past};
@@ -123,34 +124,6 @@ struct Text {
     log: String,
     offset: u64,
     text: String,
-}
-
-/// Why the guest cannot go on.
-#[derive(Debug)]
-pub(crate) enum Halt {
-    Abandoned(Abandoned),
-    Mismatch(Mismatch),
-    Trap(Trap),
-    /// There is no answer: the journal is all that there is.
-    JournalEnds(Past),
-}
-
-impl From<Abandoned> for Halt {
-    fn from(abandoned: Abandoned) -> Self {
-        Self::Abandoned(abandoned)
-    }
-}
-
-impl From<Mismatch> for Halt {
-    fn from(mismatch: Mismatch) -> Self {
-        Self::Mismatch(mismatch)
-    }
-}
-
-impl From<Trap> for Halt {
-    fn from(trap: Trap) -> Self {
-        Self::Trap(trap)
-    }
 }
 
 impl Session {
