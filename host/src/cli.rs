@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 pub use plugin::{
-    BuildArguments, DiffArguments, GrantArguments, InspectArguments, InstallArguments, NewArguments,
-    PluginCommand, RemoveArguments, TestArguments,
+    AuditArguments, BuildArguments, DiffArguments, GrantArguments, InspectArguments, InstallArguments,
+    NewArguments, PluginCommand, RemoveArguments, TestArguments,
 };
 
 /// A continuous-integration framework whose every policy is a WebAssembly component.
@@ -58,8 +58,18 @@ pub enum Command {
         /// Where; made if it does not exist
         folder: Option<PathBuf>,
     },
-    /// Check the configuration and show the plan that it makes
-    Check,
+    /// Check the configuration and say how much it defines
+    Check {
+        /// List the builders
+        #[arg(long)]
+        builders: bool,
+    },
+    /// Show the plan that the configuration makes
+    Plan {
+        /// Show only what a reload would change in the running master; the exit code is 2 if that is something, 0 if not
+        #[arg(long)]
+        diff: bool,
+    },
     /// Run the master in the foreground
     Run,
     /// Make a running master read its configuration and plugin folder again
@@ -67,8 +77,13 @@ pub enum Command {
     /// Invite, list, pause and revoke workers
     #[command(subcommand)]
     Worker(WorkerCommand),
-    /// Ask for a build
+    /// Ask a builder for a build, or a scheduler for what it builds
     Force(ForceArguments),
+    /// Ask a scheduler to build a patch that is not committed
+    Try(TryArguments),
+    /// List schedulers, look at their forms, switch them on and off
+    #[command(subcommand)]
+    Scheduler(SchedulerCommand),
     /// Stop a running build
     Stop {
         /// `ID` or `BUILDER/NUMBER`
@@ -77,6 +92,25 @@ pub enum Command {
         #[arg(long, default_value = "stopped on the command line")]
         reason: String,
     },
+    /// Build the same again: the same revision with the same properties
+    Rebuild {
+        /// `ID` or `BUILDER/NUMBER`
+        build: String,
+        /// Why, for people
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Cancel a request that waits
+    Cancel {
+        /// The request's id
+        request: i64,
+        /// Why, for people
+        #[arg(long, default_value = "cancelled on the command line")]
+        reason: String,
+    },
+    /// Look at requests that were made together, cancel them, build them again
+    #[command(subcommand)]
+    Buildset(BuildsetCommand),
     /// List builds, newest first
     Builds {
         /// Only of this builder
@@ -86,11 +120,19 @@ pub enum Command {
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
+    /// Say why a request has not started, or what became of it
+    Why {
+        /// The request's id
+        request: i64,
+    },
     /// Look at one build
     #[command(subcommand)]
     Build(BuildCommand),
     /// Print a log
     Log(LogArguments),
+    /// List and fetch what the steps of a build stored
+    #[command(subcommand)]
+    Artefact(ArtefactCommand),
     /// Run a step's plugin again on its recorded journal, without any effect
     Replay(ReplayArguments),
     /// List changes, newest first
@@ -99,11 +141,42 @@ pub enum Command {
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
+    /// List reports, and have told after all what was given up
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Write, build, look at and install plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// List plugins: the same as `plugin list`
     Plugins,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BuildsetCommand {
+    /// Show a buildset and what became of its requests
+    Show {
+        /// The buildset's id
+        id: i64,
+    },
+    /// Cancel what has not ended: requests that wait, and their builds
+    Cancel {
+        /// The buildset's id
+        id: i64,
+        /// Why, for people
+        #[arg(long, default_value = "cancelled on the command line")]
+        reason: String,
+    },
+    /// Build a buildset again, at the revisions that it built
+    Rebuild {
+        /// The buildset's id
+        id: i64,
+        /// Only the builders whose requests did not go well
+        #[arg(long)]
+        failed: bool,
+        /// Why, for people
+        #[arg(long)]
+        reason: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -121,6 +194,47 @@ pub struct ShowArguments {
     /// The journal: what each step asked of the master, and the answers
     #[arg(long)]
     pub journal: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ArtefactCommand {
+    /// List the artefacts of a build
+    List {
+        /// `ID` or `BUILDER/NUMBER`
+        build: String,
+    },
+    /// Fetch an artefact; the file is there only when all of it is
+    Get {
+        /// `ID` or `BUILDER/NUMBER`
+        build: String,
+        /// The artefact's name
+        name: String,
+        /// The file or folder to write to, `-` for standard output; by default the last word of the name, here
+        #[arg(short = 'o', long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ReportCommand {
+    /// List reports, newest first
+    List {
+        /// Only those that were given up
+        #[arg(long)]
+        parked: bool,
+        /// How many
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Have a parked report delivered after all
+    Retry {
+        /// The report's id
+        #[arg(required_unless_present = "all")]
+        id: Option<i64>,
+        /// Every parked report
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -155,10 +269,53 @@ pub enum WorkerCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub enum SchedulerCommand {
+    /// List schedulers
+    List,
+    /// Show what a scheduler asks for
+    Form {
+        /// The scheduler
+        name: String,
+    },
+    /// Switch a scheduler on
+    Enable {
+        /// The scheduler
+        name: String,
+    },
+    /// Switch a scheduler off, across restarts; what happens meanwhile is dropped
+    Disable {
+        /// The scheduler
+        name: String,
+    },
+}
+
 #[derive(Debug, Args)]
-pub struct ForceArguments {
-    /// The builder
-    pub builder: String,
+pub struct TryArguments {
+    /// The scheduler
+    pub scheduler: String,
+    /// The patch, a unified diff; `-` is standard input
+    #[arg(long, default_value = "-", value_name = "FILE")]
+    pub patch: PathBuf,
+    /// How many leading folders of the patch's paths to leave out
+    #[arg(long, default_value_t = 1)]
+    pub level: u32,
+    /// The folder of the checkout that the patch applies to
+    #[arg(long, default_value = "", value_name = "DIR")]
+    pub subdirectory: String,
+    #[command(flatten)]
+    pub asked: AskedArguments,
+}
+
+/// What a scheduler is asked for.
+#[derive(Debug, Args)]
+pub struct AskedArguments {
+    /// Only this builder of the scheduler; may be repeated
+    #[arg(long = "on", value_name = "BUILDER")]
+    pub on: Vec<String>,
+    /// The codebase that branch, revision and repository are of
+    #[arg(long, default_value = "")]
+    pub codebase: String,
     /// The branch; the repository's default if none
     #[arg(long)]
     pub branch: Option<String>,
@@ -171,12 +328,29 @@ pub struct ForceArguments {
     /// Why, for people
     #[arg(long)]
     pub reason: Option<String>,
+    /// Who asks, for people
+    #[arg(long, env = "USER", hide_env_values = true)]
+    pub owner: Option<String>,
     /// A property, the value as JSON or plain text; may be repeated
     #[arg(long = "property", value_name = "NAME=VALUE", value_parser = property)]
     pub properties: Vec<(String, serde_json::Value)>,
     /// Show the build live, and end with 0 only if it succeeds
     #[arg(long)]
     pub follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ForceArguments {
+    /// The builder or scheduler
+    pub name: String,
+    /// A field of the scheduler's form; of a group, `GROUP.FIELD`; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = field)]
+    pub values: Vec<(String, serde_json::Value)>,
+    /// A field of the scheduler's form, from a file; may be repeated
+    #[arg(long = "set-file", value_name = "NAME=FILE", value_parser = file)]
+    pub files: Vec<(String, PathBuf)>,
+    #[command(flatten)]
+    pub asked: AskedArguments,
 }
 
 #[derive(Debug, Args)]
@@ -236,6 +410,26 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{text}` is too long"))
 }
 
+/// The form says what a value is: `1.10` stays as it is written. Only lists and objects are JSON.
+fn field(text: &str) -> Result<(String, serde_json::Value), String> {
+    let (name, value) = named(text)?;
+    let json = value
+        .starts_with(['[', '{'])
+        .then(|| serde_json::from_str(value).ok());
+    let value = json.flatten().unwrap_or_else(|| value.into());
+    Ok((name.to_owned(), value))
+}
+
+fn file(text: &str) -> Result<(String, PathBuf), String> {
+    named(text).map(|(name, path)| (name.to_owned(), path.into()))
+}
+
+fn named(text: &str) -> Result<(&str, &str), String> {
+    text.split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| format!("expected NAME=VALUE, found `{text}`"))
+}
+
 fn property(text: &str) -> Result<(String, serde_json::Value), String> {
     let (name, value) = text
         .split_once('=')
@@ -259,6 +453,14 @@ mod tests {
         assert_eq!(duration("24h").unwrap(), Duration::from_secs(86_400));
         assert_eq!(duration("90").unwrap(), Duration::from_secs(90));
         assert!(duration("1 week").unwrap_err().contains("expected"));
+    }
+
+    #[test]
+    fn a_field_of_a_form_stays_as_it_is_written() {
+        assert_eq!(field("version=1.10").unwrap().1, serde_json::json!("1.10"));
+        assert_eq!(field("on=[\"a\"]").unwrap().1, serde_json::json!(["a"]));
+        assert_eq!(field("text=[odd").unwrap().1, serde_json::json!("[odd"));
+        assert!(field("=x").is_err() && field("x").is_err());
     }
 
     #[test]

@@ -152,6 +152,27 @@ impl Client {
         Ok(answer.bytes_stream())
     }
 
+    /// The same from that byte on. A stream that breaks is a master that is away.
+    pub async fn bytes_from(
+        &self,
+        path: &str,
+        from: u64,
+    ) -> anyhow::Result<impl futures::Stream<Item = anyhow::Result<bytes::Bytes>> + use<>> {
+        let mut request = self.request(reqwest::Method::GET, path);
+        if from > 0 {
+            request = request.header(reqwest::header::RANGE, format!("bytes={from}-"));
+        }
+        let answer = self.send(request).await?;
+        let partial = answer.status() == reqwest::StatusCode::PARTIAL_CONTENT;
+        anyhow::ensure!(
+            partial == (from > 0),
+            "expected the bytes from {from} on, the master answered {}",
+            answer.status()
+        );
+        let broken = |_| Away("the connection to the master broke".to_owned()).into();
+        Ok(answer.bytes_stream().map(move |chunk| chunk.map_err(broken)))
+    }
+
     /// Calls `handle` with each event of a stream until it answers true. A stream that breaks is an error.
     pub async fn events(
         &self,

@@ -13,7 +13,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{BuildCommand, Cli, Command, WorkerCommand};
+use crate::cli::{
+    ArtefactCommand, BuildCommand, Cli, Command, ReportCommand, SchedulerCommand, WorkerCommand,
+};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -42,7 +44,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { common, command } = cli;
     match command {
         Command::Init { folder } => commands::init::run(&folder.unwrap_or_else(|| common.farm.clone())),
-        Command::Check => commands::check::run(&common).await,
+        Command::Check { builders } => commands::check::run(&common, builders).await,
+        Command::Plan { diff } => commands::plan::run(&common, diff).await,
         Command::Run => serve::run(&common).await,
         Command::Reload => commands::reload::run(&common).await,
         Command::Worker(WorkerCommand::Invite { name, ttl }) => {
@@ -59,11 +62,39 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             commands::worker::act(&common, &name, "revoke", serde_json::json!({})).await
         }
         Command::Force(arguments) => commands::force::run(&common, arguments).await,
+        Command::Try(arguments) => commands::force::attempt(&common, arguments).await,
+        Command::Scheduler(SchedulerCommand::List) => commands::scheduler::list(&common).await,
+        Command::Scheduler(SchedulerCommand::Form { name }) => {
+            commands::scheduler::form(&common, &name).await
+        }
+        Command::Scheduler(SchedulerCommand::Enable { name }) => {
+            commands::scheduler::switch(&common, &name, true).await
+        }
+        Command::Scheduler(SchedulerCommand::Disable { name }) => {
+            commands::scheduler::switch(&common, &name, false).await
+        }
         Command::Stop { build, reason } => commands::builds::stop(&common, &build, reason).await,
         Command::Builds { builder, limit } => commands::builds::list(&common, builder, limit).await,
+        Command::Rebuild { build, reason } => {
+            commands::buildset::rebuild_build(&common, &build, reason).await
+        }
+        Command::Cancel { request, reason } => {
+            commands::buildset::cancel_request(&common, request, reason).await
+        }
+        Command::Buildset(command) => commands::buildset::run(&common, command).await,
         Command::Build(BuildCommand::Show(arguments)) => commands::builds::show(&common, arguments).await,
         Command::Log(arguments) => commands::log::run(&common, arguments).await,
+        Command::Artefact(ArtefactCommand::List { build }) => commands::artefact::list(&common, &build).await,
+        Command::Artefact(ArtefactCommand::Get { build, name, out }) => {
+            commands::artefact::get(&common, &build, &name, out.as_deref()).await
+        }
+        Command::Report(ReportCommand::List { parked, limit }) => {
+            commands::report::list(&common, parked, limit).await
+        }
+        // Without an id it was `--all`.
+        Command::Report(ReportCommand::Retry { id, all: _ }) => commands::report::retry(&common, id).await,
         Command::Replay(arguments) => commands::replay::run(&common, arguments).await,
+        Command::Why { request } => commands::why::run(&common, request).await,
         Command::Changes { limit } => commands::changes::list(&common, limit).await,
         Command::Plugin(command) => commands::plugin::run(&common, command).await,
         Command::Plugins => commands::plugin::list::run(&common).await,

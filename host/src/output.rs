@@ -88,6 +88,15 @@ pub fn ago(value: &Value) -> String {
     }
 }
 
+/// How soon, for people: `in 12 s`.
+pub fn until(value: &Value) -> String {
+    match value.as_i64().map(Timestamp) {
+        Some(at) if at > SystemClock.now() => format!("in {}", span(at.since(SystemClock.now()))),
+        Some(_) => "now".to_owned(),
+        None => "-".to_owned(),
+    }
+}
+
 /// A duration in its two largest units.
 pub fn span(ms: u64) -> String {
     let seconds = ms / 1000;

@@ -1,4 +1,4 @@
-// Write plugins for Capstan in C: steps and reporters.
+// Write plugins for Capstan in C: steps, schedulers and reporters.
 //
 //     #include <capstan.h>
 //
@@ -48,6 +48,14 @@ cap_outcome step_run(const cap_json *params);
 // `delivery_id`, and so on. The text is the same, as it came.
 void reporter_deliver(const cap_json *params, const cap_json *report, const char *text);
 
+typedef struct cap_event cap_event;
+
+// A scheduler handles one event, without side effects: the master stores the state and what it decided in one transaction, and
+// makes a call that was cut off again. The state is an empty object at first; see `cap_keep`.
+void scheduler_handle(const cap_json *params, const cap_json *state, int64_t now, const cap_event *event);
+// The state that another version of the plugin left, in the form of this version. Optional; NULL is the state as it is.
+const cap_json *scheduler_migrate(const cap_json *params, const char *from_version, const cap_json *state);
+
 // ---- how a plugin fails ----
 
 // A fault in the parameters, at `path`: "command", "env.PATH".
@@ -76,6 +84,15 @@ typedef enum { CAP_NULL, CAP_BOOL, CAP_NUMBER, CAP_TEXT, CAP_LIST, CAP_OBJECT } 
 
 // Reads JSON; NULL if it is none, is nested deeper than 64, or holds a text with a zero in it.
 const cap_json *cap_parse(const char *text);
+// A value as JSON; that of NULL is null.
+const char *cap_write(const cap_json *value);
+// The object with this member, whose value is JSON; one of that name is replaced. The object itself stays as it is; NULL counts
+// as one without members.
+const cap_json *cap_with(const cap_json *object, const char *name, const char *json);
+// The object without this member.
+const cap_json *cap_without(const cap_json *object, const char *name);
+// The list with one more value at its end, which is JSON; NULL counts as one without values.
+const cap_json *cap_append(const cap_json *list, const char *json);
 // What a value is; that of NULL is CAP_NULL.
 cap_kind cap_kind_of(const cap_json *value);
 // A member of an object; NULL if there is none.
@@ -187,6 +204,71 @@ int64_t cap_now(void);
 uint64_t cap_seed(void);
 // Waits, over restarts of the master too. False if the step was stopped meanwhile.
 bool cap_sleep(uint64_t ms);
+
+// ---- schedulers: events ----
+
+// What to check out for one codebase. Without a revision it is the newest one of the branch, without a branch the default one.
+typedef struct {
+    const char *codebase, *repository, *project;
+    const char *branch, *revision;
+} cap_source;
+
+// A change that a change source reported. Branch and category may be NULL; files end with NULL.
+typedef struct {
+    int64_t id;
+    const char *source, *codebase, *repository, *project, *branch, *revision, *author, *comments, *category;
+    const char *const *files;
+    // Milliseconds since 1970.
+    int64_t when;
+    // By name.
+    const cap_json *properties;
+} cap_change;
+
+// A build that has ended.
+typedef struct {
+    const char *builder;
+    uint64_t number;
+    cap_outcome outcome;
+    const cap_source *sources;
+    size_t source_count;
+} cap_build;
+
+// The scheduler or the master was started; a change came; a timer is due; a build ended.
+typedef enum { CAP_STARTED, CAP_CHANGE, CAP_TIMER, CAP_FINISHED } cap_event_kind;
+
+// One of them is set, as the kind says.
+struct cap_event {
+    cap_event_kind kind;
+    const cap_change *change;
+    // The name under which it was set.
+    const char *timer;
+    const cap_build *build;
+};
+
+// ---- schedulers: decisions ----
+
+// A request for one build on each of some builders. All but the reason may be left out.
+typedef struct {
+    const char *reason;
+    // Ends with NULL; all of the scheduler's if it is left out.
+    const char *const *builders;
+    const cap_source *sources;
+    size_t source_count;
+    // Higher is sooner.
+    int32_t priority;
+    // An object.
+    const cap_json *properties;
+    // The changes that led to it, by id.
+    const int64_t *changes;
+    size_t change_count;
+} cap_buildset;
+
+// Keeps this object as the state, instead of the one from before.
+void cap_keep(const cap_json *state);
+void cap_submit(const cap_buildset *set);
+// In milliseconds since 1970; a timer of the same name is replaced.
+void cap_set_timer(const char *name, int64_t at);
+void cap_clear_timer(const char *name);
 
 // ---- reporters ----
 

@@ -1,4 +1,4 @@
-// Reads JSON (RFC 8259) into values that live as long as the call.
+// Reads and writes JSON (RFC 8259); values live as long as the call.
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +11,7 @@ struct cap_json {
     cap_kind kind;
     bool truth;
     double number;
+    // Of a number it is how it was written: what is written again loses nothing.
     const char *text;
     // Of a list or an object.
     cap_json *items;
@@ -122,12 +123,13 @@ static bool read_text(reader *in, const char **text) {
     return true;
 }
 
-static bool read_number(reader *in, double *number) {
+static bool read_number(reader *in, cap_json *value) {
     char *end;
     const char *digits = *in->at == '-' ? in->at + 1 : in->at;
     if (*digits < '0' || *digits > '9' || (*digits == '0' && digits[1] >= '0' && digits[1] <= '9')) return false;
     if (*digits == '0' && (digits[1] == 'x' || digits[1] == 'X')) return false;
-    *number = strtod(in->at, &end);
+    value->number = strtod(in->at, &end);
+    value->text = cap_take((const uint8_t *)in->at, (size_t)(end - in->at));
     in->at = end;
     return true;
 }
@@ -185,7 +187,7 @@ static bool read_value(reader *in, cap_json *value) {
         return word(in, "null");
     default:
         value->kind = CAP_NUMBER;
-        return read_number(in, &value->number);
+        return read_number(in, value);
     }
 }
 
@@ -195,6 +197,93 @@ const cap_json *cap_parse(const char *text) {
     if (!read_value(&in, value)) return NULL;
     skip(&in);
     return *in.at ? NULL : value;
+}
+
+// A list or an object as a text: what is before, between and behind its members.
+static char *write_items(const cap_json *value, const char *open, const char *close) {
+    const char **parts = cap_allocate(value->count * sizeof *parts);
+    size_t length = 3;
+    for (size_t place = 0; place < value->count; place++) {
+        const char *item = cap_write(&value->items[place]);
+        parts[place] = value->kind == CAP_OBJECT ? cap_join(cap_quote(value->names[place]), ":", item, NULL) : item;
+        length += strlen(parts[place]) + 1;
+    }
+    char *text = cap_allocate(length), *end = text;
+    *end++ = *open;
+    for (size_t place = 0; place < value->count; place++) {
+        if (place) *end++ = ',';
+        size_t part = strlen(parts[place]);
+        memcpy(end, parts[place], part);
+        end += part;
+    }
+    *end++ = *close;
+    return text;
+}
+
+const char *cap_write(const cap_json *value) {
+    switch (cap_kind_of(value)) {
+    case CAP_BOOL:
+        return value->truth ? "true" : "false";
+    case CAP_NUMBER:
+        return value->text;
+    case CAP_TEXT:
+        return cap_quote(value->text);
+    case CAP_LIST:
+        return write_items(value, "[", "]");
+    case CAP_OBJECT:
+        return write_items(value, "{", "}");
+    default:
+        return "null";
+    }
+}
+
+// A copy with room for one more.
+static cap_json *copy_of(const cap_json *value, cap_kind kind) {
+    cap_json *copy = cap_allocate(sizeof *copy);
+    size_t count = cap_kind_of(value) == kind ? value->count : 0;
+    copy->kind = kind;
+    copy->items = cap_allocate((count + 1) * sizeof *copy->items);
+    copy->names = cap_allocate((count + 1) * sizeof *copy->names);
+    if (count) {
+        memcpy(copy->items, value->items, count * sizeof *copy->items);
+        memcpy(copy->names, value->names, count * sizeof *copy->names);
+    }
+    copy->count = count;
+    return copy;
+}
+
+static cap_json parsed(const char *json) {
+    const cap_json *value = cap_parse(json);
+    if (!value) cap_panic(cap_join("expected JSON, found ", json, NULL));
+    return *value;
+}
+
+const cap_json *cap_with(const cap_json *object, const char *name, const char *json) {
+    cap_json *copy = copy_of(object, CAP_OBJECT);
+    size_t place = 0;
+    while (place < copy->count && strcmp(copy->names[place], name) != 0) place++;
+    copy->names[place] = cap_join(name, NULL);
+    copy->items[place] = parsed(json);
+    if (place == copy->count) copy->count++;
+    return copy;
+}
+
+const cap_json *cap_without(const cap_json *object, const char *name) {
+    cap_json *copy = copy_of(object, CAP_OBJECT);
+    size_t left = 0;
+    for (size_t place = 0; place < copy->count; place++) {
+        if (strcmp(copy->names[place], name) == 0) continue;
+        copy->names[left] = copy->names[place];
+        copy->items[left++] = copy->items[place];
+    }
+    copy->count = left;
+    return copy;
+}
+
+const cap_json *cap_append(const cap_json *list, const char *json) {
+    cap_json *copy = copy_of(list, CAP_LIST);
+    copy->items[copy->count++] = parsed(json);
+    return copy;
 }
 
 cap_kind cap_kind_of(const cap_json *value) { return value ? value->kind : CAP_NULL; }

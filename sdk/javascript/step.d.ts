@@ -83,6 +83,20 @@ export function startCommand(command: string | string[], options?: Options): Com
 /** Waits until one of the commands has ended, and answers it. */
 export function waitAny(started: Command[]): Command;
 
+/** A file as it was stored at the master. */
+export interface Artefact {
+    readonly name: string;
+    readonly size: number;
+    /** The digest of its bytes, in 64 hexadecimal digits. */
+    readonly sha256: string;
+}
+
+/** Stores a file of the worker as an artefact of the build. The path is relative to the builder's folder:
+ * `build/dist/app.whl`. A file that is not there or too large fails the step. */
+export function publish(path: string, name: string): Artefact;
+/** Stores what the step itself made as an artefact of the build, at most 1 MiB. */
+export function writeArtefact(name: string, content: string | Uint8Array): Artefact;
+
 /** The step's name in the configuration. */
 export function stepName(): string;
 /** What the build was asked to check out. */
@@ -93,6 +107,8 @@ export function getProperty<T = Json>(name: string, fallback?: T): T | null;
 export function setProperty(name: string, value: Json): void;
 /** Says in a few words how the step goes, or went. */
 export function setSummary(text: string): void;
+/** Has the build end when this step has returned, with this result. Steps that always run still do. */
+export function endBuild(outcome: Outcome, reason?: string): void;
 /** Shows a link on the step. */
 export function addLink(label: string, url: string): void;
 /** Appends text to a log of this step, which is made if it does not exist. */

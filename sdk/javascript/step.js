@@ -1,8 +1,10 @@
 // Steps: what a builder does, with commands on its worker, and the build that the step belongs to.
 
+import artefacts from "capstan:plugin/artefacts";
 import host from "capstan:plugin/build";
 import clock from "capstan:plugin/clock";
 import commands from "capstan:plugin/commands";
+import ending from "capstan:plugin/ending";
 import entropy from "capstan:plugin/entropy";
 import timers from "capstan:plugin/timers";
 import { Outcome, Permanent, checked, guarded, refusal, setClock, span, text } from "./shared.js";
@@ -162,9 +164,45 @@ function asked(call) {
     }
 }
 
+// A file of the worker, stored at the master as an artefact of the build.
+export function publish(path, name) {
+    return stored(() => artefacts.publish(path, name));
+}
+
+// What the step itself made: a text, or bytes.
+export function writeArtefact(name, content) {
+    return stored(() => artefacts.write(name, typeof content === "string" ? new TextEncoder().encode(content) : content));
+}
+
+function stored(call) {
+    try {
+        const { name, size, sha256 } = call();
+        return { name, size: Number(size), sha256 };
+    } catch (error) {
+        const { tag, val } = refusal(error);
+        switch (tag) {
+            case "missing":
+            case "too-large":
+                throw new Stop(Outcome.FAILURE, val);
+            case "cancelled":
+                throw new Stop(Outcome.CANCELLED, `stopped: ${val}`);
+            case "worker-lost":
+                throw new Stop(Outcome.RETRY, `worker lost: ${val}`);
+            case "unavailable":
+                throw new Stop(Outcome.EXCEPTION, val);
+            case "invalid":
+            case "denied":
+                throw new Permanent(val);
+            default:
+                throw error;
+        }
+    }
+}
+
 export const stepName = () => host.stepName();
 export const sources = () => host.sources();
 export const setSummary = (words) => host.setSummary(words);
+export const endBuild = (outcome, reason = "") => ending.endBuild(outcome, reason);
 export const addLink = (label, url) => host.addLink(label, url);
 export const writeLog = (name, words) => host.writeLog(name, words);
 export const now = () => clock.now();

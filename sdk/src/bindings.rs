@@ -94,3 +94,45 @@ pub mod migration {
         default_bindings_module: "capstan_sdk::bindings::migration",
     });
 }
+
+/// Exported beside the world of a scheduler by those that can be asked for builds.
+pub mod calls {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "
+            package capstan:sdk;
+            world calls {
+                export capstan:plugin/calls@0.1.1;
+            }
+        ",
+        with: {
+            "capstan:plugin/types@0.1.1": crate::bindings::shared::capstan::plugin::types,
+        },
+        generate_all,
+        additional_derives: [PartialEq],
+        pub_export_macro: true,
+        export_macro_name: "export_calls",
+        default_bindings_module: "capstan_sdk::bindings::calls",
+    });
+}
+
+/// Exported beside the world of a scheduler by those that follow others.
+pub mod completions {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "
+            package capstan:sdk;
+            world completions {
+                export capstan:plugin/completions@0.1.1;
+            }
+        ",
+        with: {
+            "capstan:plugin/types@0.1.1": crate::bindings::shared::capstan::plugin::types,
+            "capstan:plugin/decisions@0.1.1": crate::bindings::calls::capstan::plugin::decisions,
+        },
+        additional_derives: [PartialEq],
+        pub_export_macro: true,
+        export_macro_name: "export_completions",
+        default_bindings_module: "capstan_sdk::bindings::completions",
+    });
+}

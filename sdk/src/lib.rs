@@ -35,6 +35,7 @@
 #[cfg(test)]
 extern crate self as capstan_sdk;
 
+pub mod artefacts;
 #[doc(hidden)]
 pub mod bindings;
 pub mod change_source;

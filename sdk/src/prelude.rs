@@ -6,12 +6,15 @@ pub use serde_json::{Value, json};
 pub use crate::change_source::{ChangeSource, NewChange, Poll};
 pub use crate::params::{Patterns, Span, Texts};
 pub use crate::reporter::{Phase, Report, Reporter};
-pub use crate::scheduler::{Answer, Buildset, Change, Event, Finished, Migrate, Scheduler, Timer};
+pub use crate::scheduler::{
+    Answer, Buildset, Call, Calls, Change, CompletedBuildset, Event, Finished, Follows, Migrate, Scheduler,
+    Timer,
+};
 pub use crate::step::{
     Command, Done, EnvValue, Exit, Program, Step, Stop, add_link, property, set_property, set_summary,
     wait_any, write_log,
 };
 pub use crate::{
-    Outcome, PluginError, Problem, Property, SourceStamp, TimestampMs, change_source, log, parameters,
-    problem, remembered, reporter, scheduler, step,
+    Outcome, PluginError, Problem, Property, SourceStamp, TimestampMs, artefacts, change_source, log,
+    parameters, problem, remembered, reporter, scheduler, step,
 };

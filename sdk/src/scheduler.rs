@@ -1,7 +1,15 @@
 //! Schedulers: from changes and times to builds. Called by the author of a scheduler.
 
+mod beside;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use beside::{Call, CallKind, Calls, Follows, Patch, Stamp};
+
+pub use crate::bindings::completions::exports::capstan::plugin::completions::{
+    Build as CompletedBuild, CompletedBuildset,
+};
 
 pub use crate::bindings::scheduler::exports::capstan::plugin::scheduler::{
     Buildset, Change, Decision, Event, Finished, Timer,
@@ -43,13 +51,14 @@ pub trait Migrate {
     fn migrate(&self, from_version: &str, old: Vec<u8>) -> Result<Vec<u8>, PluginError>;
 }
 
-/// Makes a component of a [`Scheduler`], and with `scheduler!(T, migrate)` of one that is [`Migrate`] too. Call it once, at the
-/// top of the crate.
+/// Makes a component of a [`Scheduler`]; with `scheduler!(T, migrate)` of one that is [`Migrate`] too, with
+/// `scheduler!(T, calls)` of one that [`Calls`], with `scheduler!(T, follows)` of one that [`Follows`], or of several of these.
+/// Call it once, at the top of the crate.
 #[macro_export]
 macro_rules! scheduler {
-    ($plugin:ty, migrate) => {
+    ($plugin:ty, $($beside:ident),+) => {
         $crate::scheduler!($plugin);
-        $crate::migration!($plugin);
+        $($crate::beside_scheduler!($plugin, $beside);)+
     };
     ($plugin:ty) => {
         #[cfg(target_arch = "wasm32")]
@@ -76,6 +85,72 @@ macro_rules! scheduler {
         #[cfg(not(target_arch = "wasm32"))]
         const _: fn(&str) -> Result<(), $crate::PluginError> = $crate::scheduler::entry::check::<$plugin>;
         $crate::parameters_test!($plugin);
+    };
+}
+
+/// Exports what a scheduler has beside its world.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! beside_scheduler {
+    ($plugin:ty, migrate) => {
+        $crate::migration!($plugin);
+    };
+    ($plugin:ty, calls) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            use $crate::bindings::calls::capstan::plugin::decisions::Decision;
+            use $crate::bindings::calls::exports::capstan::plugin::calls::Guest;
+            struct Component;
+            impl Guest for Component {
+                fn describe(config: String) -> Result<String, $crate::PluginError> {
+                    $crate::scheduler::entry::describe::<$plugin>(&config)
+                }
+                fn call(
+                    config: String,
+                    state: Vec<u8>,
+                    now: i64,
+                    call: String,
+                ) -> Result<Decision, $crate::PluginError> {
+                    $crate::scheduler::entry::call::<$plugin>(&config, &state, now, &call).map(Into::into)
+                }
+            }
+    $crate::bindings::calls::export_calls!(Component with_types_in $crate::bindings::calls);
+        };
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn(&str) -> Result<String, $crate::PluginError> =
+            $crate::scheduler::entry::describe::<$plugin>;
+    };
+    ($plugin:ty, follows) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            use $crate::bindings::calls::capstan::plugin::decisions::Decision;
+            use $crate::bindings::completions::exports::capstan::plugin::completions::{
+                CompletedBuildset, Guest,
+            };
+            struct Component;
+            impl Guest for Component {
+                fn completed(
+                    config: String,
+                    state: Vec<u8>,
+                    now: i64,
+                    buildset: CompletedBuildset,
+                ) -> Result<Decision, $crate::PluginError> {
+                    $crate::scheduler::entry::completed::<$plugin>(&config, &state, now, buildset)
+                        .map(Into::into)
+                }
+            }
+            $crate::bindings::completions::export_completions!(
+                Component with_types_in $crate::bindings::completions
+            );
+        };
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn(
+            &str,
+            &[u8],
+            i64,
+            $crate::scheduler::CompletedBuildset,
+        ) -> Result<$crate::scheduler::Decision, $crate::PluginError> =
+            $crate::scheduler::entry::completed::<$plugin>;
     };
 }
 
@@ -132,12 +207,50 @@ pub mod entry {
         event: Event,
     ) -> Result<Decision, PluginError> {
         panic::report();
+        decide::<S>(json, state, |scheduler, state| {
+            scheduler.handle(state, now, event)
+        })
+    }
+
+    pub fn describe<S: Calls>(json: &str) -> Result<String, PluginError> {
+        panic::report();
+        Ok(config::parse::<S>(json)?.describe().to_string())
+    }
+
+    pub fn call<S: Calls>(
+        json: &str,
+        state: &[u8],
+        now: TimestampMs,
+        call: &str,
+    ) -> Result<Decision, PluginError> {
+        panic::report();
+        let call: Call = config::parse(call)?;
+        decide::<S>(json, state, |scheduler, state| scheduler.call(state, now, call))
+    }
+
+    pub fn completed<S: Follows>(
+        json: &str,
+        state: &[u8],
+        now: TimestampMs,
+        buildset: CompletedBuildset,
+    ) -> Result<Decision, PluginError> {
+        panic::report();
+        decide::<S>(json, state, |scheduler, state| {
+            scheduler.completed(state, now, buildset)
+        })
+    }
+
+    fn decide<S: Scheduler>(
+        json: &str,
+        state: &[u8],
+        decide: impl FnOnce(&S, &mut S::State) -> Result<Answer, PluginError>,
+    ) -> Result<Decision, PluginError> {
         let scheduler: S = config::parse(json)?;
         let mut state = match state {
             [] => S::State::default(),
             bytes => serde_json::from_slice(bytes).map_err(|error| unreadable("state", &error))?,
         };
-        let answer = scheduler.handle(&mut state, now, event)?;
+        let answer = decide(&scheduler, &mut state)?;
         Ok(Decision {
             state: serde_json::to_vec(&state).map_err(|error| unreadable("state", &error))?,
             submit: answer.submit,

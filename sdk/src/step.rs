@@ -92,6 +92,11 @@ pub fn set_summary(text: &str) {
     host::set_summary(text);
 }
 
+/// Has the build end when this step has returned, with this result, whatever came before. Steps that always run still do.
+pub fn end_build(outcome: Outcome, reason: &str) {
+    crate::host::ending::end_build(outcome, reason);
+}
+
 /// Shows a link on the step.
 pub fn add_link(label: &str, url: &str) {
     host::add_link(label, url);

@@ -45,6 +45,7 @@ mod world;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::host::artefacts::ArtefactError;
 use crate::host::http::HttpError;
 use crate::host::mail::MailError;
 use crate::host::report_files::FileError;
@@ -108,6 +109,19 @@ impl Host {
     /// Mails that cannot be sent, by their subject.
     pub fn mail_error(mut self, pattern: &str, error: MailError) -> Self {
         self.world.mail_faults.add(pattern, None, error);
+        self
+    }
+
+    /// A file of the build's worker, by its path from the builder's directory. As soon as there is one, a step finds no others;
+    /// before, each path is that of an empty file.
+    pub fn worker_file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.world.worker_files.insert(path.to_owned(), content.into());
+        self
+    }
+
+    /// Artefacts that cannot be stored, by their name.
+    pub fn artefact_error(mut self, pattern: &str, error: ArtefactError) -> Self {
+        self.world.artefact_faults.add(pattern, None, error);
         self
     }
 

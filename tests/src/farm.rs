@@ -161,9 +161,12 @@ impl Farm {
         Ok(proxy)
     }
 
-    /// Writes a file of the farm's folder.
+    /// Writes a file of the farm's folder, and makes the folders that it is in.
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) -> Result<()> {
         let path = self.folder().join(path);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
         std::fs::write(&path, content).with_context(|| format!("failed to write {}", path.display()))
     }
 

@@ -29,8 +29,69 @@ fn contains(text: &str, words: &[&str]) -> Result<()> {
 fn a_good_configuration_is_shown_as_a_plan() {
     story(|farm| {
         farm.write("ci.star", sample::hello(GOOD))?;
-        let plan = farm.capstan_ok(&["check"])?;
-        contains(&plan, &["hello", "w1", "shell"])
+        let plan = farm.capstan_ok(&["plan"])?;
+        contains(&plan, &["hello", "w1", "shell"])?;
+        contains(&farm.capstan_ok(&["check"])?, &["1 builder", "1 worker"])?;
+        contains(
+            &farm.capstan_ok(&["check", "--builders"])?,
+            &["hello on w1, 1 step"],
+        )
+    });
+}
+
+#[test]
+fn what_a_reload_would_change_is_shown_before_it_does() {
+    story(|farm| {
+        farm.write("ci.star", sample::hello(GOOD))?;
+        farm.start_master()?;
+        contains(&farm.capstan_ok(&["plan", "--diff"])?, &["would change nothing"])?;
+        let more = format!("{}\nbuilder(\"a b\", steps = [])\n", sample::hello(GOOD));
+        farm.write("ci.star", more)?;
+        let told = farm.capstan(&["plan", "--diff"])?;
+        assert_eq!(told.status.code(), Some(2));
+        contains(&String::from_utf8_lossy(&told.stdout), &["+ builder a b"])?;
+        let told = farm.capstan(&["plan", "--diff", "--json"])?;
+        let told: serde_json::Value = serde_json::from_slice(&told.stdout)?;
+        assert_eq!(told["changes"][0]["change"], "added");
+        // It was only looked at.
+        contains(&farm.capstan_ok(&["reload"])?, &["+ builder a b"])?;
+        contains(&farm.capstan_ok(&["plan", "--diff"])?, &["would change nothing"])
+    });
+}
+
+#[test]
+fn a_program_is_told_faults_with_their_places() {
+    story(|farm| {
+        farm.write(
+            "ci.star",
+            "worker(\"w1\")\nbuilder(\"a b\", workers = [\"w2\"], steps = [])\n",
+        )?;
+        let refused = farm.capstan(&["check", "--json"])?;
+        assert_eq!(refused.status.code(), Some(1));
+        let told: serde_json::Value = serde_json::from_slice(&refused.stdout)?;
+        let fault = &told["diagnostics"][0];
+        assert_eq!(told["plan"], serde_json::Value::Null);
+        assert_eq!(
+            (&fault["severity"], &fault["code"]),
+            (&"error".into(), &"unknown-name".into())
+        );
+        assert_eq!((&fault["file"], &fault["line"]), (&"ci.star".into(), &2.into()));
+        farm.write("ci.star", "worker(\"w1\")\nbuilder(\"a b\", steps = [])\n")?;
+        let told: serde_json::Value = serde_json::from_str(&farm.capstan_ok(&["check", "--json"])?)?;
+        assert_eq!(
+            (&told["counts"]["builders"], &told["plan"]["builders"][0]["name"]),
+            (&1.into(), &"a b".into())
+        );
+        let codes = told["diagnostics"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|one| one["code"].clone());
+        assert!(
+            codes.collect::<Vec<_>>().contains(&"unasked-builder".into()),
+            "{told}"
+        );
+        Ok(())
     });
 }
 

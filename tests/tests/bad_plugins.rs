@@ -1,7 +1,9 @@
 //! Files in the plugin folder that are no usable plugins: each is listed with its reason, everything else works.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Context as _;
-use capstan_tests::{sample, story};
+use capstan_tests::{BOUND, sample, story, versions, wait_for};
 use serde_json::json;
 
 /// An empty core module: WebAssembly, but no component.
@@ -33,6 +35,32 @@ fn a_bad_file_is_listed_with_its_reason_and_costs_nothing_else() {
         assert!(shell["error"].is_null(), "{shell:#}");
         assert!(farm.capstan_ok(&["plugins"])?.contains("garbage.wasm"));
         assert_eq!(farm.force("hello", &json!({}))?["outcome"], "success");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_scheduler_that_wants_to_be_woken_at_a_moment_that_is_over_keeps_nobody_busy() {
+    story(|farm| {
+        farm.write(
+            "plugins/fixture-scheduler.wasm",
+            versions::guest("fixture-scheduler")?,
+        )?;
+        let hello = sample::hello("step.shell(command = \"true\")");
+        let hurry =
+            "schedule.fixture_scheduler(name = \"haste\", builders = [hello], **{\"do\": \"hurry\"})\n";
+        farm.write("ci.star", format!("{hello}{hurry}"))?;
+        let began = Instant::now();
+        farm.start_master()?;
+        let woken = wait_for("it to be woken six times", BOUND, || {
+            let said = farm.master()?.output()?;
+            Ok((said.matches("in a hurry").count() >= 6).then_some(said))
+        })?;
+        // The first two at once: the event, and the timer that it set. Then a pause before each.
+        assert!(began.elapsed() >= Duration::from_millis(4 * 200), "{woken}");
+        assert!(woken.contains("owner=\"haste\""), "{woken}");
+        let told = "asks to be woken again at once";
+        assert_eq!(woken.matches(told).count(), 1, "{woken}");
         Ok(())
     });
 }

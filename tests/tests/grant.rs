@@ -201,7 +201,7 @@ fn a_plugin_that_was_granted_nothing_is_remarked_on_and_a_file_names_what_is_mis
             sample::hello("step.fixture_step(name = \"play\", script = [])"),
         )?;
         farm.start_master()?;
-        let warning = "warning: capstan.toml: the step `fixture-step` is used and asks for";
+        let warning = ": the step `fixture-step` is used and asks for";
         let said = farm.capstan_ok(&["reload"])?;
         ensure!(
             said.contains(warning) && said.contains("`capstan plugin grant fixture-step`"),

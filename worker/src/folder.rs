@@ -108,7 +108,11 @@ pub struct ExitRecord {
 impl ExitRecord {
     /// The record of an end, with `kept` behind it.
     pub fn new(id: CommandId, at: Timestamp, mut report: ExitReport, kept: &[u8]) -> Self {
-        if let Exit::Killed(reason) | Exit::NotStarted(reason) | Exit::Lost(reason) = &mut report.exit {
+        if let Exit::Killed(reason)
+        | Exit::NotStarted(reason)
+        | Exit::NoFile { reason, .. }
+        | Exit::Lost(reason) = &mut report.exit
+        {
             reason.truncate(reason.floor_char_boundary(MAX_REASON));
         }
         let (kept, sum) = (kept.len(), crc32fast::hash(kept));

@@ -1,5 +1,5 @@
-//! The stage `languages` of `cargo xtask ci`: the same plugins in Rust, Python, JavaScript and C, built with tools that are
-//! installed if they are missing, and the test that they behave the same.
+//! The stage `languages` of `cargo xtask ci`: whether the generated bindings are those of the WIT; the same plugins in Rust,
+//! Python, JavaScript and C, built with tools that are installed if they are missing; the test that they behave the same.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -20,8 +20,12 @@ const NEEDED: [(&str, &[&str], &str); 3] = [
     ("npm", &["npm", "--version"], "npm"),
 ];
 
-/// Installs what is missing and runs the test for all languages.
+/// Set, `sdk/c/generated` is made anew instead of compared.
+const UPDATE: &str = "CAPSTAN_UPDATE_BINDINGS";
+
+/// Compares the bindings, installs what is missing and runs the test for all languages.
 pub fn run(repository: &Path) -> Result<()> {
+    bindings(repository)?;
     for (package, question, what) in NEEDED {
         if !answers(question) {
             workspace::install(package, what)?;
@@ -31,6 +35,25 @@ pub fn run(repository: &Path) -> Result<()> {
     let mut test = cargo(repository);
     test.args(["test", "--locked", "--workspace", "--test", "conformance"]);
     workspace::run("languages", test.env("CAPSTAN_CONFORMANCE", "all"))
+}
+
+/// Those of C are kept, since an author's machine has no generator; those of the other languages are made with each build.
+fn bindings(repository: &Path) -> Result<()> {
+    let mut generator = cargo(repository);
+    generator.args([
+        "run",
+        "--quiet",
+        "--locked",
+        "--manifest-path",
+        "xtask/bindings/Cargo.toml",
+    ]);
+    generator
+        .args(["--target-dir", "target/tools/bindings", "--"])
+        .arg(repository);
+    if std::env::var_os(UPDATE).is_some() {
+        generator.arg("--write");
+    }
+    workspace::run("bindings", &mut generator)
 }
 
 fn answers(question: &[&str]) -> bool {

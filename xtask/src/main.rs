@@ -6,6 +6,7 @@ mod broken;
 mod chaos;
 mod ci;
 mod demo;
+mod differential;
 mod languages;
 mod plugins;
 mod test;
@@ -37,6 +38,8 @@ enum Task {
     Broken(broken::Args),
     /// Lets seeded faults loose on real farms and compares what is left with a run without faults
     Chaos(chaos::Args),
+    /// Sends the same changes through the schedulers of a real Buildbot and through ours, and compares what they ask for
+    Differential(differential::Args),
     /// Runs everything that a change has to pass
     Ci(ci::Args),
 }
@@ -49,6 +52,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Test(args) => test::run(&repository(), &args),
         Task::Broken(args) => broken::run(&repository(), &args),
         Task::Chaos(args) => chaos::run(&repository(), &args),
+        Task::Differential(args) => differential::run(&repository(), &args),
         Task::Ci(args) => ci::run(&repository(), &args),
     }
 }

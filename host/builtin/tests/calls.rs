@@ -7,10 +7,12 @@ mod master;
 
 use std::time::Duration;
 
-use capstan_engine::{CallError, Caller, Phase, Plugin, Report, SchedulerEvent, WaitMode};
+use capstan_engine::{
+    CallError, Caller, Completed, CompletedBuild, Phase, Plugin, Report, SchedulerEvent, WaitMode,
+};
 use capstan_model::plugin::Rights;
 use capstan_model::{
-    Change, ChangeId, Exit, NewChange, Outcome, Program, Properties, SourceStamp, Timestamp,
+    BuildsetId, Change, ChangeId, Exit, NewChange, Outcome, Program, Properties, SourceStamp, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -85,6 +87,43 @@ async fn parameters_are_checked_when_the_configuration_is_loaded() {
             "at",
         ),
         (
+            "branch",
+            json!({"branch": "main"}),
+            json!({"authors": "~("}),
+            "authors",
+        ),
+        (
+            "periodic",
+            json!({"every": "6h"}),
+            json!({"every": "10ms"}),
+            "every",
+        ),
+        (
+            "dependent",
+            json!({"upstream": "ci"}),
+            json!({"upstream": []}),
+            "upstream",
+        ),
+        (
+            "triggerable",
+            json!({"sources": [{"branch": "main"}]}),
+            json!({"sources": [{}, {}]}),
+            "sources",
+        ),
+        (
+            "nightly-triggerable",
+            json!({"hour": 3}),
+            json!({"hour": 3, "month": 2, "day_of_month": 30}),
+            "day_of_month",
+        ),
+        (
+            "force",
+            json!({"fields": [{"name": "a", "regex": "a+"}]}),
+            json!({"fields": [{"name": "a", "regex": "((a{1000}){1000}){1000}"}]}),
+            "fields[0].regex",
+        ),
+        ("try-build", json!({}), json!({"max_patch": 0}), "max_patch"),
+        (
             "http-push",
             json!({"url": "https://x"}),
             json!({"url": "x"}),
@@ -148,6 +187,97 @@ async fn changes_of_a_branch_become_one_build() {
     let third = handle(&any_branch, &config, &second.state, 15_000, rung).await;
     assert_eq!(third.submit[0].changes, [ChangeId(1), ChangeId(2)]);
     assert_eq!(third.submit[0].sources[0].revision.as_deref(), Some("r2"));
+}
+
+#[tokio::test]
+async fn only_some_schedulers_can_be_asked_or_follow_others() {
+    for (name, calls, follows) in [
+        ("any-branch", false, false),
+        ("branch", false, false),
+        ("dependent", false, true),
+        ("force", true, false),
+        ("nightly", false, false),
+        ("nightly-triggerable", true, false),
+        ("periodic", false, false),
+        ("triggerable", true, false),
+        ("try-build", true, false),
+    ] {
+        let plugin = plugin(name);
+        assert_eq!(
+            (plugin.takes_calls(), plugin.follows()),
+            (calls, follows),
+            "{name}"
+        );
+    }
+    let caller = Master::default().caller();
+    let config = json!({});
+    assert_eq!(plugin("any-branch").describe(&caller, &config).await, Ok(None));
+    let call = plugin("any-branch")
+        .call(&caller, &config, &[], ms(0), &json!({"kind": "force"}))
+        .await;
+    assert!(
+        matches!(&call, Err(CallError::Permanent(text)) if text.contains("does not export `calls`")),
+        "{call:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_form_is_described_filled_in_and_refused_field_by_field() {
+    let (force, caller) = (plugin("force"), Master::default().caller());
+    let config = json!({"fields": [{"name": "jobs", "type": "int", "max": 8}], "priority": 2});
+    let form = force.describe(&caller, &config).await.unwrap().unwrap();
+    assert_eq!(
+        (&form["kind"], &form["fields"][0]["max"]),
+        (&json!("force"), &json!(8))
+    );
+    let ask = async |jobs: Value| {
+        let call = json!({"kind": "force", "values": {"jobs": jobs}, "builders": ["linux"]});
+        force.call(&caller, &config, &[], ms(0), &call).await
+    };
+    let decision = ask(json!("4")).await.unwrap();
+    let set = &decision.submit[0];
+    assert_eq!(set.properties.get("jobs").unwrap().value, json!(4));
+    assert_eq!(
+        (set.priority, set.builders.as_deref()),
+        (2, Some(&["linux".to_owned()][..]))
+    );
+    let Err(CallError::InvalidConfig(problems)) = ask(json!(9)).await else {
+        panic!("nine jobs are too many")
+    };
+    assert_eq!(problems[0].path, "values.jobs");
+}
+
+#[tokio::test]
+async fn a_follower_asks_for_what_was_really_built() {
+    let stamp = |revision: Option<&str>| SourceStamp {
+        branch: Some("main".into()),
+        revision: revision.map(str::to_owned),
+        ..SourceStamp::default()
+    };
+    let build = CompletedBuild {
+        builder: "linux".into(),
+        number: 3,
+        outcome: Outcome::Success,
+        sources: vec![stamp(Some("r7"))],
+    };
+    let set = Completed {
+        id: BuildsetId(4),
+        scheduler: "ci".into(),
+        outcome: Outcome::Success,
+        reason: "1 change".into(),
+        sources: vec![stamp(None)],
+        properties: Properties::default(),
+        changes: vec![ChangeId(2)],
+        builds: vec![build],
+    };
+    let caller = Master::default().caller();
+    let config = json!({"upstream": "ci"});
+    let decision = plugin("dependent")
+        .completed(&caller, &config, &[], ms(0), set)
+        .await
+        .unwrap();
+    assert_eq!(decision.submit[0].sources, [stamp(Some("r7"))]);
+    assert_eq!(decision.submit[0].changes, [ChangeId(2)]);
 }
 
 #[tokio::test]

@@ -48,8 +48,10 @@ fn the_promised_plugins_are_there() {
         "reporter report-file",
         "scheduler any-branch",
         "scheduler nightly",
+        "step finish",
         "step git",
         "step shell",
+        "step upload",
     ];
     for plugin in promised {
         assert!(
@@ -65,6 +67,8 @@ fn a_plugin_imports_only_what_it_uses() {
         let (manifest, imports) = read(bytes);
         let expected: &[&str] = match (manifest.plugin.kind, *name) {
             (Kind::Step, "git") => &["types", "log", "timers", "build", "commands"],
+            (Kind::Step, "finish") => &["types", "log", "build", "ending"],
+            (Kind::Step, "upload") => &["types", "log", "build", "artefacts"],
             (Kind::Step, "shell") => &["types", "log", "build", "commands"],
             (Kind::Scheduler, _) => &["types", "log"],
             (Kind::ChangeSource, "git-poller") => &["types", "log", "git"],

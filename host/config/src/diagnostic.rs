@@ -2,6 +2,7 @@
 //!
 //! The command line prints [`Diagnostic::render`], logs and the API take the one-line form.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use capstan_model::plan::Location;
@@ -15,7 +16,11 @@ const MAX_LINE: usize = 160;
 pub struct Diagnostic {
     /// Whether the configuration can be used in spite of it.
     pub severity: Severity,
+    /// What kind of fault or remark it is, for programs: `unused-worker`. `invalid` and `remark` are all that have no word of
+    /// their own.
+    pub code: &'static str,
     /// Where it is.
+    #[serde(flatten)]
     pub location: Location,
     /// What it is about, as a fragment: ``unknown parameter of `step.git` ``.
     pub message: String,
@@ -39,7 +44,7 @@ pub enum Severity {
     Error,
     /// There is a plan, but probably not the intended one.
     Warning,
-    /// What the configuration itself printed.
+    /// What the configuration itself printed, or what is as it should be but good to know.
     Note,
 }
 
@@ -47,6 +52,7 @@ pub enum Severity {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Related {
     /// Where.
+    #[serde(flatten)]
     pub location: Location,
     /// What is there, as a fragment: `first defined here`.
     pub message: String,
@@ -81,6 +87,7 @@ impl Diagnostic {
     pub(crate) fn error(location: Location, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
+            code: "invalid",
             location,
             message: message.into(),
             expected: None,
@@ -95,8 +102,20 @@ impl Diagnostic {
     pub(crate) fn warning(location: Location, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,
+            code: "remark",
             ..Self::error(location, message)
         }
+    }
+
+    /// A remark on what is as it should be.
+    pub(crate) fn note(mut self) -> Self {
+        self.severity = Severity::Note;
+        self
+    }
+
+    pub(crate) fn code(mut self, code: &'static str) -> Self {
+        self.code = code;
+        self
     }
 
     pub(crate) fn expected(mut self, expected: impl Into<String>) -> Self {
@@ -188,8 +207,41 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// All of them for a terminal, errors last so that they stay in sight.
+/// Remarks of one kind at one place as one, which says how many more there are: a loop makes a thousand of them. Faults, and
+/// what the configuration printed, stay as they are.
+pub fn grouped(diagnostics: &[Diagnostic]) -> Vec<Diagnostic> {
+    let alone = |d: &Diagnostic| d.severity == Severity::Error || d.code == PRINTED;
+    let mut groups: Vec<(&Diagnostic, usize)> = Vec::new();
+    let mut known = HashMap::new();
+    for diagnostic in diagnostics {
+        let Location { file, line, column } = &diagnostic.location;
+        let key = (diagnostic.severity as u8, diagnostic.code, file, line, column);
+        if !alone(diagnostic)
+            && let Some(&at) = known.get(&key)
+        {
+            let group: &mut (&Diagnostic, usize) = &mut groups[at];
+            group.1 += 1;
+            continue;
+        }
+        known.insert(key, groups.len());
+        groups.push((diagnostic, 0));
+    }
+    let shown = groups.into_iter().map(|(first, more)| {
+        let mut shown = first.clone();
+        if more > 0 {
+            shown.message = format!("{} (and {more} more like it)", first.message);
+        }
+        shown
+    });
+    shown.collect()
+}
+
+/// The code of what the configuration printed.
+pub(crate) const PRINTED: &str = "printed";
+
+/// All of them for a terminal, [grouped], errors last so that they stay in sight.
 pub fn render_all(diagnostics: &[Diagnostic]) -> String {
+    let diagnostics = grouped(diagnostics);
     let mut sorted: Vec<_> = diagnostics.iter().collect();
     sorted.sort_by_key(|d| match d.severity {
         Severity::Note => 0,
@@ -238,6 +290,55 @@ mod tests {
           | ^^^^^
           capstan.toml:2:1: here too
         ");
+    }
+
+    #[test]
+    fn what_a_loop_repeats_is_said_once_and_counted() {
+        let at = |line: u32| Location {
+            file: "ci.star".to_owned(),
+            line,
+            column: 1,
+        };
+        let unused = |name: &str, line| {
+            Diagnostic::warning(at(line), format!("no builder uses `{name}`")).code("unused")
+        };
+        let said = |text: &str| Diagnostic::warning(at(1), text).note().code(PRINTED);
+        let all = [
+            unused("a", 1),
+            said("one"),
+            unused("b", 1),
+            unused("c", 2),
+            said("two"),
+            unused("d", 1),
+            Diagnostic::error(at(1), "x"),
+            Diagnostic::error(at(1), "y"),
+            Diagnostic::warning(at(1), "of another kind").code("other"),
+        ];
+        let texts: Vec<_> = grouped(&all).iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(texts.join("\n"), @r"
+        ci.star:1:1: no builder uses `a` (and 2 more like it)
+        ci.star:1:1: one
+        ci.star:2:1: no builder uses `c`
+        ci.star:1:1: two
+        ci.star:1:1: x
+        ci.star:1:1: y
+        ci.star:1:1: of another kind
+        ");
+    }
+
+    #[test]
+    fn a_program_finds_the_place_beside_the_code() {
+        let (location, _) = locate("ci.star", "x", 0);
+        let value = serde_json::to_value(Diagnostic::error(location, "m").code("unknown-name")).unwrap();
+        for (key, expected) in [
+            ("severity", "error"),
+            ("code", "unknown-name"),
+            ("file", "ci.star"),
+            ("message", "m"),
+        ] {
+            assert_eq!(value[key], expected, "{key}");
+        }
+        assert_eq!((&value["line"], &value["column"]), (&1.into(), &1.into()));
     }
 
     proptest! {

@@ -10,13 +10,15 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::farm::Farm;
 use crate::plugins::{Catalogue, PluginInfo};
 use crate::resolve::resolve;
-use crate::star::{Collector, Session};
+use crate::star::{Collector, Functions, Session};
 
 /// A configuration that can be applied.
 #[derive(Clone, Debug)]
 pub struct Evaluated {
     /// What it means. Its bundle evaluates to the same plan again.
     pub plan: Plan,
+    /// The functions that it keeps.
+    pub functions: Functions,
     /// What is probably not intended, and what the configuration printed.
     pub remarks: Vec<Diagnostic>,
 }

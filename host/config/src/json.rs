@@ -1,5 +1,6 @@
 //! How JSON values read in a sentence, in the words of Starlark: `True`, `a list`, `a dict`.
 
+use capstan_model::Deferred;
 use serde_json::Value;
 
 /// The longest piece of a user's text that an error repeats, in characters.
@@ -15,7 +16,15 @@ pub(crate) fn describe(value: &Value) -> String {
         Value::String(text) => quote(text),
         Value::Array(items) if items.is_empty() => "an empty list".to_owned(),
         Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "a dict".to_owned(),
+        Value::Object(_) if Deferred::is(value) => "a value that is known only when a build runs".to_owned(),
+        Value::Object(map) => match map
+            .get("secret")
+            .filter(|_| map.len() == 1)
+            .and_then(Value::as_str)
+        {
+            Some(secret) => format!("the secret `{secret}`"),
+            None => "a dict".to_owned(),
+        },
     }
 }
 

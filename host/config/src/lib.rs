@@ -10,29 +10,37 @@ mod diagnostic;
 mod difference;
 mod evaluate;
 mod farm;
+mod following;
 mod grants;
 mod json;
+mod lenient;
 mod lock;
+mod locking;
 mod nearest;
 mod operator;
 mod plugins;
+mod remarks;
+mod render;
 mod resolve;
 mod schema;
 mod shape;
 mod show;
 mod star;
+mod template;
 mod text;
 mod weight;
 
-pub use diagnostic::{Diagnostic, Related, Severity, Snippet, render_all};
-pub use difference::diff;
+pub use diagnostic::{Diagnostic, Related, Severity, Snippet, grouped, render_all};
+pub use difference::{Change, FieldChange, Happened, changes, changes_since, diff};
 pub use evaluate::{Check, Evaluated, Problem, evaluate};
 pub use farm::{Farm, Limits as FileLimits};
 pub use lock::{Accepted, LOCK_FILE, Lock, LockError};
 pub use operator::{
     Backend, Database, Error, Limits, Link, Mail, Master, Operator, Plugins, Secrets, Security, Synchronous,
-    Web, starter_star,
+    Vault, VaultLogin, Web, starter_star,
 };
 pub use plugins::PluginInfo;
+pub use render::{BuildContext, RenderError, Renderer, Unrendered};
 pub use shape::{Parameter, parameters};
-pub use show::render_plan;
+pub use show::{counts, render_builders, render_plan};
+pub use star::{CallLimits, FunctionError, Functions};

@@ -21,9 +21,11 @@ use crate::text;
 
 mod mail;
 mod plugins;
+mod vault;
 
 pub use mail::{Mail, Security};
 pub use plugins::Plugins;
+pub use vault::{Vault, VaultLogin};
 
 /// The file's name in the farm's folder.
 pub(crate) const FILE: &str = "capstan.toml";
@@ -50,6 +52,9 @@ pub struct Operator {
     pub secrets: Secrets,
     /// What each plugin may do, by its name.
     pub grants: BTreeMap<String, Rights>,
+    /// Where that is written.
+    #[serde(skip)]
+    pub(crate) granted_at: BTreeMap<String, Location>,
     /// How much a build may use.
     pub limits: Limits,
     /// What happens to the files of the plugin folder.
@@ -140,6 +145,8 @@ pub struct Secrets {
     pub folder: PathBuf,
     /// A secret is also the environment variable of its name with this prefix, if one is given.
     pub environment_prefix: Option<String>,
+    /// The server that has what neither of them has.
+    pub vault: Option<Vault>,
 }
 
 /// `[limits]`
@@ -153,6 +160,9 @@ pub struct Limits {
     /// The largest log, in bytes; a command that prints more is stopped.
     #[serde(deserialize_with = "size")]
     pub max_log: u64,
+    /// The largest file that a step may store as an artefact, in bytes.
+    #[serde(deserialize_with = "size")]
+    pub max_artefact: u64,
     /// Limits of plugins whose manifests name none.
     pub plugin: plugin::Limits,
 }
@@ -234,6 +244,7 @@ impl Default for Secrets {
         Self {
             folder: "secrets".into(),
             environment_prefix: None,
+            vault: None,
         }
     }
 }
@@ -244,6 +255,7 @@ impl Default for Limits {
             // Most commands are shorter: those cost no second run. One that lasts for hours costs no memory.
             keep_instances: Duration::from_secs(30),
             max_log: 4 << 30,
+            max_artefact: 1 << 30,
             plugin: plugin::Limits::default(),
         }
     }
@@ -299,8 +311,9 @@ impl Operator {
 
     /// Reads the file's text; relative paths are relative to `folder`.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Error> {
-        let parsed: Self =
+        let mut parsed: Self =
             toml::from_str(text).map_err(|error| Error::Invalid(Box::new(explain(text, &error))))?;
+        parsed.granted_at = granted_at(text);
         Ok(parsed.settle(folder))
     }
 
@@ -320,6 +333,17 @@ impl Operator {
         if let Backend::Sqlite(path) = &mut self.database.backend {
             *path = folder.join(&path);
         }
+        if let Some(path) = self.mail.as_mut().and_then(|mail| mail.authority.as_mut()) {
+            *path = folder.join(&path);
+        }
+        if let Some(path) = self
+            .secrets
+            .vault
+            .as_mut()
+            .and_then(|vault| vault.authority.as_mut())
+        {
+            *path = folder.join(&path);
+        }
         if self.master.url.is_empty() {
             self.master.url = format!("http://{}", self.web.listen);
         }
@@ -334,6 +358,23 @@ impl Operator {
 /// The commented `ci.star` that `capstan init` writes.
 pub fn starter_star() -> String {
     include_str!("operator/ci.star").to_owned()
+}
+
+/// Where each plugin's grants stand in the file.
+fn granted_at(text: &str) -> BTreeMap<String, Location> {
+    #[derive(Default, Deserialize)]
+    struct Places {
+        #[serde(default)]
+        grants: BTreeMap<toml::Spanned<String>, de::IgnoredAny>,
+    }
+    let places: Places = toml::from_str(text).unwrap_or_default();
+    let names = places.grants.into_keys();
+    names
+        .map(|name| {
+            let at = locate(FILE, text, name.span().start).0;
+            (name.into_inner(), at)
+        })
+        .collect()
 }
 
 /// Turns serde's words into ours: `unknown field x, expected …` and `invalid type: …, expected …`.

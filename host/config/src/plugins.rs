@@ -43,7 +43,7 @@ pub(crate) struct Plugin {
 }
 
 /// Every plugin by kind and name in configurations (`git_poller`).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Catalogue {
     plugins: BTreeMap<(Kind, String), Plugin>,
 }

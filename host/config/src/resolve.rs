@@ -1,8 +1,8 @@
-//! The second half of an evaluation, when everything is defined: references, names of steps, plugins' own checks,
-//! definitions that nothing uses.
+//! The second half of an evaluation, when everything is defined: references, names of steps, plugins' own checks.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use capstan_model::Deferred;
 use capstan_model::plan::{Builder, Bundle, Plan, PluginPin, PluginUse, Step};
 use capstan_model::plugin::Kind;
 
@@ -11,6 +11,7 @@ use crate::evaluate::{Check, Evaluated, Problem};
 use crate::farm::Farm;
 use crate::nearest::{choices, did_you_mean};
 use crate::star::{Definitions, Harvest, Site};
+use crate::{following, locking, remarks};
 
 /// Makes the plan, or the list of everything that is wrong.
 pub(crate) fn resolve(
@@ -23,18 +24,25 @@ pub(crate) fn resolve(
         files,
         mut diagnostics,
         halted,
+        functions,
     } = harvest;
     // What comes after the place where evaluation ended may define the missing names.
     if !halted {
         diagnostics.extend(unknown_names(&definitions));
     }
     diagnostics.extend(same_step_names(&definitions));
+    if !halted {
+        diagnostics.extend(following::faults(&definitions));
+    }
+    diagnostics.extend(locking::faults(&definitions));
     diagnostics.extend(ask_plugins(&definitions, check));
     if diagnostics.iter().any(|d| d.severity == Severity::Error) {
         return Err(diagnostics);
     }
-    diagnostics.extend(unused(&definitions));
+    diagnostics.extend(remarks::of(&definitions));
+    diagnostics.extend(locking::unused(&definitions));
     let mut plan = assemble(definitions);
+    plan.functions = functions.list();
     plan.bundle = Bundle {
         entry: farm.entry().to_owned(),
         files,
@@ -42,6 +50,7 @@ pub(crate) fn resolve(
     };
     Ok(Evaluated {
         plan,
+        functions,
         remarks: diagnostics,
     })
 }
@@ -59,6 +68,7 @@ fn unknown_names(definitions: &Definitions) -> Vec<Diagnostic> {
             };
             let fault = site
                 .error_in(argument, name, format!("unknown {what}"))
+                .code("unknown-name")
                 .expected(expected);
             faults.push(
                 fault
@@ -99,6 +109,7 @@ fn same_step_names(definitions: &Definitions) -> Vec<Diagnostic> {
                     ),
                 );
                 let fault = fault
+                    .code("duplicate-name")
                     .expected("another name")
                     .found(format!("`{}` again", step.step.name));
                 faults.push(fault.related(first.location(), "first used here"));
@@ -128,6 +139,10 @@ fn ask_plugins(definitions: &Definitions, check: &Check<'_>) -> Vec<Diagnostic> 
     let mut asked = HashSet::new();
     let mut faults = Vec::new();
     for (kind, plugin, site) in steps.chain(sources).chain(schedulers).chain(reporters) {
+        // What is deferred is checked when a step begins with it.
+        if Deferred::within(&plugin.config) {
+            continue;
+        }
         if asked.insert((kind, &plugin.plugin, plugin.config.to_string()))
             && let Err(problems) = check(kind, plugin)
         {
@@ -148,79 +163,16 @@ fn refused(kind: Kind, plugin: &PluginUse, site: &Site, problem: &Problem) -> Di
         crate::plugins::identifier(&plugin.plugin)
     );
     if problem.path.is_empty() {
-        return site.error(format!("{function}: {}", problem.message));
+        return site
+            .error(format!("{function}: {}", problem.message))
+            .code("refused-by-plugin");
     }
     let argument = problem.path.split(['.', '[']).next().unwrap_or_default();
     site.error_at(
         argument,
         format!("{function}: `{}`: {}", problem.path, problem.message),
     )
-}
-
-fn unused(definitions: &Definitions) -> Vec<Diagnostic> {
-    let mut remarks = Vec::new();
-    if definitions.workers.is_empty()
-        && let Some(first) = definitions.builders.first()
-    {
-        remarks.push(
-            first
-                .site
-                .warning("no worker is defined, so nothing can be built")
-                .hint("add `worker(\"w1\")`"),
-        );
-    }
-    // A builder without a list of workers takes any that has its labels, and workers report labels of their own.
-    let any = definitions.builders.iter().any(|d| d.builder.workers.is_empty());
-    let used: BTreeSet<&String> = definitions
-        .builders
-        .iter()
-        .flat_map(|d| &d.builder.workers)
-        .collect();
-    for (worker, site) in definitions
-        .workers
-        .iter()
-        .filter(|(worker, _)| !any && !used.contains(&worker.name))
-    {
-        remarks.push(site.warning(format!("no builder uses the worker `{}`", worker.name)));
-    }
-    let asked: BTreeSet<&String> = definitions
-        .schedulers
-        .iter()
-        .flat_map(|(s, _)| &s.builders)
-        .collect();
-    for definition in &definitions.builders {
-        let name = &definition.builder.name;
-        if definition.steps.is_empty() {
-            remarks.push(
-                definition
-                    .site
-                    .warning(format!("the builder `{name}` has no steps")),
-            );
-        }
-        if !asked.contains(name) {
-            let remark = definition
-                .site
-                .warning(format!("no scheduler asks for the builder `{name}`"));
-            remarks.push(remark.hint(format!("only `capstan force {name}` builds it")));
-        }
-    }
-    let placed: BTreeSet<usize> = definitions
-        .builders
-        .iter()
-        .flat_map(|d| d.steps.iter().copied())
-        .collect();
-    for (_, step) in definitions
-        .steps
-        .iter()
-        .enumerate()
-        .filter(|(place, _)| !placed.contains(place))
-    {
-        remarks.push(
-            step.site
-                .warning(format!("no builder uses the step `{}`", step.step.name)),
-        );
-    }
-    remarks
+    .code("refused-by-plugin")
 }
 
 fn assemble(definitions: Definitions) -> Plan {
@@ -254,7 +206,11 @@ fn assemble(definitions: Definitions) -> Plan {
     });
     Plan {
         bundle: Bundle::default(),
+        functions: Vec::new(),
+        properties: definitions.properties,
+        order: definitions.order,
         builders: builders.collect(),
+        locks: definitions.locks.into_iter().map(|(lock, _)| lock).collect(),
         workers: definitions
             .workers
             .into_iter()

@@ -1,13 +1,17 @@
 //! A plugin's parameters: which there are, and whether given values fit. Used where a configuration calls a plugin.
 
+use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
+use capstan_model::Deferred;
 use capstan_model::plugin::Kind;
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
 use crate::json::{describe, quote};
+use crate::lenient;
 use crate::nearest::{choices, did_you_mean};
 use crate::shape::{shape, takes_null, texts};
 use crate::weight;
@@ -22,6 +26,8 @@ pub(crate) struct Schema {
     open: bool,
     validator: Validator,
     document: Value,
+    /// The same for parameters with deferred values; nothing if there is no such schema.
+    lenient: OnceCell<Option<Box<Self>>>,
 }
 
 /// One thing that is wrong with the parameters of a call.
@@ -69,6 +75,12 @@ impl Schema {
             ));
         }
         weight::check(document)?;
+        Self::compiled(document)
+    }
+
+    fn compiled(document: &Value) -> Result<Self, String> {
+        let properties = document.get("properties").and_then(Value::as_object);
+        let parameters: Vec<String> = properties.into_iter().flat_map(|p| p.keys().cloned()).collect();
         // Linear-time patterns: a plugin's schema comes from outside.
         let validator = jsonschema::options()
             .with_pattern_options(PatternOptions::regex())
@@ -80,6 +92,7 @@ impl Schema {
             open,
             validator,
             document: document.clone(),
+            lenient: OnceCell::new(),
         })
     }
 
@@ -104,8 +117,33 @@ impl Schema {
         property.is_some_and(|schema| takes_null(&self.document, schema))
     }
 
-    /// What is wrong with these parameters; names that the schema does not know are the caller's to report.
+    /// What is wrong with these parameters; names that the schema does not know are the caller's to report. A deferred value fits
+    /// everywhere.
     pub(crate) fn check(&self, config: &Value) -> Vec<Fault> {
+        if Deferred::within(config) {
+            let lenient = self.lenient.get_or_init(|| {
+                Self::compiled(&lenient::document(&self.document))
+                    .ok()
+                    .map(Box::new)
+            });
+            return lenient
+                .as_ref()
+                .map_or_else(Vec::new, |schema| schema.faults(config));
+        }
+        self.faults(config)
+    }
+
+    /// The texts of the parameters whose schema has this format: names of other definitions.
+    pub(crate) fn named(&self, format: &str, config: &Value) -> Vec<String> {
+        let mut found = Vec::new();
+        named(&self.document, config, format, &mut found);
+        let mut seen = HashSet::new();
+        found.retain(|name| seen.insert(name.clone()));
+        found
+    }
+
+    /// What is wrong with parameters in which nothing is deferred, whatever it looks like.
+    pub(crate) fn faults(&self, config: &Value) -> Vec<Fault> {
         let mut faults = Vec::new();
         for error in self.validator.iter_errors(config) {
             self.explain(&error, &mut faults);
@@ -175,7 +213,7 @@ impl Schema {
                 faults.push(fault(format!("text of the form {}", quote(pattern)), found, None));
             }
             ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context }
-                if let Some(inner) = intended(error, context) =>
+                if let Some(inner) = intended(error, context, rule) =>
             {
                 inner.iter().for_each(|error| self.explain(error, faults));
             }
@@ -212,7 +250,14 @@ impl Schema {
 fn intended<'e>(
     error: &ValidationError<'_>,
     alternatives: &'e [Vec<ValidationError<'static>>],
+    rule: Option<&Value>,
 ) -> Option<&'e Vec<ValidationError<'static>>> {
+    let listed = rule.and_then(|rule| rule["anyOf"].as_array());
+    if let ([only, _], Some([_, other])) = (alternatives, listed.map(Vec::as_slice))
+        && lenient::is_deferred(other)
+    {
+        return Some(only);
+    }
     let depth = error.instance_path().as_str().len();
     alternatives.iter().find(|faults| {
         !faults.is_empty()
@@ -242,6 +287,32 @@ fn readable(steps: &[String]) -> String {
 fn any_of(options: &Value) -> String {
     let options = options.as_array().map_or(&[][..], Vec::as_slice);
     options.iter().map(describe).collect::<Vec<_>>().join(" or ")
+}
+
+fn named(schema: &Value, value: &Value, format: &str, found: &mut Vec<String>) {
+    if let (Some(text), Some(known)) = (value.as_str(), schema.get("format"))
+        && known == format
+    {
+        found.push(text.to_owned());
+    }
+    for choice in ["anyOf", "oneOf", "allOf"] {
+        for schema in schema.get(choice).and_then(Value::as_array).into_iter().flatten() {
+            named(schema, value, format, found);
+        }
+    }
+    if let Some(items) = schema.get("items") {
+        for value in value.as_array().into_iter().flatten() {
+            named(items, value, format, found);
+        }
+    }
+    for (name, value) in value.as_object().into_iter().flatten() {
+        if let Some(schema) = schema
+            .get("properties")
+            .and_then(|properties| properties.get(name))
+        {
+            named(schema, value, format, found);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::json::describe;
+use crate::lenient;
 
 /// How deep references are followed; a type may hold itself.
 const MAX_DEPTH: usize = 16;
@@ -77,6 +78,10 @@ pub(crate) fn shape(root: &Value, schema: &Value) -> String {
 /// Each alternative once, in the order of the schema.
 fn collect(root: &Value, schema: &Value, depth: usize, words: &mut Vec<String>) {
     let schema = resolve(root, schema);
+    // Where a value may be deferred is no news: it may be everywhere.
+    if lenient::is_deferred(schema) {
+        return;
+    }
     let Some(depth) = depth.checked_sub(1) else { return };
     let mut add = |text: String| {
         if !words.contains(&text) {

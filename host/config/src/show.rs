@@ -1,9 +1,9 @@
-//! A plan as text for people: `capstan check`.
+//! A plan as text for people: its counts and builders for `capstan check`, all of it for `capstan plan`.
 
 use std::fmt::Write as _;
 
-use capstan_model::EnvValue;
-use capstan_model::plan::{Builder, Plan, Step};
+use capstan_model::plan::{Builder, Env, LockList, Plan, Step};
+use capstan_model::{Deferred, EnvValue, Lock, Scope};
 use serde_json::Value;
 
 /// The longest line of parameters, in characters.
@@ -52,6 +52,9 @@ pub fn render_plan(plan: &Plan) -> String {
             )
         }),
     );
+    if !plan.locks.is_empty() {
+        section(&mut out, "locks", plan.locks.iter().map(lock));
+    }
     section(&mut out, "builders", plan.builders.iter().map(builder));
     section(
         &mut out,
@@ -75,6 +78,31 @@ pub fn render_plan(plan: &Plan) -> String {
     out
 }
 
+/// How much a plan defines, by the plural of each kind.
+pub fn counts(plan: &Plan) -> Vec<(&'static str, usize)> {
+    let steps = plan.builders.iter().map(|builder| builder.steps.len()).sum();
+    vec![
+        ("builders", plan.builders.len()),
+        ("steps", steps),
+        ("workers", plan.workers.len()),
+        ("schedulers", plan.schedulers.len()),
+        ("change sources", plan.sources.len()),
+        ("reporters", plan.reporters.len()),
+        ("locks", plan.locks.len()),
+    ]
+}
+
+/// One line a builder: its name, where it runs, how many steps it has.
+pub fn render_builders(plan: &Plan) -> String {
+    let mut out = String::new();
+    for builder in &plan.builders {
+        let steps = builder.steps.len();
+        let word = if steps == 1 { "step" } else { "steps" };
+        let _ = writeln!(out, "{} {}, {steps} {word}", builder.name, place(builder));
+    }
+    out
+}
+
 fn section(out: &mut String, title: &str, lines: impl Iterator<Item = String>) {
     let lines: Vec<_> = lines.collect();
     let _ = writeln!(out, "{title} ({})", lines.len());
@@ -83,25 +111,49 @@ fn section(out: &mut String, title: &str, lines: impl Iterator<Item = String>) {
     }
 }
 
-fn builder(builder: &Builder) -> String {
-    let place = match (builder.workers.is_empty(), builder.labels.is_empty()) {
+fn lock(lock: &Lock) -> String {
+    let place = match lock.scope {
+        Scope::Farm => "",
+        Scope::Worker => " on each worker",
+    };
+    let others = lock
+        .per_worker
+        .iter()
+        .map(|(worker, limit)| format!(", {limit} on {worker}"));
+    format!(
+        "{}: {}{place}{}",
+        lock.name,
+        lock.limit,
+        cut(&others.collect::<String>())
+    )
+}
+
+/// ` locks a, b (exclusive)`; nothing without any.
+fn held(locks: &LockList) -> String {
+    match locks {
+        LockList::Fixed(list) if list.is_empty() => String::new(),
+        LockList::Fixed(list) => {
+            let each: Vec<_> = list.iter().map(ToString::to_string).collect();
+            format!(" locks {}", cut(&each.join(", ")))
+        }
+        LockList::Function(function) => format!(" locks by {}", cut(&function.name)),
+    }
+}
+
+fn place(builder: &Builder) -> String {
+    match (builder.workers.is_empty(), builder.labels.is_empty()) {
         (false, true) => format!("on {}", list(&builder.workers)),
         (false, false) => format!("on {} with {}", list(&builder.workers), builder.labels.join(" ")),
         (true, false) => format!("on any worker with {}", builder.labels.join(" ")),
         (true, true) => "on any worker".to_owned(),
-    };
-    let mut text = format!("{} {place}", builder.name);
+    }
+}
+
+fn builder(builder: &Builder) -> String {
+    let mut text = format!("{} {}{}", builder.name, place(builder), held(&builder.locks));
     if !builder.env.is_empty() {
-        let variables = builder.env.iter().map(|(name, value)| match value {
-            EnvValue::Set(value) => format!("{name}={value}"),
-            EnvValue::Unset => format!("{name} removed"),
-            EnvValue::Secret(secret) => format!("{name} from the secret {secret}"),
-        });
-        let _ = write!(
-            text,
-            "\n      env {}",
-            cut(&variables.collect::<Vec<_>>().join(", "))
-        );
+        let variables = environment(&builder.env);
+        let _ = write!(text, "\n      env {}", cut(&variables.join(", ")));
     }
     for (i, step) in builder.steps.iter().enumerate() {
         let _ = write!(text, "\n    {}. {}", i + 1, self::step(step));
@@ -109,12 +161,37 @@ fn builder(builder: &Builder) -> String {
     text
 }
 
+fn environment(env: &Env) -> Vec<String> {
+    let map = env.map.iter().map(|map| format!("all of {}", starlark(map)));
+    let fixed = env.fixed.iter().map(|(name, value)| match value {
+        EnvValue::Set(value) => format!("{name}={value}"),
+        EnvValue::Unset => format!("{name} removed"),
+        EnvValue::Secret(secret) => format!("{name} from the secret {secret}"),
+    });
+    let deferred = env.deferred.iter();
+    let deferred = deferred.map(|(name, value)| format!("{name}={}", starlark(value)));
+    map.chain(fixed).chain(deferred).collect()
+}
+
 fn step(step: &Step) -> String {
     let flags = [
-        (!step.halt_on_failure, "goes on after failure"),
-        (!step.flunk_on_failure, "its failure does not fail the build"),
-        (step.warn_on_failure, "its failure is a warning"),
+        (!step.rules.halt_on_failure, "goes on after failure"),
+        (
+            !step.rules.flunk_on_failure,
+            "its failure does not fail the build",
+        ),
+        (step.rules.warn_on_failure, "its failure is a warning"),
+        (step.rules.halt_on_warnings, "warnings end the build"),
+        (step.rules.flunk_on_warnings, "warnings fail the build"),
+        (step.rules.warn_on_warnings, "its warnings are the build's"),
         (step.always_run, "always runs"),
+        (step.run_if.is_never(), "never runs"),
+        (
+            !step.run_if.is_always() && !step.run_if.is_never(),
+            "runs on a condition",
+        ),
+        (!step.hide_if.is_never(), "may be hidden"),
+        (!step.end_build_on.is_empty(), "may end the build"),
     ];
     let flags: Vec<_> = flags
         .into_iter()
@@ -127,10 +204,11 @@ fn step(step: &Step) -> String {
         format!(" [{}]", flags.join(", "))
     };
     format!(
-        "{}: {}{}{flags}",
+        "{}: {}{}{flags}{}",
         step.name,
         step.plugin.plugin,
-        parameters(&step.plugin.config)
+        parameters(&step.plugin.config),
+        held(&step.locks)
     )
 }
 
@@ -145,6 +223,16 @@ fn parameters(config: &Value) -> String {
 }
 
 fn starlark(value: &Value) -> String {
+    if let Some(Ok(deferred)) = Deferred::of(value) {
+        return match deferred {
+            Deferred::Interpolate(template) => format!("interpolate({:?})", template.text),
+            Deferred::Property(property) => match &property.default {
+                Some(default) => format!("prop({:?}, default = {})", property.name, starlark(default)),
+                None => format!("prop({:?})", property.name),
+            },
+            Deferred::Function(number) => format!("function {number}"),
+        };
+    }
     match value {
         Value::Null => "None".to_owned(),
         Value::Bool(true) => "True".to_owned(),

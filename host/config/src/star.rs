@@ -6,15 +6,22 @@
 mod arguments;
 mod builtins;
 mod collector;
+mod conduct;
 mod convert;
+mod deferred;
 mod faults;
+mod functions;
 mod limits;
+mod locks;
+mod properties;
+mod queueing;
 mod read;
 mod scan;
 mod session;
 mod site;
 mod values;
 
-pub(crate) use collector::{Collector, Definitions, Harvest};
+pub(crate) use collector::{BuilderDefinition, Collector, Definitions, Harvest, StepDefinition};
+pub use functions::{CallLimits, FunctionError, Functions};
 pub(crate) use session::{STACK_BYTES, Session};
 pub(crate) use site::Site;

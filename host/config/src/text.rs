@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them: `"30s"`, `"5min"`, `"64MiB"`.
+//! Durations and sizes as people write them: `"30s"`, `"5min"`, `"64MiB"`; and names as they are written for a shell.
 
 use std::time::Duration;
 
@@ -30,6 +30,15 @@ pub(crate) fn size(text: &str) -> Option<u64> {
     number.checked_mul(1 << shift)
 }
 
+/// A word for a shell: as it is where that is safe, else in quotes.
+pub(crate) fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._/:=@%+,-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 fn split(text: &str) -> Option<(u64, &str)> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     Some((text[..digits].parse().ok()?, text[digits..].trim_start()))
@@ -58,6 +67,28 @@ mod tests {
             assert_eq!(duration(wrong), None, "{wrong}");
         }
         assert_eq!(size("16777216TiB"), None);
+    }
+
+    #[test]
+    fn a_shell_takes_each_name_as_one_word() {
+        for name in [
+            "linux-x86_64",
+            "a b",
+            "it's",
+            "$(reboot)",
+            "ä+\"`",
+            "",
+            "a;b",
+            "*",
+        ] {
+            let echoed = std::process::Command::new("sh")
+                .args(["-c", &format!("printf %s {}", shell_word(name))])
+                .output()
+                .unwrap();
+            assert_eq!(String::from_utf8(echoed.stdout).unwrap(), name);
+        }
+        assert_eq!(shell_word("linux-x86_64"), "linux-x86_64");
+        assert_eq!(shell_word("a b"), "'a b'");
     }
 
     proptest! {

@@ -78,4 +78,41 @@ pub mod migration {
     });
 }
 
+/// What some schedulers export beside their world: those that can be asked for builds.
+pub mod calls {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "
+            package capstan:host;
+            world takes-calls {
+                export capstan:plugin/calls@0.1.1;
+            }
+        ",
+        imports: { default: async | trappable },
+        exports: { default: async },
+        with: {
+            "capstan:plugin/types": super::step::capstan::plugin::types,
+        },
+    });
+}
+
+/// What some schedulers export beside their world: those that follow others.
+pub mod completions {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "
+            package capstan:host;
+            world follows {
+                export capstan:plugin/completions@0.1.1;
+            }
+        ",
+        exports: { default: async },
+        with: {
+            "capstan:plugin/types": super::step::capstan::plugin::types,
+            "capstan:plugin/decisions": super::calls::capstan::plugin::decisions,
+        },
+    });
+}
+
+pub(crate) use calls::capstan::plugin::decisions;
 pub(crate) use step::capstan::plugin::{log, types};

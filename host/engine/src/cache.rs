@@ -14,18 +14,20 @@ use crate::engine::EngineError;
 
 pub(crate) struct Cache {
     dir: Option<PathBuf>,
+    /// How many bytes it may have.
+    room: Option<u64>,
 }
 
 impl Cache {
     /// Makes the folder and takes it from everybody else.
-    pub(crate) fn open(dir: Option<PathBuf>) -> Result<Self, EngineError> {
+    pub(crate) fn open(dir: Option<PathBuf>, room: Option<u64>) -> Result<Self, EngineError> {
         if let Some(path) = &dir {
             make_private(path).map_err(|source| EngineError::Cache {
                 path: path.clone(),
                 source,
             })?;
         }
-        Ok(Self { dir })
+        Ok(Self { dir, room })
     }
 
     /// The compiled form of `bytes`. A cache that cannot be read or written costs time, never the plugin.
@@ -40,6 +42,9 @@ impl Cache {
         };
         let place = Place::new(dir, engine, digest);
         if let Some(component) = place.read(engine) {
+            if self.room.is_some() {
+                place.used();
+            }
             return Ok(component);
         }
         let component = Component::new(engine, bytes)?;
@@ -47,6 +52,7 @@ impl Cache {
             .serialize()
             .map_err(io::Error::other)
             .and_then(|code| place.write(&code))
+            .and_then(|()| self.room.map_or(Ok(()), |room| make_room(dir, room, &place.code)))
         {
             tracing::warn!(%error, path = %place.code.display(), "a compiled plugin could not be kept");
         }
@@ -90,11 +96,47 @@ impl Place {
             .ok()
     }
 
+    /// Makes it the newest: the age of the digest's file says when the code was used last.
+    fn used(&self) {
+        let again = fs::read(&self.sum).and_then(|sum| replace(&self.sum, &sum));
+        if let Err(error) = again {
+            tracing::debug!(%error, path = %self.sum.display(), "a compiled plugin cannot be marked as used");
+        }
+    }
+
     fn write(&self, code: &[u8]) -> io::Result<()> {
         make_private(&self.dir)?;
         replace(&self.code, code)?;
         replace(&self.sum, Digest::of(code).to_string().as_bytes())
     }
+}
+
+/// Removes what was used longest ago, of every engine that kept something here, until the rest fits. What another program
+/// reads meanwhile, it compiles.
+fn make_room(cache: &Path, room: u64, newest: &Path) -> io::Result<()> {
+    let mut kept = Vec::new();
+    for engine in fs::read_dir(cache)?.flatten().map(|entry| entry.path()) {
+        // Beside the folders of engines there may be somebody's probe.
+        for entry in fs::read_dir(engine).into_iter().flatten().flatten() {
+            let code = entry.path();
+            if code.extension().is_some_and(|extension| extension == "cwasm") {
+                // Without its digest it is not read, and goes first.
+                let used = fs::metadata(code.with_extension("sum")).and_then(|sum| sum.modified());
+                kept.push((used.ok(), entry.metadata()?.len(), code));
+            }
+        }
+    }
+    kept.sort();
+    let mut size: u64 = kept.iter().map(|(_, size, _)| size).sum();
+    for (_, bytes, path) in kept.iter().filter(|(_, _, path)| path != newest) {
+        if size <= room {
+            break;
+        }
+        let _ = fs::remove_file(path.with_extension("sum"));
+        fs::remove_file(path)?;
+        size -= bytes;
+    }
+    Ok(())
 }
 
 /// Writes a file so that it is there whole or not at all.

@@ -7,7 +7,7 @@ use capstan_model::plugin::{Kind, Rights};
 use serde::{Deserialize, Serialize};
 use wasmtime::component::ResourceTable;
 
-use crate::bindings::{log, types};
+use crate::bindings::{decisions, log, types};
 use crate::convert::readable;
 use crate::guest::{Guest, HasGuest};
 use crate::plugin::Facts;
@@ -178,6 +178,8 @@ impl log::Host for CallState {
 
 impl types::Host for CallState {}
 
+impl decisions::Host for CallState {}
+
 impl From<types::PluginError> for CallError {
     fn from(error: types::PluginError) -> Self {
         match error {
@@ -208,10 +210,14 @@ macro_rules! call_guest {
         let _place = runtime.places.take().await;
         let call = plugin.facts().counters.call();
         let mut $store = crate::guest::store(&runtime.engine, $state);
-        let outcome = match $pre.instantiate_async(&mut $store).await {
-            Ok($bindings) => $call.await,
-            Err(error) => Err(error),
-        };
+        let large = crate::guest::HasGuest::guest($store.data_mut()).large();
+        let outcome = crate::aside::drive(large, async {
+            match $pre.instantiate_async(&mut $store).await {
+                Ok($bindings) => $call.await,
+                Err(error) => Err(error),
+            }
+        })
+        .await;
         let mut data = crate::guest::ended($store).await;
         crate::wasi::rest(&mut data);
         let guest = crate::guest::HasGuest::guest(&mut data);

@@ -38,7 +38,7 @@ pub(crate) fn readable(mut text: String) -> String {
 /// Properties as a guest gives them: JSON in text.
 pub(crate) fn properties(properties: Vec<types::Property>) -> Result<Properties, String> {
     bound("properties", properties.len(), MAX_ITEMS)?;
-    let read = |p: types::Property| {
+    let read = |p: types::Property| -> Result<capstan_model::Property, String> {
         bound("the name of a property", p.name.len(), MAX_NAME)?;
         bound(&format!("property {}", p.name), p.value.len(), MAX_PAYLOAD)?;
         let value = serde_json::from_str(&p.value);
@@ -49,7 +49,12 @@ pub(crate) fn properties(properties: Vec<types::Property>) -> Result<Properties,
             source: p.source,
         })
     };
-    properties.into_iter().map(read).collect()
+    let properties = properties
+        .into_iter()
+        .map(read)
+        .collect::<Result<Properties, _>>()?;
+    properties.check().map_err(|error| error.to_string())?;
+    Ok(properties)
 }
 
 impl From<&capstan_model::Property> for types::Property {

@@ -12,7 +12,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::audit::{Audit, Ear};
-use crate::bindings::{reporter, scheduler, source, step};
+use crate::bindings::{decisions, reporter, scheduler, source, step};
 use crate::cache::Cache;
 use crate::call::CallState;
 use crate::inspect::LoadError;
@@ -25,12 +25,19 @@ use crate::ticker::Ticker;
 /// Core instances of one component.
 const MAX_CORE_INSTANCES: u32 = 60;
 
+/// What an instance's memory keeps for the next one: more than a usual guest touches. Giving pages back is a system call
+/// that waits for whoever else changes the process's mappings, and a guest that gives back all of its memory does so for
+/// milliseconds.
+const RESIDENT: usize = 2 << 20;
+
 /// How plugins are run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where compiled plugins are kept; `None` compiles anew at each start. Holds machine code that is executed as it
     /// is, so it is made readable and writable for its owner alone.
     pub cache_dir: Option<PathBuf>,
+    /// The most that is kept there, in bytes: beyond it what was used longest ago is removed. `None` keeps everything.
+    pub cache_room: Option<u64>,
     /// Steps that are inside a guest, or wait with a warm one, at the same time. When more want to run, those that wait
     /// give up their instances early; if none does, they wait for their turn.
     pub step_instances: u32,
@@ -56,6 +63,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             cache_dir: None,
+            cache_room: None,
             step_instances: 1000,
             call_instances: 64,
             memory_mib: 64,
@@ -130,7 +138,7 @@ impl Engine {
 
     /// The same with another clock, for plugins that read the machine's.
     pub fn with_clock(options: Options, clock: Arc<dyn Clock>) -> Result<Self, EngineError> {
-        let cache = Cache::open(options.cache_dir.clone())?;
+        let cache = Cache::open(options.cache_dir.clone(), options.cache_room)?;
         let steps = Runtime::new(&options, options.step_instances, true)?;
         let calls = Runtime::new(&options, options.call_instances, false)?;
         let ticker = Ticker::start(&[&steps.engine, &calls.engine])?;
@@ -261,7 +269,9 @@ fn pool_of(options: &Options, instances: u32) -> PoolingAllocationConfig {
         .max_tables_per_component(8)
         .table_elements(MAX_TABLE)
         .total_stacks(instances)
-        .max_memory_size((options.max_memory_mib as usize) << 20);
+        .max_memory_size((options.max_memory_mib as usize) << 20)
+        .linear_memory_keep_resident(RESIDENT)
+        .table_keep_resident(RESIDENT);
     pool
 }
 
@@ -278,6 +288,8 @@ impl Linkers {
             &mut linkers.scheduler,
             |state| state,
         )?;
+        // Types alone, of what some schedulers export beside their world.
+        decisions::add_to_linker::<_, HasSelf<CallState>>(&mut linkers.scheduler, |state| state)?;
         source::ChangeSourcePlugin::add_to_linker::<_, HasSelf<CallState>>(&mut linkers.source, |state| {
             state
         })?;

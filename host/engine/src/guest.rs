@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use capstan_model::plugin::{Refusal, Right, Rights, Side, check_right};
-use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
+use wasmtime::{ResourceLimiterAsync, Store, UpdateDeadline};
 
+use crate::aside::{LARGE, Large};
 use crate::audit::{Place, Refused, presentable};
 use crate::bindings::log::Level;
 use crate::call::Trap;
@@ -18,15 +19,13 @@ use crate::wasi::{Beginning, World};
 /// Lines of standard error that are remembered.
 const LAST_WORDS: usize = 6;
 
-/// From so much memory on, giving it back takes milliseconds.
-const LARGE: usize = 16 << 20;
-
 /// The accounts of one instance.
 pub(crate) struct Guest {
     pub facts: Arc<Facts>,
     grants: Arc<Rights>,
     limits: Resolved,
     memory: usize,
+    large: Large,
     table: usize,
     /// What it used of its time.
     ran: Duration,
@@ -54,7 +53,7 @@ pub(crate) trait HasGuest: 'static {
 /// Makes a store whose guest is limited.
 pub(crate) fn store<T: HasGuest + Send>(engine: &wasmtime::Engine, data: T) -> Store<T> {
     let mut store = Store::new(engine, data);
-    store.limiter(|data| data.guest());
+    store.limiter_async(|data| data.guest());
     store.set_hostcall_fuel(MAX_LIFTED);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|mut context| Ok(context.data_mut().guest().tick()));
@@ -63,7 +62,7 @@ pub(crate) fn store<T: HasGuest + Send>(engine: &wasmtime::Engine, data: T) -> S
 
 /// Ends an instance; what is left is its data. One with much memory is taken apart where that holds nobody up.
 pub(crate) async fn ended<T: HasGuest + Send>(mut store: Store<T>) -> T {
-    if store.data_mut().guest().memory < LARGE {
+    if !store.data_mut().guest().large.is() {
         return store.into_data();
     }
     match tokio::task::spawn_blocking(move || store.into_data()).await {
@@ -76,6 +75,28 @@ pub(crate) async fn ended<T: HasGuest + Send>(mut store: Store<T>) -> T {
     }
 }
 
+/// A line of the master's log about a guest: which plugin, and for whom it was called.
+macro_rules! tell {
+    ($guest:expr, $level:ident, $($text:tt)+) => {{
+        let (facts, place) = (&$guest.facts, &$guest.place);
+        tracing::$level!(
+            target: "plugin",
+            plugin = facts.name(),
+            kind = facts.manifest.plugin.kind.as_str(),
+            owner = some(&place.owner),
+            builder = place.builder.as_deref(),
+            step = place.step.map(|step| step.0),
+            delivery = place.delivery.as_deref(),
+            $($text)+
+        )
+    }};
+}
+
+/// A field that is left out where it is not known.
+fn some(name: &str) -> Option<&str> {
+    Some(name).filter(|name| !name.is_empty())
+}
+
 impl Guest {
     pub(crate) fn new(facts: Arc<Facts>, grants: Arc<Rights>) -> Self {
         let limits = facts.limits;
@@ -85,6 +106,7 @@ impl Guest {
             grants,
             limits,
             memory: 0,
+            large: Large::default(),
             table: 0,
             ran: Duration::ZERO,
             waited: false,
@@ -97,6 +119,11 @@ impl Guest {
             away: Duration::ZERO,
             fault: None,
         }
+    }
+
+    /// Whether its memory is large, now and later.
+    pub(crate) fn large(&self) -> Large {
+        self.large.clone()
     }
 
     /// Checks one right on both sides. The error is the text for the guest; it is counted.
@@ -224,12 +251,11 @@ impl Guest {
         if silent {
             return Some(message);
         }
-        let plugin = self.facts.name();
         match level {
-            Level::Debug => tracing::debug!(target: "plugin", plugin, "{message}"),
-            Level::Info => tracing::info!(target: "plugin", plugin, "{message}"),
-            Level::Warn => tracing::warn!(target: "plugin", plugin, "{message}"),
-            Level::Error => tracing::error!(target: "plugin", plugin, "{message}"),
+            Level::Debug => tell!(self, debug, "{message}"),
+            Level::Info => tell!(self, info, "{message}"),
+            Level::Warn => tell!(self, warn, "{message}"),
+            Level::Error => tell!(self, error, "{message}"),
         }
         Some(message)
     }
@@ -276,14 +302,19 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         if let Some(dropped) = self.messages.checked_sub(MAX_MESSAGES).filter(|&n| n > 0) {
-            let plugin = self.facts.name();
-            tracing::warn!(target: "plugin", plugin, dropped, "more than {MAX_MESSAGES} messages in one call");
+            tell!(
+                self,
+                warn,
+                dropped,
+                "more than {MAX_MESSAGES} messages in one call"
+            );
         }
     }
 }
 
-impl ResourceLimiter for Guest {
-    fn memory_growing(
+#[async_trait::async_trait]
+impl ResourceLimiterAsync for Guest {
+    async fn memory_growing(
         &mut self,
         current: usize,
         desired: usize,
@@ -296,10 +327,14 @@ impl ResourceLimiter for Guest {
                 limit_mib: self.limits.memory >> 20,
             }));
         }
+        if self.memory >= LARGE && self.large.now() {
+            // Its next turn is the first one aside.
+            tokio::task::yield_now().await;
+        }
         Ok(true)
     }
 
-    fn table_growing(
+    async fn table_growing(
         &mut self,
         current: usize,
         desired: usize,

@@ -136,7 +136,24 @@ pub enum LoadError {
         /// The most.
         allowed: u32,
     },
-    /// The code is invalid, or does not fit the world's types.
+    /// A function under the right name that takes or answers something else.
+    #[error(
+        "{name} cannot be used: `{function}` has another signature than its world says: expected {expected}, found {found} \
+         ({reason}); build it with `capstan plugin build`"
+    )]
+    Signature {
+        /// The plugin.
+        name: String,
+        /// `INTERFACE.NAME`.
+        function: String,
+        /// As the world has it.
+        expected: &'static str,
+        /// What the component has, its types written out.
+        found: String,
+        /// The first difference.
+        reason: String,
+    },
+    /// The code is invalid, or its imports do not fit the world's types.
     #[error("{name} cannot be used: {reason}")]
     Invalid {
         /// The plugin.
@@ -159,8 +176,16 @@ pub struct Outside {
     pub needs: String,
     /// The same, where it is newer than the master's but may still fit.
     pub newer: Option<String>,
-    /// Whether it exports `migration`.
-    pub migrates: bool,
+    /// What it exports beside its world.
+    pub(crate) beside: Beside,
+}
+
+/// The interfaces that a plugin may export beside its world.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Beside {
+    pub migration: bool,
+    pub calls: bool,
+    pub completions: bool,
 }
 
 /// Reads and checks the outside.
@@ -179,10 +204,18 @@ pub fn inspect(bytes: &[u8]) -> Result<Outside, LoadError> {
     if needs > Version::OFFERED {
         check_offer(&manifest, &shell, bytes, needs)?;
     }
-    let migrates = |full: &String| split(full).is_some_and(|(interface, _)| interface == "migration");
+    let exports = |name| {
+        let is = |full: &String| split(full).is_some_and(|(interface, _)| interface == name);
+        shell.exports.iter().any(is)
+    };
+    let beside = Beside {
+        migration: exports("migration"),
+        calls: exports("calls"),
+        completions: exports("completions"),
+    };
     Ok(Outside {
         manifest,
-        migrates: shell.exports.iter().any(migrates),
+        beside,
         imports: shell.imports,
         exports: shell.exports,
         newer: (needs > Version::OFFERED).then(|| needs.to_string()),
@@ -270,10 +303,20 @@ fn manifest(bytes: Option<&[u8]>) -> Result<Manifest, LoadError> {
 pub(crate) fn world(kind: Kind) -> (&'static [&'static str], &'static str) {
     match kind {
         Kind::Step => (
-            &["types", "log", "clock", "entropy", "timers", "build", "commands"],
+            &[
+                "types",
+                "log",
+                "clock",
+                "entropy",
+                "timers",
+                "build",
+                "commands",
+                "artefacts",
+                "ending",
+            ],
             "step",
         ),
-        Kind::Scheduler => (&["types", "log"], "scheduler"),
+        Kind::Scheduler => (&["types", "log", "decisions"], "scheduler"),
         Kind::ChangeSource => (&["types", "log", "git", "http"], "change-source"),
         Kind::Reporter => (
             &["types", "log", "http", "report-files", "reports", "state", "mail"],

@@ -6,10 +6,13 @@
 //! engines, limits), [`Plugin`] (what one file can do), the three kinds that are called (`scheduler`, `source`,
 //! `reporter`), then `step`, whose calls go through the journal.
 
+mod aside;
 mod audit;
 mod bindings;
 mod cache;
 mod call;
+mod calls;
+mod completions;
 mod convert;
 mod counters;
 mod engine;
@@ -26,6 +29,7 @@ mod ports;
 mod reporter;
 mod requests;
 mod scheduler;
+mod signatures;
 mod source;
 mod state;
 mod step;
@@ -34,6 +38,7 @@ mod wasi;
 
 pub use audit::{Audit, Place, Refused};
 pub use call::{CallError, Caller, Problem, Trap};
+pub use completions::{Completed, CompletedBuild};
 pub use counters::{RefusalCount, Stats};
 pub use engine::{Engine, EngineError, Options};
 pub use inspect::{LoadError, Outside, inspect};
@@ -46,8 +51,9 @@ pub use ports::{
 };
 pub use reporter::{Phase, Report, StepResult};
 pub use scheduler::{Buildset, Decision, Finished, SchedulerEvent, Timer};
+pub use signatures::exported_functions;
 pub use source::Poll;
 pub use step::{
     Abandoned, Answered, Asked, CommandFault, Message, Mismatch, Past, Replay, STEP_CALLS, StepCall, StepEnd,
-    StepError, StepFailure, StepPort, StepRun, StopSignal, Verdict, WaitMode, created_row, kills,
+    StepError, StepFailure, StepPort, StepRun, StopSignal, StoreFault, Verdict, WaitMode, created_row, kills,
 };

@@ -9,6 +9,7 @@ use wasmparser::{BinaryReaderError, Parser, Payload, Validator};
 pub const OFFERED: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("log", &["write"]),
+    ("decisions", &[]),
     ("clock", &["now"]),
     ("entropy", &["seed"]),
     ("timers", &["sleep-ms"]),
@@ -40,6 +41,8 @@ pub const OFFERED: &[(&str, &[&str])] = &[
         "run",
         "wait-any",
     ]),
+    ("artefacts", &["publish", "write"]),
+    ("ending", &["end-build"]),
     ("git", &["fetch", "commits"]),
     ("http", &["fetch"]),
     ("report-files", &["append-line"]),

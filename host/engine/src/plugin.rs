@@ -8,14 +8,17 @@ use serde_json::Value;
 use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::audit::Ear;
+use crate::bindings::calls::TakesCallsPre;
+use crate::bindings::completions::FollowsPre;
 use crate::bindings::migration::MigratesPre;
 use crate::bindings::{reporter, scheduler, source, step};
 use crate::call::{CallError, CallState, call_guest};
 use crate::counters::{Counters, RefusalCount, Stats};
 use crate::engine::{Inner, Runtime};
-use crate::inspect::{LoadError, inspect};
+use crate::inspect::{self, LoadError, inspect};
 use crate::limits::{Resolved, resolve};
 use crate::places::Places;
+use crate::signatures::{self, WrongSignature};
 use crate::step::{StepState, canonical};
 use crate::ticker::Ticker;
 use crate::wasi::WorldHost;
@@ -27,9 +30,16 @@ pub struct Plugin(Arc<Loaded>);
 struct Loaded {
     facts: Arc<Facts>,
     code: Code,
-    /// Where a scheduler or a change source exports it.
-    migration: Option<MigratesPre<CallState>>,
+    beside: Beside,
     engine: Arc<Inner>,
+}
+
+/// What a scheduler or a change source exports beside its world.
+#[derive(Default)]
+pub(crate) struct Beside {
+    pub migration: Option<MigratesPre<CallState>>,
+    pub calls: Option<TakesCallsPre<CallState>>,
+    pub completions: Option<FollowsPre<CallState>>,
 }
 
 /// What does not depend on the code.
@@ -75,19 +85,8 @@ impl Plugin {
             }
         })?;
         let digest = Digest::of(bytes);
-        let linked = link(engine, &outside.manifest, digest, bytes, outside.migrates);
-        let (code, migration) = linked.map_err(|error| match outside.newer {
-            Some(needs) => LoadError::Version {
-                name: name.clone(),
-                needs,
-                newer: true,
-                lacks: Vec::new(),
-            },
-            None => LoadError::Invalid {
-                name: name.clone(),
-                reason: format!("{error:#}"),
-            },
-        })?;
+        let linked = link(engine, &outside.manifest, digest, bytes, outside.beside);
+        let (code, beside) = linked.map_err(|error| unfit(name, outside.newer, error))?;
         let (manifest, imports) = (outside.manifest, outside.imports);
         let facts = Facts {
             manifest,
@@ -103,7 +102,7 @@ impl Plugin {
         Ok(Self(Arc::new(Loaded {
             facts: Arc::new(facts),
             code,
-            migration,
+            beside,
             engine: Arc::clone(engine),
         })))
     }
@@ -191,8 +190,8 @@ impl Plugin {
         &self.0.code
     }
 
-    pub(crate) fn migration(&self) -> Option<&MigratesPre<CallState>> {
-        self.0.migration.as_ref()
+    pub(crate) fn beside(&self) -> &Beside {
+        &self.0.beside
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {
@@ -214,57 +213,113 @@ impl std::fmt::Debug for Plugin {
     }
 }
 
-type Linked = (Code, Option<MigratesPre<CallState>>);
+type Linked = (Code, Beside);
+
+/// Why a component could not be linked, in words for whoever made it.
+fn unfit(name: String, newer: Option<String>, error: wasmtime::Error) -> LoadError {
+    // Types never change, so that another version is no excuse for them.
+    let error = match error.downcast::<WrongSignature>() {
+        Ok(wrong) => {
+            return LoadError::Signature {
+                name,
+                function: wrong.function,
+                expected: wrong.expected,
+                found: wrong.found,
+                reason: wrong.reason,
+            };
+        }
+        Err(error) => error,
+    };
+    match newer {
+        Some(needs) => LoadError::Version {
+            name,
+            needs,
+            newer: true,
+            lacks: Vec::new(),
+        },
+        None => LoadError::Invalid {
+            name,
+            reason: format!("{error:#}"),
+        },
+    }
+}
 
 fn link(
     engine: &Inner,
     manifest: &Manifest,
     digest: Digest,
     bytes: &[u8],
-    migrates: bool,
+    exports: inspect::Beside,
 ) -> wasmtime::Result<Linked> {
     let (kind, stubs) = (manifest.plugin.kind, manifest.plugin.wasi);
     let component = engine
         .cache
         .compile(&engine.runtime(kind).engine, digest, bytes)?;
     let linkers = &engine.linkers;
-    let migration = |pre| migrates.then(|| MigratesPre::new(pre)).transpose();
+    let beside = |pre: InstancePre<CallState>| -> wasmtime::Result<Beside> {
+        Ok(Beside {
+            migration: exports
+                .migration
+                .then(|| MigratesPre::new(pre.clone()))
+                .transpose()?,
+            calls: exports
+                .calls
+                .then(|| TakesCallsPre::new(pre.clone()))
+                .transpose()?,
+            completions: exports.completions.then(|| FollowsPre::new(pre)).transpose()?,
+        })
+    };
     Ok(match kind {
         Kind::Step => {
             let pre = fit(&linkers.step, &component, stubs)?;
-            (Code::Step(step::StepPluginPre::new(pre)?), None)
+            (Code::Step(step::StepPluginPre::new(pre)?), Beside::default())
         }
         Kind::Scheduler => {
             let pre = fit(&linkers.scheduler, &component, stubs)?;
             let code = Code::Scheduler(scheduler::SchedulerPluginPre::new(pre.clone())?);
-            (code, migration(pre)?)
+            (code, beside(pre)?)
         }
         Kind::ChangeSource => {
             let pre = fit(&linkers.source, &component, stubs)?;
             let code = Code::Source(source::ChangeSourcePluginPre::new(pre.clone())?);
-            (code, migration(pre)?)
+            let migration = beside(pre)?.migration;
+            let beside = Beside {
+                migration,
+                ..Beside::default()
+            };
+            (code, beside)
         }
         Kind::Reporter => {
             let pre = fit(&linkers.reporter, &component, stubs)?;
-            (Code::Reporter(reporter::ReporterPluginPre::new(pre)?), None)
+            (
+                Code::Reporter(reporter::ReporterPluginPre::new(pre)?),
+                Beside::default(),
+            )
         }
     })
 }
 
-/// Links a component with what its kind may import and, where its manifest says so, with the WASI stubs.
+/// Links a component with what its kind may import and, where its manifest says so, with the WASI stubs. What it exports
+/// has to have the types of its world.
 fn fit<T: WorldHost>(
     linker: &Linker<T>,
     component: &Component,
     stubs: Option<Wasi>,
 ) -> wasmtime::Result<InstancePre<T>> {
     match stubs {
-        None => linker.instantiate_pre(component),
+        None => checked(linker, component),
         Some(Wasi::Stub) => {
             let mut linker = linker.clone();
             crate::wasi::link(&mut linker, &component.component_type())?;
-            linker.instantiate_pre(component)
+            checked(&linker, component)
         }
     }
+}
+
+fn checked<T: 'static>(linker: &Linker<T>, component: &Component) -> wasmtime::Result<InstancePre<T>> {
+    let linked = linker.instantiate_pre(component)?;
+    signatures::check(linker.engine(), &linker.substituted_component_type(component)?)?;
+    Ok(linked)
 }
 
 impl Facts {

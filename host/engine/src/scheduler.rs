@@ -108,7 +108,7 @@ impl Plugin {
     }
 }
 
-fn read(decision: wit::Decision) -> Result<Decision, String> {
+pub(crate) fn read(decision: wit::Decision) -> Result<Decision, String> {
     bound("state", decision.state.len(), MAX_PAYLOAD)?;
     bound("submit", decision.submit.len(), MAX_ITEMS)?;
     bound("set-timers", decision.set_timers.len(), MAX_ITEMS)?;

@@ -171,8 +171,17 @@ impl Peer {
         }
     }
 
-    /// Sends a command. One that does not fit into a message ends as not started.
+    /// Sends a command. One that does not fit into a message, or that the worker would not understand, ends as not started.
     pub fn start(self: &Arc<Self>, id: CommandId, spec: CommandSpec, secrets: BTreeMap<String, String>) {
+        if spec.program.is_file() && self.hello.minor < capstan_wire::MINOR_WITH_FILES {
+            return self.refuse_start(
+                id,
+                format!(
+                    "the program of worker `{}` is version {}, which cannot hand over files; upgrade it",
+                    self.name, self.hello.version
+                ),
+            );
+        }
         let order = FromMaster::Start {
             id,
             spec: Box::new(spec),
@@ -185,9 +194,14 @@ impl Peer {
             (Err(error), _) => error.to_string(),
             (Ok(_), _) => return,
         };
-        let exit = Exit::NotStarted(format!(
-            "the command does not fit into a message to its worker: {error}"
-        ));
+        self.refuse_start(
+            id,
+            format!("the command does not fit into a message to its worker: {error}"),
+        );
+    }
+
+    fn refuse_start(self: &Arc<Self>, id: CommandId, reason: String) {
+        let exit = Exit::NotStarted(reason);
         let report = ExitReport {
             exit,
             duration_ms: 0,

@@ -2,7 +2,7 @@
 //!
 //! The master's link writes the frames that workers send ([`Logs::writer`]); the web server reads ([`Logs::read_lines`],
 //! [`Logs::raw`]) and follows: it reads up to what there is, then waits on [`Logs::watch`], which carries no data and so
-//! can lose none. A log is a live segment while it grows (see `segment`) and a compressed, indexed file once it is sealed
+//! can lose none. Artefacts, which are no logs, lie beside them ([`Artefacts`]). A log is a live segment while it grows (see `segment`) and a compressed, indexed file once it is sealed
 //! (see `sealed`). Readers do not notice the change.
 
 use std::collections::HashMap;
@@ -14,6 +14,7 @@ use std::time::Duration;
 use capstan_model::LogId;
 use tokio::sync::watch;
 
+mod artefacts;
 mod error;
 mod lines;
 mod live;
@@ -23,6 +24,7 @@ mod segment;
 mod view;
 mod writer;
 
+pub use artefacts::Artefacts;
 pub use error::Error;
 pub use lines::{Line, MAX_LINE_TEXT, Totals};
 pub use live::Progress;
@@ -138,6 +140,20 @@ impl Logs {
         let _guard = live.writing.lock().await;
         live.end();
         Ok(live.totals())
+    }
+
+    /// Removes what there is of a log, for one that nobody is to read any more. One that is gone already is gone.
+    pub async fn remove(&self, log: LogId) -> Result<(), Error> {
+        let live = self.log(log).await?;
+        let guard = Arc::clone(&live.writing).lock_owned().await;
+        let removing = Arc::clone(&live);
+        blocking(move || {
+            let _guard = guard;
+            removing.remove()
+        })
+        .await?;
+        self.forget(&live);
+        Ok(())
     }
 
     /// How much there is of a log.

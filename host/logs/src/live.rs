@@ -99,12 +99,16 @@ impl Live {
     }
 
     fn remove_segment(&self) -> Result<(), Error> {
-        match std::fs::remove_file(&self.paths.live) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove", &self.paths.live)(error))
-            }
-            _ => Ok(()),
-        }
+        remove_file(&self.paths.live)
+    }
+
+    /// Removes both forms; writers have nothing to write to any more.
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        self.end();
+        self.remove_segment()?;
+        remove_file(&self.paths.sealed)?;
+        self.state().stage = Stage::Nothing;
+        Ok(())
     }
 
     fn ring(&self) {
@@ -269,6 +273,13 @@ impl Live {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+fn remove_file(path: &std::path::Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
     }
 }
 

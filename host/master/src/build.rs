@@ -2,105 +2,29 @@
 //!
 //! Everything it decides is in the store when the next thing begins, so that a build is taken up where it was.
 
-use std::collections::BTreeMap;
+mod conditions;
+mod course;
+mod options;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use capstan_model::plan::Phase;
-use capstan_model::{BuildId, EnvValue, Outcome, StepId};
+use capstan_model::{BuildId, Condition, Outcome, StepId};
 use capstan_store::{Build, BuildFinish, Record, Step, StepState};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::Error;
 use crate::farm::Farm;
 use crate::ledger::Ledger;
+use crate::locks::{Taken, release_step, take_step};
 use crate::{report, step};
+
+pub(crate) use conditions::hides;
+pub(crate) use course::{Became, Course};
+pub(crate) use options::StepOptions;
 
 /// How long to wait before a build whose store failed is tried again.
 const PAUSE: Duration = Duration::from_secs(2);
-
-/// What the plan says of a step beside its plugin; kept with the step's row.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct StepOptions {
-    pub halt_on_failure: bool,
-    pub flunk_on_failure: bool,
-    pub warn_on_failure: bool,
-    pub always_run: bool,
-    pub env: BTreeMap<String, EnvValue>,
-    pub builder_dir: String,
-}
-
-impl StepOptions {
-    pub fn of(
-        step: &capstan_model::plan::Step,
-        builder_dir: String,
-        env: BTreeMap<String, EnvValue>,
-    ) -> Self {
-        Self {
-            halt_on_failure: step.halt_on_failure,
-            flunk_on_failure: step.flunk_on_failure,
-            warn_on_failure: step.warn_on_failure,
-            always_run: step.always_run,
-            env,
-            builder_dir,
-        }
-    }
-
-    fn rules(&self) -> Rules {
-        Rules {
-            halt_on_failure: self.halt_on_failure,
-            flunk_on_failure: self.flunk_on_failure,
-            warn_on_failure: self.warn_on_failure,
-        }
-    }
-
-    pub fn to_value(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
-    }
-
-    pub fn from_value(value: &Value) -> Result<Self, Error> {
-        Self::deserialize(value).map_err(|e| Error::failed("read a step's options", e))
-    }
-}
-
-/// What a step's failure means to its build.
-#[derive(Clone, Copy, Debug)]
-struct Rules {
-    halt_on_failure: bool,
-    flunk_on_failure: bool,
-    warn_on_failure: bool,
-}
-
-/// How a build stands after some of its steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Standing {
-    outcome: Outcome,
-    halted: bool,
-}
-
-impl Standing {
-    const BEGINNING: Self = Self {
-        outcome: Outcome::Success,
-        halted: false,
-    };
-
-    /// Buildbot's rules: a failure counts as the step's rules say; exception, retry and cancelled always count, and
-    /// end the build.
-    fn after(self, result: Outcome, rules: Rules) -> Self {
-        let (counts_as, halts) = match result {
-            Outcome::Success | Outcome::Skipped | Outcome::Warnings => (Outcome::Success, false),
-            Outcome::Failure if rules.flunk_on_failure => (Outcome::Failure, rules.halt_on_failure),
-            Outcome::Failure if rules.warn_on_failure => (Outcome::Warnings, rules.halt_on_failure),
-            Outcome::Failure => (Outcome::Success, rules.halt_on_failure),
-            Outcome::Exception | Outcome::Retry | Outcome::Cancelled => (result, true),
-        };
-        Self {
-            outcome: self.outcome.worst(counts_as),
-            halted: self.halted || halts,
-        }
-    }
-}
 
 /// Carries a build out to its end. Faults of the store are waited out; the build stays what it is meanwhile.
 pub(crate) async fn run(farm: Arc<Farm>, id: BuildId) {
@@ -110,6 +34,8 @@ pub(crate) async fn run(farm: Arc<Farm>, id: BuildId) {
         tracing::error!(build = %id, %error, "failed to carry on with a build; trying again");
         tokio::time::sleep(PAUSE).await;
     }
+    farm.slots.forget(id);
+    farm.locks.forget(id);
     farm.stops.forget(id);
     farm.workers_changed.notify_one();
 }
@@ -119,27 +45,23 @@ async fn carry_out(farm: &Arc<Farm>, ledger: &Arc<Ledger>, id: BuildId) -> Resul
     let Some(mut kept) = Box::pin(take_up(farm, ledger, id)).await? else {
         return Ok(());
     };
-    let mut standing = Standing::BEGINNING;
-    let mut failed = Vec::new();
+    let mut course = Course::beginning();
     let mut done = None;
     // Asked for one by one: a step may have inserted others.
     while let Some(next) = Box::pin(next_step(farm, id, done)).await? {
         done = Some(next.step.id);
-        let (rules, name) = (next.options.rules(), next.step.name.clone());
-        let result = tokio::select! {
-            result = advance(farm, ledger, &mut kept, next, standing) => result?,
+        let (options, name) = (next.options.clone(), next.step.name.clone());
+        let became = tokio::select! {
+            became = advance(farm, ledger, &mut kept, next, &course) => became?,
             never = ledger.commit_in_time(farm) => match never {},
         };
         if ledger.changed_properties() {
             Box::pin(ledger.commit(farm)).await?;
             kept.row = None;
         }
-        if !result.is_good() {
-            failed.push(name);
-        }
-        standing = standing.after(result, rules);
+        course.add(name, &options, became);
     }
-    Box::pin(conclude(farm, ledger, kept, standing.outcome, &failed)).await
+    Box::pin(conclude(farm, ledger, kept, &course)).await
 }
 
 /// Begins with a build, or goes on where another master or a fault left it. There is nothing for one that has ended.
@@ -191,54 +113,137 @@ async fn next_step(farm: &Farm, id: BuildId, done: Option<StepId>) -> Result<Opt
     Ok(Some(Box::new(Next { step, options })))
 }
 
-/// Runs, takes up, skips, or just reads one step, and answers its result.
+/// Runs, takes up, skips, or just reads one step, and answers what became of it.
 async fn advance(
     farm: &Arc<Farm>,
     ledger: &Arc<Ledger>,
     kept: &mut Kept,
     next: Box<Next>,
-    standing: Standing,
-) -> Result<Outcome, Error> {
+    course: &Course,
+) -> Result<Became, Error> {
     if let (StepState::Complete, Some(outcome)) = (next.step.state, next.step.outcome) {
-        return Ok(outcome);
+        let ends = next.step.ends_build;
+        return Ok(Became { outcome, ends });
     }
-    let unwanted = standing.halted || farm.stops.reason(kept.id).is_some();
-    if next.step.state == StepState::Pending && unwanted && !next.options.always_run {
-        let skipped = Record::Finish {
-            step: next.step.id,
-            outcome: Outcome::Skipped,
-            summary: "not run".to_owned(),
+    if next.step.state == StepState::Pending {
+        let unwanted = course.standing.halted || farm.stops.reason(kept.id).is_some();
+        let left_out = match unwanted && !next.options.always_run {
+            true => Some((Outcome::Skipped, "not run".to_owned())),
+            false => Box::pin(declined(farm, kept, &next, course)).await?,
         };
-        ledger.note(farm.clock.now(), skipped);
-        return Ok(Outcome::Skipped);
+        if let Some((outcome, summary)) = left_out {
+            Box::pin(leave_out(farm, ledger, kept, &next, course, (outcome, summary))).await?;
+            return Ok(outcome.into());
+        }
     }
-    let build = Box::pin(kept.row(farm)).await?;
-    let (outcome, row) = step::run(farm, ledger, build, next).await?;
-    kept.row = row;
-    Ok(outcome)
+    if next.options.locks.is_empty() {
+        return run_step(farm, ledger, kept, next, course).await;
+    }
+    let (step, locks) = (next.step.id, next.options.locks.clone());
+    let refused = match Box::pin(take_locks(farm, ledger, kept, &next)).await? {
+        Taken::Yes => None,
+        Taken::Stopped => Some((Outcome::Skipped, "not run".to_owned())),
+        Taken::Never(reason) => Some((Outcome::Exception, reason)),
+    };
+    if let Some((outcome, summary)) = refused {
+        Box::pin(leave_out(farm, ledger, kept, &next, course, (outcome, summary))).await?;
+        return Ok(outcome.into());
+    }
+    let became = run_step(farm, ledger, kept, next, course).await?;
+    Box::pin(release_step(farm, ledger, step, &locks)).await?;
+    Ok(became)
 }
 
-async fn conclude(
-    farm: &Farm,
+async fn run_step(
+    farm: &Arc<Farm>,
+    ledger: &Arc<Ledger>,
+    kept: &mut Kept,
+    next: Box<Next>,
+    course: &Course,
+) -> Result<Became, Error> {
+    let build = Box::pin(kept.row(farm)).await?;
+    let (became, row) = step::run(farm, ledger, build, next, course).await?;
+    kept.row = row;
+    Ok(became)
+}
+
+/// Waits for what a step wants. A step that always runs goes on waiting when its build is stopped.
+async fn take_locks(farm: &Farm, ledger: &Ledger, kept: &mut Kept, next: &Next) -> Result<Taken, Error> {
+    let build = kept.row(farm).await?;
+    let Next { step, options } = next;
+    let taken = take_step(farm, ledger, &build, step, &options.locks, options.always_run).await?;
+    kept.row = Some(build);
+    Ok(taken)
+}
+
+/// How a step ends that its condition keeps from running.
+async fn declined(
+    farm: &Arc<Farm>,
+    kept: &mut Kept,
+    next: &Next,
+    course: &Course,
+) -> Result<Option<(Outcome, String)>, Error> {
+    let condition = &next.options.run_if;
+    if let Condition::Known(runs) = condition {
+        return Ok((!runs).then(|| (Outcome::Skipped, "not run: run_if is False".to_owned())));
+    }
+    let build = kept.row(farm).await?;
+    let holds = conditions::holds(farm, &build, course, condition, None).await?;
+    kept.row = Some(build);
+    Ok(match holds {
+        Ok(true) => None,
+        Ok(false) => Some((
+            Outcome::Skipped,
+            "not run: its condition does not hold".to_owned(),
+        )),
+        Err(reason) => Some((Outcome::Exception, format!("run_if: {reason}"))),
+    })
+}
+
+/// Ends a step that does not begin.
+async fn leave_out(
+    farm: &Arc<Farm>,
     ledger: &Ledger,
-    mut kept: Kept,
-    outcome: Outcome,
-    failed: &[String],
+    kept: &mut Kept,
+    next: &Next,
+    course: &Course,
+    (outcome, summary): (Outcome, String),
 ) -> Result<(), Error> {
+    let (step, now) = (next.step.id, farm.clock.now());
+    if !next.options.hide_if.is_never() {
+        let build = kept.row(farm).await?;
+        if hides(
+            farm,
+            Some(&build),
+            course,
+            &next.options.hide_if,
+            (&next.step, outcome),
+        )
+        .await?
+        {
+            ledger.note(now, Record::Hide { step });
+        }
+        kept.row = Some(build);
+    }
+    let end = Record::Finish {
+        step,
+        outcome,
+        summary,
+    };
+    ledger.note(now, end);
+    Ok(())
+}
+
+async fn conclude(farm: &Farm, ledger: &Ledger, mut kept: Kept, course: &Course) -> Result<(), Error> {
     ledger.commit(farm).await?;
     let stopped = farm.stops.reason(kept.id);
     let outcome = match stopped {
-        Some(_) => outcome.worst(Outcome::Cancelled),
-        None => outcome,
+        Some(_) => course.standing.outcome.worst(Outcome::Cancelled),
+        None => course.standing.outcome,
     };
     let build = kept.row(farm).await?;
-    finish(
-        farm,
-        &build,
-        outcome,
-        &summary(outcome, failed, stopped.as_deref()),
-    )
-    .await
+    let summary = course.summary(outcome, stopped.as_deref());
+    finish(farm, &build, outcome, &summary).await
 }
 
 async fn finish(farm: &Farm, build: &Build, outcome: Outcome, summary: &str) -> Result<(), Error> {
@@ -260,56 +265,4 @@ async fn finish(farm: &Farm, build: &Build, outcome: Outcome, summary: &str) -> 
         .await?;
     tracing::info!(build = %build.id, builder = build.builder, number = build.number, %outcome, "a build ended");
     Ok(())
-}
-
-fn summary(outcome: Outcome, failed: &[String], stopped: Option<&str>) -> String {
-    match (stopped, failed) {
-        (Some(reason), _) => format!("stopped: {reason}"),
-        (None, []) => format!(
-            "build {}",
-            if outcome == Outcome::Success {
-                "successful"
-            } else {
-                outcome.as_str()
-            }
-        ),
-        (None, names) => format!("{outcome}: {}", names.join(", ")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rules(halt: bool, flunk: bool, warn: bool) -> Rules {
-        Rules {
-            halt_on_failure: halt,
-            flunk_on_failure: flunk,
-            warn_on_failure: warn,
-        }
-    }
-
-    #[test]
-    fn a_failure_counts_as_the_step_says() {
-        for (halt, flunk, warn, expected) in [
-            (true, true, false, (Outcome::Failure, true)),
-            (false, true, false, (Outcome::Failure, false)),
-            (false, false, true, (Outcome::Warnings, false)),
-            (true, false, false, (Outcome::Success, true)),
-        ] {
-            let after = Standing::BEGINNING.after(Outcome::Failure, rules(halt, flunk, warn));
-            assert_eq!((after.outcome, after.halted), expected);
-        }
-    }
-
-    #[test]
-    fn a_later_success_mends_nothing_and_faults_of_the_farm_end_the_build() {
-        let all = rules(true, true, true);
-        let failed = Standing::BEGINNING.after(Outcome::Failure, all);
-        assert_eq!(failed.after(Outcome::Success, all), failed);
-        for fault in [Outcome::Exception, Outcome::Retry, Outcome::Cancelled] {
-            let after = Standing::BEGINNING.after(fault, rules(false, false, false));
-            assert_eq!((after.outcome, after.halted), (fault, true));
-        }
-    }
 }

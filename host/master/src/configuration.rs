@@ -9,27 +9,29 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use capstan_config::{Diagnostic, Evaluated, Farm as Files, Lock, Operator, PluginInfo, Problem};
+use capstan_config::{Diagnostic, Evaluated, Farm as Files, Functions, Lock, Operator, PluginInfo, Problem};
 use capstan_engine::{CallError, Engine, Options, Plugin};
 use capstan_model::plan::{Bundle, Plan, PluginUse};
 use capstan_model::plugin::Kind;
 use capstan_model::{Digest, Timestamp};
 use capstan_store::{SchedulerEvent, Store};
 
-use crate::Error;
 use crate::farm::Farm;
 use crate::plugins::{
     Accept, BuiltIn as Included, Choice, InForce, Key, Look, Origin, Proposal, Registry, Settings, Settled,
     load_version, read_file, settle,
 };
+use crate::{Error, schedulers};
 
 /// A configuration that was found good, with the plugins that it was checked against.
 pub struct Configured {
     /// What it means.
     pub plan: Plan,
+    /// The functions that it keeps; none where the plan in force stays as it is.
+    pub functions: Functions,
     /// What is allowed but looks wrong, and what the configuration printed.
     pub remarks: Vec<Diagnostic>,
-    /// Grants that can have no effect, and plugin files that a master would not use as they are.
+    /// Plugin files that a master would not use as they are.
     pub grants: Vec<String>,
     /// The plugins.
     pub registry: Registry,
@@ -205,8 +207,14 @@ pub(crate) async fn configure_as(operator: &Operator, request: Request) -> Resul
     let mut configured = carry_out(request).await?;
     let infos: Vec<_> = configured.registry.active().map(info).collect();
     let used = &configured.plan.bundle.plugins;
-    let grants = operator.check_grants(&infos, used);
-    configured.grants.splice(0..0, grants);
+    let builders: Vec<_> = configured
+        .plan
+        .builders
+        .iter()
+        .map(|builder| builder.name.as_str())
+        .collect();
+    let grants = operator.check_grants(&infos, used, &builders);
+    configured.remarks.extend(grants);
     Ok(configured)
 }
 
@@ -264,10 +272,15 @@ fn evaluate(request: Request, runtime: &tokio::runtime::Handle) -> Result<Config
         (Err(faults), None) => return Err(Error::Config(faults)),
         (Err(faults), Some(plan)) => Settled::nothing(&before.in_force, &wanted, &faults, &plan),
     };
-    let Evaluated { plan, remarks } = settled.evaluated.clone();
+    let Evaluated {
+        plan,
+        functions,
+        remarks,
+    } = settled.evaluated.clone();
     let (registry, record) = registry.settled(&before, &wanted, settled, record);
     Ok(Configured {
         plan,
+        functions,
         remarks,
         grants,
         registry,
@@ -359,6 +372,7 @@ pub(crate) async fn load(farm: &Farm) -> Result<Configured, Error> {
 pub(crate) async fn apply(farm: &Farm, configured: Configured, anew: bool) -> Result<(), Error> {
     let Configured {
         plan,
+        functions,
         registry,
         record,
         compiled,
@@ -381,12 +395,18 @@ pub(crate) async fn apply(farm: &Farm, configured: Configured, anew: bool) -> Re
         farm.store.record_event("config.loaded", payload, now).await?;
     }
     let told = registry.told(&before);
+    if functions.len() == plan.functions.len() {
+        farm.functions.hold(plan.digest(), functions);
+    }
     let plan = Arc::new(plan);
     farm.plugins.store(Arc::new(registry));
     if changed {
+        farm.locks.define(&plan);
         farm.plan.send_replace(plan.clone());
         farm.workers_changed.notify_one();
     }
+    // A follower is told of what ends from now on.
+    farm.store.follow(schedulers::followers(&plan)).await?;
     // Not before: what served the scheduler until now would take it, with the parameters of before. A start tells all of them
     // once more, should the master end here.
     let same = |scheduler| !anew && was.schedulers.contains(scheduler);

@@ -1,22 +1,29 @@
 //! Turns waiting requests into builds whenever something changed that may let one start.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use capstan_model::plan::{Builder, Phase, Plan};
-use capstan_model::{BuildId, SourceStamp};
+use capstan_config::{BuildContext, Functions};
+use capstan_model::plan::{Builder, LockList, Phase, Plan};
+use capstan_model::{BuildId, Digest, RequestId};
 use capstan_store::{NewBuild, NewStep, PendingRequest};
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::farm::Farm;
-use crate::pairing::{self, Pairing, Waiting};
-use crate::{build, report, workers};
+use crate::locks::{Admitted, Holder, Pass};
+use crate::pairing::{NoHooks, Paired, Pairing, Places};
+use crate::properties::{Given, Givers};
+use crate::queue::Functional;
+use crate::{build, locks, queue, report, workers};
 
 /// The pause after the store failed.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Builds that are made at a time.
+const ABREAST: usize = 64;
 /// When nothing rings, look again after so long.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -41,7 +48,7 @@ pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
         // A store that failed may have made a build all the same, without being able to tell.
         unknown = done.is_err();
         let pause = match done {
-            Ok(()) => IDLE,
+            Ok(pause) => pause,
             Err(error) => {
                 tracing::error!(%error, "failed to give requests to workers");
                 PAUSE
@@ -84,6 +91,10 @@ impl Builds {
 /// Starts a task for each running build that has none.
 async fn take_up(farm: &Arc<Farm>, builds: &mut Builds) -> Result<(), Error> {
     let running: HashSet<_> = builds.running.values().copied().collect();
+    let holds = farm.store.lock_holds().await?;
+    // Before any of them goes on: what the others hold is not free.
+    farm.locks
+        .restore(holds.iter().filter(|hold| !running.contains(&hold.build)));
     for found in farm.store.running_builds().await? {
         if !running.contains(&found.id) {
             tracing::info!(build = %found.id, builder = found.builder, "taking up a running build");
@@ -93,88 +104,248 @@ async fn take_up(farm: &Arc<Farm>, builds: &mut Builds) -> Result<(), Error> {
     Ok(())
 }
 
-async fn dispatch(farm: &Arc<Farm>, builds: &mut Builds) -> Result<(), Error> {
-    let pending = farm.store.pending_requests().await?;
-    if pending.is_empty() {
-        return Ok(());
+/// Starts what can start; answers when to look again though nothing rings.
+async fn dispatch(farm: &Arc<Farm>, builds: &mut Builds) -> Result<Duration, Error> {
+    if farm.queue.current(&farm.store).await?.is_empty() {
+        farm.locks.remember(&Pass::default(), |_| false);
+        return Ok(IDLE);
     }
     let plan = farm.plan();
-    let mut places = workers::places(farm, &plan).await?;
-    let waiting: Vec<_> = pending.iter().map(Waiting::from).collect();
-    for pairing in pairing::pair(&plan, &waiting, &mut places) {
-        let Some(builder) = plan.builder(&pairing.builder) else {
-            continue;
-        };
-        if let Some(created) = farm
-            .store
-            .create_build(new_build(&plan, builder, &pairing, &pending), farm.clock.now())
-            .await?
-        {
-            tracing::info!(build = %created.id, builder = builder.name, number = created.number, worker = pairing.worker, "started a build");
-            builds.start(farm, created.id);
+    // Computed once: it reads the whole configuration.
+    let digest = plan.digest();
+    let decided = decide(farm, &plan, digest).await?;
+    let Decided {
+        paired,
+        pass,
+        pause,
+        keep,
+    } = decided;
+    let starts = paired
+        .pairings
+        .iter()
+        .map(|pairing| start(farm, &plan, digest, pairing, &pass).boxed());
+    let starts: Vec<_> = starts.collect();
+    // Side by side they share the cost of a commit. Each is waited for: one that is cut off may have made a build all the same.
+    let mut starts = futures::stream::iter(starts).buffered(ABREAST);
+    let mut failed = None;
+    while let Some(started) = starts.next().await {
+        match started {
+            Ok(Some(build)) => builds.start(farm, build),
+            Ok(None) => {}
+            Err(error) => failed = Some(error),
         }
     }
-    Ok(())
+    drop(starts);
+    // Not before: those that start now were asked before those that wait.
+    farm.locks.remember(&pass, |id| keep.contains(&id));
+    failed.map_or(Ok(pause), Err)
 }
 
-fn new_build(plan: &Plan, builder: &Builder, pairing: &Pairing, pending: &[PendingRequest]) -> NewBuild {
-    // The newest request is what is built; the properties of the others do not matter to it.
-    let newest = pending
-        .iter()
-        .filter(|request| pairing.requests.contains(&request.id))
-        .max_by_key(|r| r.id);
-    let mut properties: capstan_model::Properties = builder
-        .properties
-        .iter()
-        .map(|(name, value)| capstan_model::Property {
-            name: name.clone(),
-            value: value.clone(),
-            source: "builder".to_owned(),
-        })
-        .collect();
-    let sources = newest.map_or_else(Vec::new, |request| request.sources.clone());
-    source_properties(&mut properties, &sources);
-    properties.extend(newest.into_iter().flat_map(|request| request.properties.clone()));
-    properties.set("buildername", builder.name.clone(), "builder");
-    properties.set("workername", pairing.worker.clone(), "worker");
-    NewBuild {
+/// What starts where.
+struct Decided {
+    paired: Paired,
+    pass: Pass,
+    /// When to look again though nothing rings.
+    pause: Duration,
+    /// Requests that keep their places before locks.
+    keep: HashSet<RequestId>,
+}
+
+async fn decide(farm: &Farm, plan: &Arc<Plan>, digest: Digest) -> Result<Decided, Error> {
+    let now = farm.clock.now();
+    let mut places = workers::places(farm, plan).await?;
+    let mut pass = farm.locks.pass();
+    let functions = match queue::are_in(plan) {
+        true => Some(farm.functions(digest).await?),
+        false => None,
+    };
+    let mut queue = farm.queue.current(&farm.store).await?;
+    queue.holds.expire(now);
+    let paired = match functions {
+        None => queue.pair(plan, &mut places, &NoHooks, &mut pass),
+        Some(functions) => {
+            let (store, complaints) = (farm.store.clone(), farm.queue.complaints.clone());
+            let hooks = Functional::new(Arc::clone(plan), functions, store, now, complaints);
+            let plan = Arc::clone(plan);
+            let asked = tokio::task::spawn_blocking(move || {
+                let paired = queue.pair(&plan, &mut places, &hooks, &mut pass);
+                (queue, places, pass, paired)
+            });
+            let asked = asked
+                .await
+                .map_err(|e| Error::failed("ask the configuration's functions", e))?;
+            let paired;
+            (queue, places, pass, paired) = asked;
+            paired
+        }
+    };
+    let keep = still_waiting(farm, &paired, &places, &queue);
+    let next = queue.holds.expire(now);
+    let pause = next.map_or(IDLE, |next| Duration::from_millis(next.since(now)).min(IDLE));
+    let pause = if paired.again { Duration::ZERO } else { pause };
+    Ok(Decided {
+        paired,
+        pass,
+        pause,
+        keep,
+    })
+}
+
+/// The requests that keep their places before locks. One that was not asked about this time, as its workers are busy, does; one
+/// that a rule keeps, or whose worker is away, does not: it would hold others up for nothing.
+fn still_waiting(farm: &Farm, paired: &Paired, places: &Places, queue: &queue::State) -> HashSet<RequestId> {
+    let requests = farm.locks.requests().into_iter();
+    let waiting = requests.filter(|(id, worker)| {
+        queue.holds(*id) && !paired.kept.contains_key(id) && places.contains_key(worker)
+    });
+    waiting.map(|(id, _)| id).collect()
+}
+
+/// Makes a build. `None` when one of its requests waits no more: whoever changed that has rung the bell.
+async fn start(
+    farm: &Farm,
+    plan: &Arc<Plan>,
+    digest: Digest,
+    pairing: &Pairing,
+    pass: &Pass,
+) -> Result<Option<BuildId>, Error> {
+    let (Some(builder), Some(newest)) = (plan.builder(&pairing.builder), pairing.requests.last()) else {
+        return Ok(None);
+    };
+    let Some(newest) = farm.store.pending_request(*newest).await? else {
+        return Ok(None);
+    };
+    let new = new_build(farm, plan, digest, builder, pairing, newest).await?;
+    let asked = pass
+        .let_through(&pairing.requests)
+        .filter(|_| !new.locks.is_empty());
+    if let Some((request, priority)) = asked {
+        let admitted = Admitted {
+            accesses: new.locks.clone(),
+            worker: pairing.worker.clone(),
+            priority,
+        };
+        if let Err(obstacle) = farm.locks.start(request, &builder.name, &admitted) {
+            tracing::debug!(builder = builder.name, "not started: {obstacle}");
+            if builder.locks.fixed().is_none() {
+                farm.locks.learn(request, &admitted);
+                farm.workers_changed.notify_one();
+            }
+            return Ok(None);
+        }
+    }
+    // A store that failed may have made it all the same: then its locks are sorted out when that is looked at.
+    let created = farm.store.create_build(new, farm.clock.now()).await?;
+    if let Some((request, _)) = asked {
+        let build = created
+            .as_ref()
+            .map(|build| (Holder::build(build.id, &builder.name, build.number), build.id));
+        farm.locks.started(request, build);
+    }
+    let Some(created) = created else {
+        return Ok(None);
+    };
+    tracing::info!(build = %created.id, builder = builder.name, number = created.number, worker = pairing.worker, "started a build");
+    Ok(Some(created.id))
+}
+
+/// A build of the newest request; the properties of the others do not matter to it.
+async fn new_build(
+    farm: &Farm,
+    plan: &Arc<Plan>,
+    digest: Digest,
+    builder: &Builder,
+    pairing: &Pairing,
+    newest: PendingRequest,
+) -> Result<NewBuild, Error> {
+    let Given {
+        properties,
+        mut fault,
+    } = given(farm, plan, digest, &builder.name, &pairing.worker, &newest).await?;
+    let locks = match &builder.locks {
+        LockList::Fixed(locks) => locks.clone(),
+        LockList::Function(function) => {
+            let build = BuildContext {
+                properties: properties.clone(),
+                sources: newest.sources.clone(),
+                builder: builder.name.clone(),
+                worker: pairing.worker.clone(),
+                number: None,
+            };
+            // Without its locks a build does nothing but say what is wrong.
+            locks::chosen(farm, digest, function, &build)
+                .await?
+                .unwrap_or_else(|reason| {
+                    fault.get_or_insert(reason);
+                    Vec::new()
+                })
+        }
+    };
+    let steps = builder.steps.iter();
+    Ok(NewBuild {
+        locks,
         builder: builder.name.clone(),
         requests: pairing.requests.clone(),
         worker: pairing.worker.clone(),
-        plan: plan.digest(),
-        reason: newest.map_or_else(String::new, |request| request.reason.clone()),
-        sources,
+        plan: digest,
+        reason: newest.reason,
+        sources: newest.sources,
         properties,
-        steps: builder.steps.iter().map(|step| new_step(builder, step)).collect(),
+        steps: steps
+            .map(|step| new_step(builder, step, fault.as_ref()))
+            .collect(),
         reports: report::due(plan, &builder.name, Phase::Started),
-    }
+    })
 }
 
-/// Buildbot's `branch`, `revision`, `repository`, `codebase` and `project`, where a build has one source.
-fn source_properties(properties: &mut capstan_model::Properties, sources: &[SourceStamp]) {
-    let [source] = sources else { return };
-    let mut set = |name: &str, value: Option<&str>| {
-        properties.set(
-            name,
-            value.map_or(serde_json::Value::Null, Into::into),
-            "source stamp",
-        );
+/// The properties of a build, from all who set some.
+async fn given(
+    farm: &Farm,
+    plan: &Arc<Plan>,
+    digest: Digest,
+    builder: &str,
+    worker: &str,
+    newest: &PendingRequest,
+) -> Result<Given, Error> {
+    let changes = farm.store.changes_of_buildset(newest.buildset).await?;
+    let changes = changes
+        .into_iter()
+        .flat_map(|change| change.facts.properties)
+        .collect();
+    let deferred = plan.builder(builder).is_some_and(Givers::defer);
+    let functions = match deferred {
+        true => farm.functions(digest).await?,
+        false => Functions::default(),
     };
-    set("branch", source.branch.as_deref());
-    set("revision", source.revision.as_deref());
-    set("repository", Some(&source.repository));
-    set("codebase", Some(&source.codebase));
-    set("project", Some(&source.project));
+    let (plan, builder, worker) = (plan.clone(), builder.to_owned(), worker.to_owned());
+    let (request, sources) = (newest.properties.clone(), newest.sources.clone());
+    let give = move || {
+        let givers = Givers {
+            plan: &plan,
+            builder: plan.builder(&builder)?,
+            worker: plan.workers.iter().find(|known| known.name == worker),
+            worker_name: &worker,
+            changes,
+            request,
+            sources: &sources,
+        };
+        Some(givers.give(&functions))
+    };
+    let given = match deferred {
+        // Functions of the configuration may take their time.
+        true => tokio::task::spawn_blocking(give).await,
+        false => Ok(give()),
+    };
+    let given = given.map_err(|error| Error::failed("work out the properties of a build", error))?;
+    Ok(given.unwrap_or_default())
 }
 
-fn new_step(builder: &Builder, step: &capstan_model::plan::Step) -> NewStep {
-    let mut env: BTreeMap<_, _> = builder.env.clone();
-    env.extend(step.env.clone());
+fn new_step(builder: &Builder, step: &capstan_model::plan::Step, fault: Option<&String>) -> NewStep {
     NewStep {
         name: step.name.clone(),
         plugin: step.plugin.plugin.clone(),
         digest: step.plugin.digest,
         config: step.plugin.config.clone(),
-        options: build::StepOptions::of(step, builder.directory(), env).to_value(),
+        options: build::StepOptions::of(step, builder, fault.cloned()).to_value(),
     }
 }

@@ -1,6 +1,7 @@
 //! Why the master could not do what it was asked.
 
 use capstan_config::Diagnostic;
+use capstan_model::counted;
 
 /// An error of a master's operation.
 #[derive(Debug, thiserror::Error)]
@@ -30,8 +31,11 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A scheduler does not do what it was asked for.
+    #[error("{}", refused(.0))]
+    Refused(Vec<capstan_store::CallProblem>),
     /// The configuration has faults; nothing was changed.
-    #[error("the configuration has {} fault(s)", .0.len())]
+    #[error("the configuration has {}", counted(.0.len() as u64, "fault"))]
     Config(Vec<Diagnostic>),
     /// The store failed.
     #[error("failed to use the store: {0}")]
@@ -47,6 +51,14 @@ pub enum Error {
         /// Why it did not work.
         reason: String,
     },
+}
+
+fn refused(problems: &[capstan_store::CallProblem]) -> String {
+    let one = |problem: &capstan_store::CallProblem| match problem.path.as_str() {
+        "" => problem.message.clone(),
+        path => format!("{path}: {}", problem.message),
+    };
+    problems.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 fn hint(nearest: &Option<String>) -> String {

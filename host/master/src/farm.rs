@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use capstan_config::Operator;
 use capstan_engine::{Caller, Engine, Plugin, Ports};
 use capstan_link::Handle as Link;
-use capstan_logs::Logs;
+use capstan_logs::{Artefacts, Logs};
 use capstan_model::plan::{Plan, PluginUse};
 use capstan_model::plugin::Kind;
 use capstan_model::{BuildId, Clock, Digest, Property, RequestId, SourceStamp, Timestamp};
@@ -20,19 +20,24 @@ use uuid::Uuid;
 
 use crate::commands::Commands;
 use crate::configuration::BuiltIn;
+use crate::functions::KnownFunctions;
 use crate::handle::{About, Force, Forced, Invitation, Reloaded, WorkerStatus};
 use crate::interruptions::Absences;
+use crate::locks::{Locks, Slots};
 use crate::plugins::Registry;
 use crate::plugins::watch::Condemned;
+use crate::queue::Queue;
 use crate::stops::Stops;
-use crate::{Error, configuration, workers};
+use crate::{Error, configuration, rebuild, workers};
 
 /// One running master's parts.
 pub(crate) struct Farm {
     pub operator: Operator,
     pub folder: PathBuf,
     pub store: Store,
+    pub queue: Queue,
     pub logs: Logs,
+    pub artefacts: Artefacts,
     pub engine: Engine,
     pub secrets: Secrets,
     pub clock: Arc<dyn Clock>,
@@ -42,6 +47,7 @@ pub(crate) struct Farm {
     pub built_in: BuiltIn,
     pub plugins: ArcSwap<Registry>,
     pub plan: watch::Sender<Arc<Plan>>,
+    pub functions: KnownFunctions,
     pub reloading: tokio::sync::Mutex<()>,
     /// Rings when a plugin's new version may have to be given up.
     pub suspects: Notify,
@@ -52,6 +58,8 @@ pub(crate) struct Farm {
     pub url: OnceLock<String>,
     pub commands: Commands,
     pub stops: Stops,
+    pub locks: Locks,
+    pub slots: Slots,
     pub absences: Absences,
     pub workers_changed: Notify,
     /// Rings when logs have become complete that can be sealed.
@@ -152,7 +160,9 @@ impl Farm {
             reason: force.reason.unwrap_or_else(|| "forced".to_owned()),
             properties: force.properties.into_iter().map(property).collect(),
             changes: Vec::new(),
+            ..NewBuildset::default()
         };
+        let buildset = rebuild::obliged(&plan, None, buildset);
         let made = self.store.submit(buildset, self.clock.now()).await?;
         Ok(Forced {
             buildset: made.buildset,
@@ -193,7 +203,8 @@ impl Farm {
         let mut changes = configured.registry.lines(&plugins);
         changes.extend(configured.registry.settings.regranted(&plugins.settings));
         changes.extend(capstan_config::diff(&before, &configured.plan));
-        let warnings = configured.remarks.iter().map(ToString::to_string);
+        let remarks = capstan_config::grouped(&configured.remarks);
+        let warnings = remarks.iter().map(ToString::to_string);
         let warnings = warnings.chain(configured.grants.iter().cloned());
         let warnings = warnings.chain(configured.registry.complaints()).collect();
         configuration::apply(self, configured, true).await?;

@@ -15,7 +15,8 @@ use capstan_engine::{Commit, GitFault, GitPort, Reference};
 use capstan_model::Digest;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::process::Command;
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::sync::Mutex;
 
 /// What `GIT_ALLOW_PROTOCOL` lets through; `ext::` and other helpers run programs.
@@ -32,6 +33,8 @@ const MAX_COMMENTS: usize = 16 * 1024;
 const MAX_REFERENCES: usize = 50_000;
 /// Output of one git command.
 const MAX_OUTPUT: usize = 64 * 1024 * 1024;
+/// Of what one git command complains of.
+const MAX_COMPLAINTS: u64 = 64 * 1024;
 
 /// The mirrors under one folder.
 pub struct Mirrors {
@@ -289,31 +292,60 @@ fn git(folder: &Path) -> Command {
     command
 }
 
-async fn run(mut command: Command, limit: Duration) -> Result<Vec<u8>, GitFault> {
+async fn run(command: Command, limit: Duration) -> Result<Vec<u8>, GitFault> {
+    run_within(command, limit, MAX_OUTPUT).await
+}
+
+/// Git is ended, as it is when nobody waits for it any more, once it prints more than `most` bytes.
+async fn run_within(mut command: Command, limit: Duration, most: usize) -> Result<Vec<u8>, GitFault> {
     let child = command.spawn().map_err(|e| unavailable("start git", &e))?;
-    let output = match tokio::time::timeout(limit, child.wait_with_output()).await {
-        Ok(output) => output.map_err(|e| unavailable("read from git", &e))?,
-        Err(_) => {
-            return Err(GitFault::Unavailable(format!(
-                "git took longer than {} s",
-                limit.as_secs()
-            )));
-        }
-    };
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr);
-        let text: String = text.trim().chars().take(1000).collect();
+    match tokio::time::timeout(limit, finish(child, most)).await {
+        Ok(output) => output,
+        Err(_) => Err(GitFault::Unavailable(format!(
+            "git took longer than {} s",
+            limit.as_secs()
+        ))),
+    }
+}
+
+async fn finish(mut child: Child, most: usize) -> Result<Vec<u8>, GitFault> {
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let complaints = complaints(stderr);
+    let printed = tokio::try_join!(at_most(stdout, most), async { Ok(complaints.await) });
+    let (output, complaints) = printed?;
+    let status = child.wait().await.map_err(|e| unavailable("wait for git", &e))?;
+    if status.success() {
+        return Ok(output);
+    }
+    let text: String = complaints.trim().chars().take(1000).collect();
+    Err(GitFault::Unavailable(format!("git ended with {status}: {text}")))
+}
+
+/// All that comes, or a fault as soon as it is more than `most` bytes.
+async fn at_most(stdout: Option<ChildStdout>, most: usize) -> Result<Vec<u8>, GitFault> {
+    let mut output = Vec::new();
+    if let Some(stdout) = stdout {
+        let mut bounded = stdout.take(most as u64 + 1);
+        let read = bounded.read_to_end(&mut output).await;
+        read.map_err(|e| unavailable("read from git", &e))?;
+    }
+    if output.len() > most {
         return Err(GitFault::Unavailable(format!(
-            "git ended with {}: {text}",
-            output.status
+            "git printed more than {most} bytes"
         )));
     }
-    if output.stdout.len() > MAX_OUTPUT {
-        return Err(GitFault::Unavailable(format!(
-            "git printed more than {MAX_OUTPUT} bytes"
-        )));
+    Ok(output)
+}
+
+/// The beginning of what it complains of. The rest is read too, so that it can go on.
+async fn complaints(stderr: Option<ChildStderr>) -> String {
+    let mut text = Vec::new();
+    if let Some(mut stderr) = stderr {
+        // What cannot be read is no reason to give the command up: its status says how it ended.
+        let _read = (&mut stderr).take(MAX_COMPLAINTS).read_to_end(&mut text).await;
+        let _rest = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
     }
-    Ok(output.stdout)
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn unavailable(what: &str, error: &std::io::Error) -> GitFault {
@@ -347,6 +379,38 @@ mod tests {
         }
         assert!(check_revision("main").is_err());
         assert!(check_revision(&"a".repeat(40)).is_ok());
+    }
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    #[tokio::test]
+    async fn what_prints_without_end_is_ended() {
+        let limit = Duration::from_secs(60);
+        // Had it to end before its output is looked at, this would be the time-out.
+        let endless = run_within(shell("exec yes"), limit, 1000).await;
+        let Err(GitFault::Unavailable(reason)) = endless else {
+            panic!("{endless:?}")
+        };
+        assert_eq!(reason, "git printed more than 1000 bytes");
+        let exact = run_within(shell("printf 12345"), limit, 5).await.unwrap();
+        assert_eq!(exact, b"12345");
+        // More complaints than are kept do not hold it up.
+        let noisy = run_within(shell("yes no | head -c 300000 >&2; exit 3"), limit, 5).await;
+        let Err(GitFault::Unavailable(reason)) = noisy else {
+            panic!("{noisy:?}")
+        };
+        assert!(
+            reason.contains("exit status: 3") && reason.contains("no\nno") && reason.len() < 2000,
+            "{reason}"
+        );
     }
 
     #[test]

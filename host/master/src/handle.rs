@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use capstan_config::Diagnostic;
-use capstan_logs::Logs;
+use capstan_logs::{Artefacts, Logs};
 use capstan_model::plan::Plan;
-use capstan_model::{BuildId, BuildsetId, Clock, RequestId, Timestamp};
-use capstan_store::Store;
+use capstan_model::{
+    BuildId, BuildsetId, CallId, Clock, OutboxId, Properties, Property, RequestId, Timestamp,
+};
+use capstan_store::{Cancelled, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::farm::Farm;
+use crate::locks::LockStatus;
 use crate::plugins::PluginStatus;
-use crate::queue::Queued;
-use crate::{Error, queue};
+use crate::queue::{QueuePage, Queued};
+use crate::schedulers::{Called, SchedulerStatus};
+use crate::{Error, outbox, queue, rebuild};
 
 /// A running master. Cheap to clone.
 #[derive(Clone)]
@@ -75,7 +79,15 @@ impl Force {
             }
             named("properties", name)?;
         }
-        Ok(())
+        let given = self.properties.iter().map(|(name, value)| Property {
+            name: name.clone(),
+            value: value.clone(),
+            source: "force".to_owned(),
+        });
+        let given: Properties = given.collect();
+        given
+            .check()
+            .map_err(|error| field("properties", error.to_string()))
     }
 }
 
@@ -181,6 +193,11 @@ impl Handle {
         &self.0.logs
     }
 
+    /// The bytes of artefacts, for reading.
+    pub fn artefacts(&self) -> &Artefacts {
+        &self.0.artefacts
+    }
+
     /// The time.
     pub fn clock(&self) -> &dyn Clock {
         &*self.0.clock
@@ -201,6 +218,33 @@ impl Handle {
         self.0.force(builder, force).await
     }
 
+    /// Every scheduler of the plan, in its order.
+    pub async fn schedulers(&self) -> Result<Vec<SchedulerStatus>, Error> {
+        self.0.schedulers().await
+    }
+
+    /// What a scheduler asks a person for: `kind`, `fields` and `builders`. One that cannot be asked for builds is a conflict.
+    pub async fn describe_scheduler(&self, name: &str) -> Result<Value, Error> {
+        self.0.describe_scheduler(name).await
+    }
+
+    /// Asks a scheduler for builds and waits a while for what it decides. What it refuses is [`Error::Refused`]. The same key again is
+    /// the same call.
+    pub async fn call_scheduler(&self, name: &str, key: Option<&str>, call: Value) -> Result<Called, Error> {
+        self.0.call_scheduler(name, key, call).await
+    }
+
+    /// What came of a call.
+    pub async fn scheduler_call(&self, name: &str, id: CallId) -> Result<Called, Error> {
+        self.0.scheduler_call(name, id).await
+    }
+
+    /// Switches a scheduler on or off, across restarts; answers whether it was not so already. What happens while it is off is
+    /// dropped.
+    pub async fn enable_scheduler(&self, name: &str, enabled: bool) -> Result<bool, Error> {
+        self.0.enable_scheduler(name, enabled).await
+    }
+
     /// Stops a build: its commands are ended, steps that always run still run. A build that has ended is a conflict.
     pub async fn stop_build(&self, build: BuildId, reason: &str) -> Result<(), Error> {
         self.0.stop_build(build, reason).await
@@ -209,6 +253,36 @@ impl Handle {
     /// Cancels a request that has not become a build.
     pub async fn cancel_request(&self, request: RequestId, reason: &str) -> Result<(), Error> {
         self.0.cancel_request(request, reason).await
+    }
+
+    /// Asks for a build of what that one built: the same revision, the same properties. One that runs is a conflict.
+    pub async fn rebuild(&self, build: BuildId, reason: Option<&str>) -> Result<Forced, Error> {
+        rebuild::build(&self.0, build, reason).await
+    }
+
+    /// Asks for the builds of a buildset again, or only for those that did not go well. If there are none, that is a conflict.
+    pub async fn rebuild_buildset(
+        &self,
+        buildset: BuildsetId,
+        only_failed: bool,
+        reason: Option<&str>,
+    ) -> Result<Forced, Error> {
+        rebuild::buildset(&self.0, buildset, only_failed, reason).await
+    }
+
+    /// Cancels what has not ended of a buildset: requests that wait end, builds that serve nobody else are stopped.
+    pub async fn cancel_buildset(&self, buildset: BuildsetId, reason: &str) -> Result<Cancelled, Error> {
+        rebuild::cancel(&self.0, buildset, reason).await
+    }
+
+    /// Has a parked report delivered after all, under the delivery id that it has. One that is not parked is a conflict.
+    pub async fn retry_report(&self, report: OutboxId) -> Result<(), Error> {
+        outbox::retry(&self.0, report).await
+    }
+
+    /// The same for every parked report; answers how many those are.
+    pub async fn retry_reports(&self) -> Result<u64, Error> {
+        Ok(self.0.store.requeue_reports(self.0.clock.now()).await?)
     }
 
     /// Reads the plugin folder and the configuration again and applies them, all or nothing.
@@ -241,9 +315,19 @@ impl Handle {
         self.0.workers().await
     }
 
-    /// Every request that waits, in the order in which they are served, and why it waits.
-    pub async fn queue(&self) -> Result<Vec<Queued>, Error> {
-        queue::queue(&self.0).await
+    /// The requests that wait, of every builder or of one, and why: at most `limit`, in the order in which they are served.
+    pub async fn queue(&self, builder: Option<&str>, limit: usize) -> Result<QueuePage, Error> {
+        queue::queue(&self.0, builder, limit).await
+    }
+
+    /// Why these requests wait; those that do not are left out.
+    pub async fn why(&self, requests: &[RequestId]) -> Result<Vec<Queued>, Error> {
+        queue::of(&self.0, requests).await
+    }
+
+    /// Every lock: who holds it, and who waits for it in which order.
+    pub fn locks(&self) -> Vec<LockStatus> {
+        self.0.locks.status()
     }
 
     /// Every plugin file, loaded or not.

@@ -87,7 +87,7 @@ impl Client {
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFault> {
         let client = self.client(&request)?;
-        let built = self.build(client, request)?;
+        let built = self.build(client, request).await?;
         let mut answer = client.execute(built).await.map_err(transport)?;
         let status = answer.status().as_u16();
         let sizes = answer
@@ -118,7 +118,11 @@ impl Client {
         })
     }
 
-    fn build(&self, client: &reqwest::Client, request: HttpRequest) -> Result<reqwest::Request, HttpFault> {
+    async fn build(
+        &self,
+        client: &reqwest::Client,
+        request: HttpRequest,
+    ) -> Result<reqwest::Request, HttpFault> {
         let invalid =
             |what: &str, found: &str| HttpFault::Invalid(format!("expected {what}, found {found:?}"));
         let method = reqwest::Method::from_bytes(request.method.as_bytes())
@@ -128,10 +132,7 @@ impl Client {
             insert(&mut headers, &name, value.as_bytes(), false)?;
         }
         for (name, secret) in request.secret_headers {
-            let value = self
-                .secrets
-                .get(&secret)
-                .map_err(|e| HttpFault::Invalid(e.to_string()))?;
+            let value = self.secrets.get(&secret).await.map_err(secret_fault)?;
             insert(&mut headers, &name, value.expose(), true)?;
         }
         let timeout =
@@ -144,6 +145,14 @@ impl Client {
             .timeout(timeout)
             .build()
             .map_err(|e| HttpFault::Invalid(e.without_url().to_string()))
+    }
+}
+
+/// A secret server that is away may come back; that there is no such secret is the operator's to mend.
+fn secret_fault(error: capstan_secrets::Error) -> HttpFault {
+    match error {
+        capstan_secrets::Error::Vault { .. } => HttpFault::Transport(error.to_string()),
+        other => HttpFault::Invalid(other.to_string()),
     }
 }
 

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use capstan_engine::{CallError, Plugin};
+use capstan_model::OutboxId;
 use capstan_model::plugin::Kind;
-use capstan_store::{LONGEST_PAUSE_MS, Report as Row};
+use capstan_store::{LONGEST_PAUSE_MS, Report as Row, Requeued};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
-use crate::farm::Farm;
+use crate::farm::{Farm, not_found};
 use crate::plugins::watch::Advice;
 use crate::report;
 
@@ -146,6 +147,18 @@ async fn deliver(farm: &Arc<Farm>, row: &Row) -> Result<bool, Error> {
         }
     }
     Ok(true)
+}
+
+/// Has a parked report delivered after all.
+pub(crate) async fn retry(farm: &Farm, id: OutboxId) -> Result<(), Error> {
+    match farm.store.requeue_report(id, farm.clock.now()).await? {
+        Requeued::Due => Ok(()),
+        Requeued::Not(state) => Err(Error::Conflict(format!(
+            "report {id} is not parked: it is {}",
+            state.as_str()
+        ))),
+        Requeued::Unknown => Err(not_found("report", &id.to_string(), [])),
+    }
 }
 
 enum Failure {

@@ -1,234 +1,294 @@
-//! Which waiting requests become builds on which workers, and why the others wait. Pure: the dispatcher calls `pair` with
-//! what is, and carries it out; `queue` calls `why` for people.
+//! Which waiting requests become builds on which workers, and why the others wait. Pure but for what it asks of its [`Hooks`]:
+//! the dispatcher calls `pair` with what is, and carries it out; `queue` calls `why` for people.
+//!
+//! Read `pair` here, then `lines` for the order, `board` for the workers, `rules` for what else has a say, `why`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
-use capstan_model::plan::{Builder, Plan};
-use capstan_model::{RequestId, SourceStamp};
-use capstan_store::PendingRequest;
+use capstan_model::RequestId;
+use capstan_model::plan::Builder;
+use capstan_store::QueueEntry;
 
+mod bits;
+mod board;
+mod index;
+mod lines;
+mod rules;
+mod trial;
 mod why;
 
+pub use board::{Place, Places};
+pub use lines::Lines;
+pub use trial::Trial;
 pub use why::{Hindrance, Running, Why};
+
+pub(crate) use index::Index;
+pub(crate) use rules::{Barrier, Choice, Gate, Hold, Holds, Hooks, NoGate, NoHooks, Verdict};
 pub(crate) use why::{Standing, why};
 
-/// A request that waits.
-#[derive(Clone, Debug)]
-pub(crate) struct Waiting {
-    pub id: RequestId,
-    pub builder: String,
-    pub sources: Vec<SourceStamp>,
-}
+use board::Board;
+use lines::{Line, Turn};
 
-impl From<&PendingRequest> for Waiting {
-    fn from(request: &PendingRequest) -> Self {
-        Self {
-            id: request.id,
-            builder: request.builder.clone(),
-            sources: request.sources.clone(),
-        }
-    }
-}
-
-/// A worker that could take builds: connected and not paused.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Place {
-    pub labels: BTreeSet<String>,
-    pub slots: u32,
-    /// The builder of each build that runs there.
-    pub running: Vec<String>,
-}
-
-/// Where builds could go, by the worker's name.
-pub(crate) type Places = BTreeMap<String, Place>;
-
-/// A build to be made. The last request's sources are built; the others are served by the same build.
+/// A build to be made. The newest request is what is built; the others are served by the same build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pairing {
     pub builder: String,
     pub worker: String,
+    /// Oldest first.
     pub requests: Vec<RequestId>,
 }
 
-/// Pairs the waiting requests, most urgent first, with the places; fills the places as it goes.
-pub(crate) fn pair(plan: &Plan, waiting: &[Waiting], places: &mut Places) -> Vec<Pairing> {
-    let mut served: BTreeSet<RequestId> = BTreeSet::new();
-    let mut pairings = Vec::new();
-    for request in waiting {
-        if served.contains(&request.id) {
-            continue;
+/// What came of pairing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Paired {
+    pub pairings: Vec<Pairing>,
+    /// Requests that had a worker, and what kept them.
+    pub kept: HashMap<RequestId, String>,
+    /// Builders of which nothing can start, and what keeps them.
+    pub closed: HashMap<String, String>,
+    /// What functions said no to.
+    pub holds: Holds,
+    /// Whether it stopped before it had asked about all, as functions were asked often enough for once.
+    pub again: bool,
+}
+
+/// What has a say.
+pub(crate) struct Rules<'r> {
+    pub hooks: &'r dyn Hooks,
+    pub gate: &'r mut dyn Gate,
+    /// What functions said no to before.
+    pub holds: &'r Holds,
+}
+
+/// Requests that functions are asked about at a time: others are not kept waiting for longer by slow ones.
+const MOST_ASKED: usize = 200;
+/// Workers that are tried for one request when there is something in the way of the best.
+const MOST_TRIED: usize = 20;
+
+/// Pairs the waiting requests, most urgent first, with the places.
+pub(crate) fn pair(index: &Index, lines: &Lines, places: &Places, rules: &mut Rules<'_>) -> Paired {
+    let mut round = Round {
+        index,
+        lines,
+        board: Board::new(places),
+        rules,
+        served: HashSet::new(),
+        asked: 0,
+        done: Paired::default(),
+    };
+    let mut heads = round.heads();
+    while !round.board.is_full()
+        && let Some(Reverse(head)) = heads.pop()
+    {
+        if round.asked >= MOST_ASKED || round.rules.hooks.spent() {
+            round.done.again = true;
+            break;
         }
-        let Some((builder, worker)) = place_for(plan, &request.builder, places) else {
-            continue;
+        heads.extend(round.serve(head).map(Reverse));
+    }
+    round.done
+}
+
+/// The next request of a builder.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Head {
+    /// Where a function wants the builder.
+    rank: usize,
+    turn: Turn,
+    /// The request's turn in its line, without what the builder adds.
+    own: Turn,
+    builder: usize,
+}
+
+struct Round<'a, 'r, 'x> {
+    index: &'a Index,
+    lines: &'a Lines,
+    board: Board<'a>,
+    rules: &'x mut Rules<'r>,
+    /// Requests that a build serves which was not made for them.
+    served: HashSet<RequestId>,
+    asked: usize,
+    done: Paired,
+}
+
+/// What became of a request.
+enum Fate {
+    Started,
+    /// It waits, others of the builder may start.
+    Waits,
+    /// None of the builder's requests can start.
+    Closed,
+}
+
+impl<'a> Round<'a, '_, '_> {
+    fn heads(&self) -> BinaryHeap<Reverse<Head>> {
+        let known = self.lines.iter().filter_map(|(name, line)| {
+            let (place, builder) = self.index.builder(name)?;
+            Some((place, builder, line.first()?))
+        });
+        let known: Vec<_> = known.collect();
+        let names: Vec<_> = known
+            .iter()
+            .map(|(_, builder, _)| builder.name.as_str())
+            .collect();
+        let order = self.rules.hooks.order(&names);
+        let ranks: HashMap<_, _> = order.iter().flatten().map(String::as_str).zip(0..).collect();
+        let head = |(place, builder, own): (usize, &Builder, Turn)| {
+            let rank = ranks.get(builder.name.as_str()).copied().unwrap_or(ranks.len());
+            Reverse(head(rank, place, builder, own))
         };
-        let requests = if builder.collapse {
-            compatible(waiting, request)
-        } else {
-            vec![request.id]
-        };
-        served.extend(&requests);
-        if let Some(place) = places.get_mut(&worker) {
-            place.running.push(builder.name.clone());
+        known.into_iter().map(head).collect()
+    }
+
+    /// Starts that request if it can be; answers the builder's next one.
+    fn serve(&mut self, head: Head) -> Option<Head> {
+        let builder = self.index.plan().builders.get(head.builder)?;
+        let line = self.lines.line(&builder.name)?;
+        let request = self.lines.get(head.own.1)?;
+        if matches!(self.try_start(head.builder, builder, line, request), Fate::Closed) {
+            return None;
         }
-        pairings.push(Pairing {
+        let next = line.after(head.own).find(|turn| !self.served.contains(&turn.1))?;
+        Some(self::head(head.rank, head.builder, builder, next))
+    }
+
+    fn try_start(&mut self, place: usize, builder: &'a Builder, line: &Line, request: &QueueEntry) -> Fate {
+        let mut open = self.board.open(self.index, place, builder);
+        if open.is_empty() {
+            return Fate::Closed;
+        }
+        if let Some(hold) = self.rules.holds.requests.get(&request.id) {
+            self.done.kept.insert(request.id, hold.reason.clone());
+            return Fate::Waits;
+        }
+        for _ in 0..MOST_TRIED {
+            let worker = match self.choose(builder, request, &open) {
+                Ok(Some(worker)) => worker,
+                Ok(None) => break,
+                Err(hold) => return self.hold(request, hold),
+            };
+            let name = self.board.name(worker);
+            match self.ask(builder, request, name) {
+                Verdict::Yes => {}
+                Verdict::No(hold) => return self.hold(request, hold),
+                Verdict::Quarantine(hold) => {
+                    self.board.close(worker);
+                    open.remove(worker);
+                    self.done
+                        .kept
+                        .insert(request.id, format!("{name}: {}", hold.reason));
+                    self.done.holds.workers.insert(name.to_owned(), hold);
+                    continue;
+                }
+            }
+            match self.rules.gate.take(builder, request, name) {
+                Ok(()) => {
+                    self.start(worker, builder, line, request);
+                    return Fate::Started;
+                }
+                Err(barrier) => {
+                    if barrier.everywhere && builder.locks.fixed().is_some() {
+                        // What is in the way of the first is in the way of those behind it.
+                        self.done.closed.insert(builder.name.clone(), barrier.reason);
+                        return Fate::Closed;
+                    }
+                    self.done.kept.insert(request.id, barrier.reason);
+                    if barrier.everywhere {
+                        return Fate::Waits;
+                    }
+                    open.remove(worker);
+                }
+            }
+        }
+        Fate::Waits
+    }
+
+    fn choose(
+        &mut self,
+        builder: &Builder,
+        request: &QueueEntry,
+        open: &bits::Bits,
+    ) -> Result<Option<usize>, Hold> {
+        if builder.queueing.next_worker.is_none() {
+            return Ok(self.board.least_busy(open));
+        }
+        let order = self.board.by_load(open);
+        let names: Vec<_> = order.iter().map(|&worker| self.board.name(worker)).collect();
+        if names.is_empty() {
+            return Ok(None);
+        }
+        self.asked += 1;
+        match self.rules.hooks.next_worker(builder, request, &names) {
+            Choice::LeastBusy => Ok(order.first().copied()),
+            Choice::This(name) => Ok(self.board.find(&name).filter(|&worker| open.has(worker))),
+            Choice::None(hold) => Err(hold),
+        }
+    }
+
+    fn ask(&mut self, builder: &Builder, request: &QueueEntry, worker: &str) -> Verdict {
+        if builder.queueing.may_start.is_none() {
+            return Verdict::Yes;
+        }
+        self.asked += 1;
+        self.rules.hooks.may_start(builder, request, worker)
+    }
+
+    fn hold(&mut self, request: &QueueEntry, hold: Hold) -> Fate {
+        self.done.kept.insert(request.id, hold.reason.clone());
+        self.done.holds.requests.insert(request.id, hold);
+        Fate::Waits
+    }
+
+    /// The requests that one build of this one serves, oldest first.
+    fn together(&mut self, builder: &Builder, line: &Line, request: &QueueEntry) -> Vec<RequestId> {
+        if !builder.collapse {
+            return vec![request.id];
+        }
+        // A function may have left some of those that are alike to builds of their own, or keep them waiting.
+        let holds = &self.rules.holds.requests;
+        let free = line
+            .group(request)
+            .filter(|id| !self.served.contains(id) && !holds.contains_key(id));
+        if builder.queueing.collapse.is_none() {
+            return free.collect();
+        }
+        // It is asked about so many; the rest has a build of its own.
+        let asked = free.filter(|id| *id != request.id).take(MOST_ASKED);
+        let others: Vec<_> = asked.filter_map(|id| self.lines.get(id)).collect();
+        self.asked += others.len();
+        let mut all = vec![request.id];
+        let others = others.into_iter();
+        all.extend(
+            others
+                .filter(|other| self.rules.hooks.together(builder, request, other))
+                .map(|other| other.id),
+        );
+        all.sort_unstable();
+        all
+    }
+
+    fn start(&mut self, worker: usize, builder: &'a Builder, line: &Line, request: &QueueEntry) {
+        let requests = self.together(builder, line, request);
+        self.done.kept.remove(&request.id);
+        self.served.extend(&requests);
+        self.board.occupy(worker, &builder.name);
+        self.done.pairings.push(Pairing {
             builder: builder.name.clone(),
-            worker,
+            worker: self.board.name(worker).to_owned(),
             requests,
         });
     }
-    pairings
 }
 
-/// Where a request for `builder` could start now: the least busy worker, by share of its slots, then by name.
-fn place_for<'a>(plan: &'a Plan, builder: &str, places: &Places) -> Option<(&'a Builder, String)> {
-    let builder = plan.builder(builder)?;
-    let load = |place: &Place| place.running.len() * 1000 / place.slots.max(1) as usize;
-    let free = places.iter().filter(|(name, place)| {
-        is_named(builder, name) && is_fit(builder, &place.labels) && has_room(builder, place)
-    });
-    let (name, _) = free.min_by_key(|(name, place)| (load(place), *name))?;
-    Some((builder, name.clone()))
-}
-
-/// Whether the builder's list has the worker; without a list it has all.
-fn is_named(builder: &Builder, worker: &str) -> bool {
-    builder.workers.is_empty() || builder.workers.iter().any(|name| name == worker)
-}
-
-/// Whether a worker with these labels has all that the builder needs.
-fn is_fit(builder: &Builder, labels: &BTreeSet<String>) -> bool {
-    builder.labels.iter().all(|label| labels.contains(label))
-}
-
-/// A builder has one directory on each worker, so two of its builds never share a worker.
-fn has_room(builder: &Builder, place: &Place) -> bool {
-    place.running.len() < place.slots as usize && !place.running.contains(&builder.name)
-}
-
-/// The requests that one build serves: same builder, same sources but for the revision; oldest first.
-fn compatible(waiting: &[Waiting], request: &Waiting) -> Vec<RequestId> {
-    let same = |other: &&Waiting| {
-        other.builder == request.builder
-            && other.sources.len() == request.sources.len()
-            && other.sources.iter().zip(&request.sources).all(|(a, b)| {
-                (&a.codebase, &a.repository, &a.project, &a.branch)
-                    == (&b.codebase, &b.repository, &b.project, &b.branch)
-            })
-    };
-    let mut ids: Vec<_> = waiting.iter().filter(same).map(|other| other.id).collect();
-    ids.sort_unstable();
-    ids
+fn head(rank: usize, place: usize, builder: &Builder, own: Turn) -> Head {
+    Head {
+        rank,
+        turn: why::raised(own, builder),
+        own,
+        builder: place,
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use capstan_model::plan::{Bundle, Location};
-
-    use super::*;
-
-    pub(super) fn builder(name: &str, workers: &[&str], labels: &[&str]) -> Builder {
-        let owned = |list: &[&str]| list.iter().map(|&s| s.to_owned()).collect();
-        Builder {
-            name: name.to_owned(),
-            description: String::new(),
-            tags: vec![],
-            workers: owned(workers),
-            labels: owned(labels),
-            env: BTreeMap::new(),
-            properties: BTreeMap::new(),
-            collapse: true,
-            steps: vec![],
-            location: Location::default(),
-        }
-    }
-
-    pub(super) fn plan(builders: Vec<Builder>) -> Plan {
-        let (workers, sources, schedulers, reporters) = (vec![], vec![], vec![], vec![]);
-        Plan {
-            bundle: Bundle::default(),
-            workers,
-            builders,
-            sources,
-            schedulers,
-            reporters,
-        }
-    }
-
-    fn place(labels: &[&str], slots: u32) -> Place {
-        Place {
-            labels: labels.iter().map(|&s| s.to_owned()).collect(),
-            slots,
-            running: vec![],
-        }
-    }
-
-    pub(super) fn waiting(id: i64, builder: &str, branch: &str, revision: &str) -> Waiting {
-        let some = |text: &str| Some(text.to_owned());
-        let stamp = SourceStamp {
-            branch: some(branch),
-            revision: some(revision),
-            ..SourceStamp::default()
-        };
-        Waiting {
-            id: RequestId(id),
-            builder: builder.to_owned(),
-            sources: vec![stamp],
-        }
-    }
-
-    #[test]
-    fn requests_of_one_branch_become_one_build_of_the_newest() {
-        let plan = plan(vec![builder("b", &[], &[])]);
-        let mut places = BTreeMap::from([("w".to_owned(), place(&[], 4))]);
-        let queue = [
-            waiting(1, "b", "main", "aa"),
-            waiting(2, "b", "main", "bb"),
-            waiting(3, "b", "dev", "cc"),
-        ];
-        let pairings = pair(&plan, &queue, &mut places);
-        assert_eq!(
-            pairings.len(),
-            1,
-            "a builder runs one build at a time on a worker"
-        );
-        assert_eq!(pairings[0].requests, [RequestId(1), RequestId(2)]);
-    }
-
-    #[test]
-    fn labels_and_names_are_both_asked() {
-        let plan = plan(vec![builder("b", &["w1", "w2"], &["gpu"])]);
-        let mut places = BTreeMap::from([
-            ("w1".to_owned(), place(&["cpu"], 1)),
-            ("w2".to_owned(), place(&["gpu"], 1)),
-            ("w3".to_owned(), place(&["gpu"], 1)),
-        ]);
-        let queue = [waiting(1, "b", "main", "aa"), waiting(2, "b", "dev", "aa")];
-        let pairings = pair(&plan, &queue, &mut places);
-        assert_eq!(
-            pairings.iter().map(|p| p.worker.as_str()).collect::<Vec<_>>(),
-            ["w2"]
-        );
-        assert_eq!(place_for(&plan, "b", &places), None);
-        assert_eq!(place_for(&plan, "gone", &places), None);
-    }
-
-    #[test]
-    fn the_least_busy_worker_is_taken_first() {
-        let plan = plan(vec![
-            builder("a", &[], &[]),
-            builder("b", &[], &[]),
-            builder("c", &[], &[]),
-        ]);
-        let mut places = BTreeMap::from([("w1".to_owned(), place(&[], 1)), ("w2".to_owned(), place(&[], 4))]);
-        let queue: Vec<_> = ["a", "b", "c"]
-            .iter()
-            .zip(1..)
-            .map(|(b, i)| waiting(i, b, "main", "aa"))
-            .collect();
-        let workers: Vec<_> = pair(&plan, &queue, &mut places)
-            .into_iter()
-            .map(|p| p.worker)
-            .collect();
-        assert_eq!(workers, ["w1", "w2", "w2"]);
-    }
-}
+mod tests;

@@ -1,21 +1,28 @@
 //! Feeds the schedulers: one task each, which calls the plugin with the next event or timer and commits its decision.
 
+mod asking;
+mod choosing;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use capstan_engine::{CallError, Decision, Finished, Plugin, SchedulerEvent};
+pub(crate) use asking::followers;
+pub use asking::{Called, SchedulerStatus};
+use capstan_engine::{CallError, Completed, CompletedBuild, Decision, Finished, Plugin, SchedulerEvent};
 use capstan_model::plan::{Plan, Scheduler};
 use capstan_model::plugin::Kind;
-use capstan_store::{Consumed, NewBuildset, Timer};
+use capstan_model::{Outcome, Timestamp};
+use capstan_store::{CallProblem, CompletedBuildset, Consumed, NewBuildset, Timer};
+use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::Error;
 use crate::definitions::Definitions;
 use crate::farm::Farm;
 use crate::plugins::watch::Advice;
 use crate::plugins::{TakenOver, author, take_over};
+use crate::{Error, rebuild};
 
 /// When nothing rings, look again after so long: a clock may have jumped.
 const IDLE: Duration = Duration::from_secs(30);
@@ -24,6 +31,9 @@ const LOOK: Duration = Duration::from_secs(5);
 const TURNED_MS: u64 = 5_000;
 /// The pause after a call of a version that is on trial failed.
 const ON_TRIAL: Duration = Duration::from_millis(100);
+/// Who is woken by a timer is not woken by the next one before so long: one that asks for a moment that is over would keep the
+/// database busy without end.
+const SHORTEST: Duration = Duration::from_millis(200);
 /// Attempts at one event before it is given up; each is reported.
 const ATTEMPTS: u32 = 5;
 
@@ -72,11 +82,13 @@ async fn watch_clock(farm: &Farm, plan: &Plan) -> Infallible {
 }
 
 async fn serve(farm: Arc<Farm>, scheduler: Scheduler) {
-    let mut bell = farm.store.work_bell();
+    let mut bell = farm.store.scheduler_bell(&scheduler.name);
     let mut attempts = 0;
+    // Whether it was said that it wants to be woken too early.
+    let mut told = false;
     loop {
         bell.borrow_and_update();
-        let pause = match handle_next(&farm, &scheduler, attempts).await {
+        let pause = match handle_next(&farm, &scheduler, attempts, &mut told).await {
             Ok(Next::Handled) => {
                 attempts = 0;
                 continue;
@@ -123,17 +135,22 @@ enum Next {
     Wait(Duration),
 }
 
-async fn handle_next(farm: &Farm, scheduler: &Scheduler, attempts: u32) -> Result<Next, Error> {
+async fn handle_next(
+    farm: &Farm,
+    scheduler: &Scheduler,
+    attempts: u32,
+    told: &mut bool,
+) -> Result<Next, Error> {
     let now = farm.clock.now();
     let (consumed, event) = match farm.store.next_event(&scheduler.name).await? {
-        Some((id, event)) => (Consumed::Event(id), to_engine(event)),
+        Some((id, event)) => (Consumed::Event(id), event.into()),
         None => match farm.store.next_timer(&scheduler.name).await? {
             Some((name, at)) if at <= now => (
                 Consumed::Timer {
                     name: name.clone(),
                     at,
                 },
-                SchedulerEvent::Timer(name),
+                Told::Event(SchedulerEvent::Timer(name)),
             ),
             Some((_, at)) => return Ok(Next::Wait(Duration::from_millis(at.since(now) + 1).min(IDLE))),
             None => return Ok(Next::Wait(IDLE)),
@@ -143,6 +160,10 @@ async fn handle_next(farm: &Farm, scheduler: &Scheduler, attempts: u32) -> Resul
     if !farm.plan().schedulers.contains(scheduler) {
         return Ok(Next::Wait(IDLE));
     }
+    if !farm.store.scheduler_enabled(&scheduler.name).await? {
+        farm.store.drop_events(&scheduler.name, now).await?;
+        return Ok(Next::Wait(IDLE));
+    }
     let stored = farm.store.scheduler_state(&scheduler.name).await?;
     let (plugin, caller) = farm.plugin(Kind::Scheduler, &scheduler.name, &scheduler.plugin)?;
     let config = &scheduler.plugin.config;
@@ -150,7 +171,16 @@ async fn handle_next(farm: &Farm, scheduler: &Scheduler, attempts: u32) -> Resul
         Ok(state) => state,
         Err(error) => return Ok(cannot_take_over(farm, &plugin, &error)),
     };
-    let answer = plugin.handle(&caller, config, &bytes, now, event).await;
+    let is_call = matches!(event, Told::Call(_));
+    let answer = match event {
+        Told::Event(event) => plugin.handle(&caller, config, &bytes, now, event).await,
+        Told::Completed(set) => plugin.completed(&caller, config, &bytes, now, *set).await,
+        Told::Call(call) => plugin.call(&caller, config, &bytes, now, &call).await,
+    };
+    // Nothing is wrong with the plugin: whoever asked is told what is wrong with the question.
+    if let (true, Err(CallError::InvalidConfig(found))) = (is_call, &answer) {
+        return refuse(farm, scheduler, consumed, asking::problems(found.clone())).await;
+    }
     let advice = match &answer {
         // It has written nothing yet: the version before can go on where it was.
         Err(CallError::Permanent(_) | CallError::Malformed(_) | CallError::InvalidConfig(_)) if foreign => {
@@ -167,14 +197,34 @@ async fn handle_next(farm: &Farm, scheduler: &Scheduler, attempts: u32) -> Resul
         CallError::Transient(reason) => (true, reason),
         other => (attempts + 1 < ATTEMPTS, other.to_string()),
     });
-    let decision = match answer.and_then(|d| checked(scheduler, d).map_err(|reason| (false, reason))) {
+    let decision = match answer {
         Ok(decision) => decision,
         Err((true, reason)) => return Ok(Next::Again(reason)),
         Err((false, reason)) => {
             return give_up(farm, scheduler, consumed, &reason).await;
         }
     };
-    let decision = to_store(scheduler, &plugin, decision);
+    let decision = match choosing::choose(farm, scheduler, decision).await? {
+        Ok(decision) => decision,
+        Err(message) if is_call => {
+            let path = "builders".to_owned();
+            return refuse(farm, scheduler, consumed, vec![CallProblem { path, message }]).await;
+        }
+        Err(reason) => return give_up(farm, scheduler, consumed, &reason).await,
+    };
+    let mut decision = to_store(&farm.plan(), scheduler, &plugin, decision);
+    if matches!(consumed, Consumed::Timer { .. })
+        && let Some((name, at)) = not_at_once(&mut decision.set_timers, now)
+        && !std::mem::replace(told, true)
+    {
+        tracing::warn!(
+            scheduler = scheduler.name,
+            timer = name,
+            asked_ms = at.0.saturating_sub(now.0),
+            pause_ms = SHORTEST.as_millis(),
+            "a scheduler that was woken asks to be woken again at once; it is woken after the shortest pause"
+        );
+    }
     match farm
         .store
         .commit_decision(&scheduler.name, consumed.clone(), decision, now)
@@ -189,6 +239,17 @@ async fn handle_next(farm: &Farm, scheduler: &Scheduler, attempts: u32) -> Resul
         }
         Err(other) => Err(other.into()),
     }
+}
+
+/// Puts timers that are due at once off by the shortest pause; answers the first of them, as it was asked for.
+fn not_at_once(timers: &mut [Timer], now: Timestamp) -> Option<(String, Timestamp)> {
+    let earliest = now.plus_ms(i64::try_from(SHORTEST.as_millis()).unwrap_or(i64::MAX));
+    let mut first = None;
+    for timer in timers.iter_mut().filter(|timer| timer.at < earliest) {
+        let asked = std::mem::replace(&mut timer.at, earliest);
+        first.get_or_insert_with(|| (timer.name.clone(), asked));
+    }
+    first
 }
 
 /// A new version cannot read what the one before remembered. No event is given up for that: the version is, if there is one to
@@ -222,37 +283,75 @@ async fn give_up(
     Ok(Next::Handled)
 }
 
-fn to_engine(event: capstan_store::SchedulerEvent) -> SchedulerEvent {
-    match event {
-        capstan_store::SchedulerEvent::Started => SchedulerEvent::Started,
-        capstan_store::SchedulerEvent::Change(change) => SchedulerEvent::Change(change),
-        capstan_store::SchedulerEvent::Finished(build) => SchedulerEvent::Finished(Finished {
-            builder: build.builder,
-            number: build.number,
-            outcome: build.outcome,
-            sources: build.sources,
-        }),
+/// Answers a call that asks for what cannot be.
+async fn refuse(
+    farm: &Farm,
+    scheduler: &Scheduler,
+    consumed: Consumed,
+    problems: Vec<CallProblem>,
+) -> Result<Next, Error> {
+    let now = farm.clock.now();
+    let refused = farm
+        .store
+        .refuse_call(&scheduler.name, consumed, problems, now)
+        .await;
+    match refused {
+        Ok(()) | Err(capstan_store::Error::Conflict { .. }) => Ok(Next::Handled),
+        Err(other) => Err(other.into()),
     }
 }
 
-/// A scheduler may ask for its own builders only.
-fn checked(scheduler: &Scheduler, decision: Decision) -> Result<Decision, String> {
-    for name in decision
-        .submit
-        .iter()
-        .flat_map(|buildset| buildset.builders.iter().flatten())
-    {
-        if !scheduler.builders.contains(name) {
-            let own = scheduler.builders.join(", ");
-            return Err(format!(
-                "expected one of the scheduler's builders ({own}), found `{name}`"
-            ));
+/// What a scheduler is told, by the function of its plugin that is.
+enum Told {
+    Event(SchedulerEvent),
+    Completed(Box<Completed>),
+    Call(Value),
+}
+
+impl From<capstan_store::SchedulerEvent> for Told {
+    fn from(event: capstan_store::SchedulerEvent) -> Self {
+        use capstan_store::SchedulerEvent as Stored;
+        match event {
+            Stored::Started => Self::Event(SchedulerEvent::Started),
+            Stored::Change(change) => Self::Event(SchedulerEvent::Change(change)),
+            Stored::Finished(build) => Self::Event(SchedulerEvent::Finished(Finished {
+                builder: build.builder,
+                number: build.number,
+                outcome: build.outcome,
+                sources: build.sources,
+            })),
+            Stored::Completed(set) => Self::Completed(Box::new(completed(*set))),
+            Stored::Call(call) => Self::Call(call),
         }
     }
-    Ok(decision)
 }
 
-fn to_store(scheduler: &Scheduler, plugin: &Plugin, decision: Decision) -> capstan_store::Decision {
+fn completed(set: CompletedBuildset) -> Completed {
+    let build = |build: capstan_store::CompletedBuild| CompletedBuild {
+        builder: build.builder,
+        number: build.number,
+        outcome: build.outcome,
+        sources: build.sources,
+    };
+    let buildset = set.buildset;
+    Completed {
+        id: buildset.id,
+        scheduler: buildset.scheduler.unwrap_or_default(),
+        outcome: buildset.outcome.unwrap_or(Outcome::Skipped),
+        reason: buildset.reason,
+        sources: buildset.sources,
+        properties: buildset.properties,
+        changes: buildset.changes,
+        builds: set.builds.into_iter().map(build).collect(),
+    }
+}
+
+fn to_store(
+    plan: &Plan,
+    scheduler: &Scheduler,
+    plugin: &Plugin,
+    decision: Decision,
+) -> capstan_store::Decision {
     let submit = decision.submit.into_iter().map(|set| NewBuildset {
         scheduler: Some(scheduler.name.clone()),
         builders: set.builders.unwrap_or_else(|| scheduler.builders.clone()),
@@ -261,7 +360,9 @@ fn to_store(scheduler: &Scheduler, plugin: &Plugin, decision: Decision) -> capst
         reason: set.reason,
         properties: set.properties,
         changes: set.changes,
+        ..NewBuildset::default()
     });
+    let submit = submit.map(|set| rebuild::obliged(plan, Some(scheduler), set));
     capstan_store::Decision {
         state: decision.state,
         by: Some(author(plugin)),
@@ -275,5 +376,37 @@ fn to_store(scheduler: &Scheduler, plugin: &Plugin, decision: Decision) -> capst
             })
             .collect(),
         clear_timers: decision.clear_timers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_that_is_over_is_put_off_and_named_as_it_was_asked_for() {
+        let timer = |name: &str, at: i64| Timer {
+            name: name.to_owned(),
+            at: Timestamp(at),
+        };
+        let now = Timestamp(10_000);
+        let mut timers = [timer("later", 60_000), timer("over", -5), timer("now", 10_000)];
+        assert_eq!(
+            not_at_once(&mut timers, now),
+            Some(("over".to_owned(), Timestamp(-5)))
+        );
+        assert_eq!(
+            timers,
+            [
+                timer("later", 60_000),
+                timer("over", 10_200),
+                timer("now", 10_200)
+            ]
+        );
+        assert_eq!(
+            not_at_once(&mut timers, now),
+            None,
+            "what is far enough off stays"
+        );
     }
 }

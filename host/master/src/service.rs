@@ -10,9 +10,8 @@ use arc_swap::ArcSwap;
 use capstan_config::{Backend, Diagnostic, Operator, Synchronous};
 use capstan_engine::Ports;
 use capstan_link::Link;
-use capstan_logs::Logs;
+use capstan_logs::{Artefacts, Logs};
 use capstan_model::{Clock, Timestamp};
-use capstan_secrets::Secrets;
 use capstan_store::{Owner, Store};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -21,14 +20,17 @@ use tokio_util::sync::CancellationToken;
 use crate::commands::Commands;
 use crate::configuration::{self, BuiltIn, Request};
 use crate::farm::Farm;
+use crate::functions::KnownFunctions;
 use crate::handle::Handle;
 use crate::interruptions::{Absences, Alive};
+use crate::locks::{Locks, Slots};
 use crate::plugins::watch::Condemned;
+use crate::queue::Queue;
 use crate::stops::Stops;
 use crate::workers::Door;
 use crate::{
     Error, audit, dispatch, files, git, http, interruptions, kept, mail, outbox, plugins, schedulers,
-    sealing, sources,
+    sealing, secrets, sources, stopping,
 };
 
 /// How long to wait for the data folder of a master that was killed just now and may still be dying.
@@ -112,10 +114,8 @@ impl Master {
         let epoch = store.begin_epoch(owner, away, now).await?;
         alive.touch(&*clock);
         let logs = Logs::open(data.join("logs"), capstan_logs::Options::default())?;
-        let secrets = Secrets::new(
-            &operator.secrets.folder,
-            operator.secrets.environment_prefix.as_deref().unwrap_or_default(),
-        );
+        let artefacts = Artefacts::at(data.join("artefacts"))?;
+        let secrets = secrets::open(&operator);
         let ports = Ports {
             git: Arc::new(git::Mirrors::new(data.join("mirrors"))),
             http: Arc::new(
@@ -137,7 +137,9 @@ impl Master {
             folder: operator.folder.clone(),
             operator,
             store,
+            queue: Queue::default(),
             logs,
+            artefacts,
             engine,
             secrets,
             clock,
@@ -147,6 +149,7 @@ impl Master {
             built_in,
             plugins: ArcSwap::from_pointee(plugins::Registry::default()),
             plan: watch::Sender::new(Arc::new(configured.plan.clone())),
+            functions: KnownFunctions::default(),
             reloading: tokio::sync::Mutex::default(),
             suspects: Notify::new(),
             condemned: Condemned::default(),
@@ -156,6 +159,8 @@ impl Master {
             url: OnceLock::new(),
             commands: Commands::default(),
             stops: Stops::default(),
+            locks: Locks::default(),
+            slots: Slots::default(),
             absences: Absences::default(),
             workers_changed: Notify::new(),
             to_seal: Notify::new(),
@@ -216,7 +221,9 @@ impl Master {
         tasks.spawn(schedulers::run(farm.clone(), shutdown.clone()));
         tasks.spawn(dispatch::run(farm.clone(), shutdown.clone()));
         tasks.spawn(outbox::run(farm.clone(), shutdown.clone()));
+        tasks.spawn(stopping::run(farm.clone(), shutdown.clone()));
         tasks.spawn(sealing::run(farm.clone(), shutdown.clone()));
+        tasks.spawn(secrets::keep(farm.secrets.clone(), shutdown.clone()));
         tasks.spawn(audit::run(farm.clone(), audit, shutdown.clone()));
         tasks.spawn(interruptions::watch(farm.clone(), alive, shutdown.clone()));
         tasks.spawn(link.run(shutdown.clone()));

@@ -14,7 +14,8 @@ use crate::farm::Farm;
 use crate::plugins::watch::Advice;
 use crate::plugins::{TakenOver, author, take_over};
 
-/// No source is polled more often than this, whatever it asks for.
+/// No source is polled more often than this, whatever it asks for. One that has more to report asks for the shortest time, one
+/// that does so without having brought anything is mistaken.
 const SHORTEST: Duration = Duration::from_millis(200);
 /// Nor less often.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -42,11 +43,22 @@ async fn poll_forever(farm: Arc<Farm>, source: Source) {
     let mut failures = 0u32;
     // Whether a failure may be noted that is over.
     let mut noted = true;
+    // Whether it was said that it asks too often.
+    let mut told = false;
     loop {
         let pause = match poll(&farm, &source, noted).await {
-            Ok(pause) => {
+            Ok(polled) => {
                 (failures, noted) = (0, false);
-                pause.clamp(SHORTEST, LONGEST)
+                if polled.is_hasty() && !std::mem::replace(&mut told, true) {
+                    tracing::warn!(
+                        source = source.name,
+                        asked_ms = polled.again.as_millis(),
+                        pause_ms = SHORTEST.as_millis(),
+                        "a change source brings nothing and asks to be polled again at once; it is polled after the \
+                         shortest pause"
+                    );
+                }
+                polled.pause()
             }
             Err(Failure { reason, advice }) => {
                 tracing::warn!(source = source.name, reason, "failed to poll a change source");
@@ -71,8 +83,27 @@ async fn poll_forever(farm: Arc<Farm>, source: Source) {
     }
 }
 
-/// Answers when to poll again. A poll that brings nothing new is written down only if it ends a failure that may be `noted`.
-async fn poll(farm: &Farm, source: &Source, noted: bool) -> Result<Duration, Failure> {
+/// What a poll came to.
+struct Polled {
+    /// When to poll again.
+    again: Duration,
+    /// How many changes it brought, new or not.
+    changes: usize,
+}
+
+impl Polled {
+    /// Whether it asks for more although there was nothing.
+    fn is_hasty(&self) -> bool {
+        self.changes == 0 && self.again < SHORTEST
+    }
+
+    fn pause(&self) -> Duration {
+        self.again.clamp(SHORTEST, LONGEST)
+    }
+}
+
+/// A poll that brings nothing new is written down only if it ends a failure that may be `noted`.
+async fn poll(farm: &Farm, source: &Source, noted: bool) -> Result<Polled, Failure> {
     let (plugin, caller) = farm.plugin(Kind::ChangeSource, &source.name, &source.plugin)?;
     let (store, config) = (&farm.store, &source.plugin.config);
     let stored = store.source_cursor(&source.name).await?;
@@ -86,6 +117,10 @@ async fn poll(farm: &Farm, source: &Source, noted: bool) -> Result<Duration, Fai
         advice: advice(farm, &plugin, &error, foreign),
         reason: error.to_string(),
     })?;
+    let polled = Polled {
+        again: Duration::from_millis(poll.poll_again_ms),
+        changes: poll.changes.len(),
+    };
     let moved = stored.is_none_or(|stored| stored.bytes != poll.cursor);
     if foreign || moved || !poll.changes.is_empty() {
         // Read now: the plan may have changed while the plugin looked.
@@ -97,11 +132,14 @@ async fn poll(farm: &Farm, source: &Source, noted: bool) -> Result<Duration, Fai
         let accepted = store
             .accept_changes(&source.name, cursor, poll.changes, &subscribers, farm.clock.now())
             .await?;
-        tracing::info!(source = source.name, changes = accepted.len(), "accepted changes");
+        // A cursor may move with every poll.
+        if !accepted.is_empty() {
+            tracing::info!(source = source.name, changes = accepted.len(), "accepted changes");
+        }
     } else if noted {
         store.source_recovered(&source.name).await?;
     }
-    Ok(Duration::from_millis(poll.poll_again_ms))
+    Ok(polled)
 }
 
 /// A version that cannot go on where the one before it was is not waited for; see `schedulers`.
@@ -126,5 +164,23 @@ impl<E: Into<crate::Error>> From<E> for Failure {
             reason: error.into().to_string(),
             advice: Advice::Usual,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_asks_to_be_polled_at_once_waits_all_the_same() {
+        let polled = |ms, changes| Polled {
+            again: Duration::from_millis(ms),
+            changes,
+        };
+        let facts = |polled: Polled| (polled.pause(), polled.is_hasty());
+        assert_eq!(facts(polled(0, 0)), (SHORTEST, true));
+        assert_eq!(facts(polled(1, 1000)), (SHORTEST, false), "it has more");
+        assert_eq!(facts(polled(60_000, 0)), (Duration::from_secs(60), false));
+        assert_eq!(facts(polled(u64::MAX, 0)), (LONGEST, false));
     }
 }

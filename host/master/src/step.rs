@@ -8,28 +8,32 @@ use std::time::Duration;
 
 use capstan_engine::{Plugin, StepEnd, StepError, StepRun, WaitMode};
 use capstan_model::journal::{Created, HOST_ABI};
-use capstan_model::{Completion, Exit, Outcome, Properties};
-use capstan_store::{Build, Step, StepState};
+use capstan_model::{Completion, Exit, Outcome};
+use capstan_store::{Build, Record, Step, StepState};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use crate::Error;
-use crate::build::{Next, StepOptions};
+use crate::build::{self, Became, Course, Next, StepOptions};
 use crate::farm::Farm;
 use crate::ledger::Ledger;
+use crate::rendering::{self, Rendered};
 use host::Host;
 
 /// How long a command runs on while its worker hears nothing from any master.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Begins a step or takes it up where its journal ends, and answers its result. That is noted in the ledger, and durable with
+/// Begins a step or takes it up where its journal ends, and answers what became of it. That is noted in the ledger, and durable with
 /// its next commit. The build's row comes back, unless the step let go of it while it waited.
 pub(crate) async fn run(
     farm: &Arc<Farm>,
     ledger: &Arc<Ledger>,
     build: Arc<Build>,
     next: Box<Next>,
-) -> Result<(Outcome, Option<Arc<Build>>), Error> {
+    course: &Course,
+) -> Result<(Became, Option<Arc<Build>>), Error> {
+    let hiding = (!next.options.hide_if.is_never())
+        .then(|| Box::new((next.options.hide_if.clone(), next.step.clone())));
     let (host, running, plugin) = Box::pin(begin(farm, ledger, build, next)).await?;
     let end = running.await;
     if let Some(plugin) = plugin {
@@ -44,10 +48,19 @@ pub(crate) async fn run(
     };
     Box::pin(async {
         host.settle().await?;
+        if let Some((hide_if, step)) = hiding.as_deref()
+            && build::hides(farm, None, course, hide_if, (step, end.outcome)).await?
+        {
+            ledger.note(farm.clock.now(), Record::Hide { step: step.id });
+        }
         host.conclude(&end).await
     })
     .await?;
-    Ok((end.outcome, host.into_build()))
+    let became = Became {
+        outcome: end.outcome,
+        ends: end.ends_build,
+    };
+    Ok((became, host.into_build()))
 }
 
 /// A step's plugin at work.
@@ -80,9 +93,21 @@ async fn begin(
             return Ok((host, async { Ok(end) }.boxed(), None));
         }
     };
+    // Whatever has begun goes on with what its first row holds.
+    let rendered = match journal.is_empty() {
+        true => Box::pin(rendering::step(farm, &build, &step, &options, &plugin)).await?,
+        false => Ok(Rendered::as_planned(&step)),
+    };
+    let rendered = match rendered {
+        Ok(rendered) => rendered,
+        Err(fault) => {
+            let end = exception(fault);
+            return Ok((host, async { Ok(end) }.boxed(), None));
+        }
+    };
     let in_spite = runs_in_spite(farm, &build, &step, &options);
     let run = StepRun {
-        created: created(&build, &step, &plugin, build.properties.clone()),
+        created: created(&build, &step, &plugin, rendered),
         plugin: plugin.clone(),
         grants: farm.plugins.load().granted(&step.plugin),
         journal,
@@ -109,17 +134,18 @@ fn runs_in_spite(farm: &Farm, build: &Build, step: &Step, options: &StepOptions)
     (begins || options.always_run) && farm.stops.reason(build.id).is_some()
 }
 
-fn created(build: &Build, step: &Step, plugin: &Plugin, properties: Properties) -> Created {
+fn created(build: &Build, step: &Step, plugin: &Plugin, rendered: Rendered) -> Created {
     Created {
         plugin: step.digest,
         plugin_name: step.plugin.clone(),
         world: plugin.world(),
         host_abi: HOST_ABI,
-        config: step.config.clone(),
+        config: rendered.config,
+        env: rendered.env,
         seed: rand::random(),
         step_name: step.name.clone(),
         sources: build.sources.clone(),
-        properties,
+        properties: build.properties.clone(),
     }
 }
 
@@ -128,6 +154,7 @@ fn exception(reason: String) -> StepEnd {
     StepEnd {
         outcome: Outcome::Exception,
         summary: Some(reason),
+        ends_build: None,
         failure: None,
     }
 }

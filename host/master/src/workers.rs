@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use capstan_link::{Port, Refusal};
-use capstan_model::{CommandId, Digest, Exit, LogId, Timestamp};
+use capstan_model::{CommandId, Digest, Exit, LogId, Program, Timestamp};
 use capstan_store::NewCertificate;
 use capstan_wire::control::{ExitReport, Hello, Resume, ResumeAction};
 use futures::FutureExt;
@@ -269,7 +269,8 @@ async fn append(
         }
     };
     let largest = farm.operator.limits.max_log;
-    if offset.saturating_add(frames.len() as u64) > largest {
+    let end = offset.saturating_add(frames.len() as u64);
+    if end > largest && !fits_file(farm, id, end).await.map_err(|e| failed(&e))? {
         let reason = format!(
             "it is larger than {largest} bytes, the limit that max_log sets under [limits] in capstan.toml"
         );
@@ -291,6 +292,20 @@ async fn append(
             refuse(farm, worker, id, error).await
         }
     }
+}
+
+/// Whether a log of so many bytes still is what a command that prints a file may send: the worker keeps to the size that the
+/// command names, to which come the headers of the frames and the worker's own words.
+async fn fits_file(farm: &Farm, id: CommandId, end: u64) -> Result<bool, Error> {
+    let program = match farm.commands.get(id) {
+        Some(flight) => Some(flight.spec.program.clone()),
+        None => farm.store.command(id).await?.map(|row| row.spec.program),
+    };
+    let Some(Program::File { max_bytes, .. }) = program else {
+        return Ok(false);
+    };
+    let room = max_bytes.saturating_add(max_bytes / 512).saturating_add(1 << 20);
+    Ok(end <= room)
 }
 
 /// Bytes that could not be stored. If that lasts, it is the end of their command, not of its worker's connection.

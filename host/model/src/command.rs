@@ -47,6 +47,20 @@ pub enum Program {
     Argv(Vec<String>),
     /// A line for the worker's shell (`/bin/sh -c`, `cmd /c`).
     Shell(String),
+    /// No program: the worker itself prints this file to standard output, byte by byte and with no secret masked.
+    File {
+        /// The file, relative to the builder's directory; it must not leave it.
+        path: String,
+        /// A larger one is refused.
+        max_bytes: u64,
+    },
+}
+
+impl Program {
+    /// Whether what it prints is no log for people, but on its way to become an artefact.
+    pub fn is_file(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
 }
 
 /// One environment variable of a command.
@@ -112,8 +126,29 @@ pub enum Exit {
     Killed(String),
     /// It could not be started, for this reason (no such program, workdir outside, disk full …).
     NotStarted(String),
+    /// It was to print a file, and could not.
+    NoFile {
+        /// What was wrong with the file.
+        fault: FileFault,
+        /// That in words.
+        reason: String,
+    },
     /// Nobody knows: its worker or its supervisor vanished.
     Lost(String),
+}
+
+/// Why a file was not printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileFault {
+    /// There is none.
+    Missing,
+    /// It is no regular file, or not within the builder's directory.
+    Invalid,
+    /// It is larger than it may be.
+    TooLarge,
+    /// It cannot be read, or changed while it was read.
+    Unreadable,
 }
 
 impl fmt::Display for Exit {
@@ -126,6 +161,7 @@ impl fmt::Display for Exit {
             Self::TimedOut(TimeOut::Orphan) => f.write_str("timed out: the worker lost its master"),
             Self::Killed(reason) => write!(f, "stopped: {reason}"),
             Self::NotStarted(reason) => write!(f, "not started: {reason}"),
+            Self::NoFile { reason, .. } => f.write_str(reason),
             Self::Lost(reason) => write!(f, "lost: {reason}"),
         }
     }

@@ -11,6 +11,22 @@ use sha2::Digest as _;
 #[serde(into = "String", try_from = "String")]
 pub struct Digest([u8; 32]);
 
+/// The digest of bytes that come in pieces.
+#[derive(Clone, Debug, Default)]
+pub struct Hasher(sha2::Sha256);
+
+impl Hasher {
+    /// Takes the next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all pieces.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
 /// Text that is no SHA-256 digest.
 #[derive(Debug, thiserror::Error)]
 #[error("expected 64 hexadecimal digits, found {0:?}")]
@@ -91,5 +107,13 @@ mod tests {
         assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
         assert!("zz".repeat(32).parse::<Digest>().is_err());
         assert!("abc".parse::<Digest>().is_err());
+    }
+
+    #[test]
+    fn pieces_have_the_digest_of_the_whole() {
+        let mut hasher = Hasher::default();
+        hasher.update(b"cap");
+        hasher.update(b"stan");
+        assert_eq!(hasher.finish(), Digest::of(b"capstan"));
     }
 }

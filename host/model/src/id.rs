@@ -53,4 +53,6 @@ ids! {
     OutboxId;
     /// A row of the event feed.
     EventId;
+    /// Something that a scheduler was asked for.
+    CallId;
 }

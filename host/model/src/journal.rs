@@ -4,6 +4,8 @@
 //! anything leaves the process, `End` is durable before the guest sees the answer. A `Start` without its `End` means
 //! that the process died between the two; the effect's [`Class`] says what to do then.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -107,6 +109,9 @@ pub struct Created {
     pub host_abi: u32,
     /// The rendered parameters.
     pub config: Value,
+    /// The rendered environment of the builder and the step, where some of it was deferred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<BTreeMap<String, crate::EnvValue>>,
     /// The seed of the step's randomness.
     pub seed: u64,
     /// The step's name.
@@ -117,7 +122,7 @@ pub struct Created {
     pub properties: crate::Properties,
 }
 
-/// What a `Local` row changes in the build; committed together with the row.
+/// What a row changes in the build; committed together with the row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effect {
@@ -132,4 +137,13 @@ pub enum Effect {
         /// The address.
         url: String,
     },
+    /// Ends the build once the step has ended, with this result; the last one counts.
+    EndBuild {
+        /// The build's result.
+        outcome: crate::Outcome,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Adds an artefact to the build, whose bytes are stored. Also of an `End`.
+    AddArtefact(crate::Stored),
 }

@@ -2,26 +2,36 @@
 //!
 //! Every other crate may use this one; it uses none of them.
 
+mod artefact;
 mod change;
 mod clock;
 mod command;
+pub mod deferred;
 mod digest;
+mod figures;
 mod id;
 pub mod journal;
+mod lock;
 mod outcome;
 pub mod plan;
 pub mod plugin;
-mod property;
+pub mod property;
+mod standing;
 
+pub use artefact::{Artefact, BadName, MAX_ARTEFACT_NAME, Stored, check_artefact_name};
 pub use change::{Change, NewChange, SourceStamp};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use command::{
-    Channel, CommandId, CommandSpec, Completion, DEFAULT_LOG, EnvValue, Exit, Program, TimeOut,
+    Channel, CommandId, CommandSpec, Completion, DEFAULT_LOG, EnvValue, Exit, FileFault, Program, TimeOut,
 };
-pub use digest::{Digest, InvalidDigest};
+pub use deferred::Deferred;
+pub use digest::{Digest, Hasher, InvalidDigest};
+pub use figures::{counted, sized};
 pub use id::{
-    BuildId, BuilderId, BuildsetId, ChangeId, EventId, LogId, OutboxId, RequestId, SourceStampId, StepId,
-    WorkerId,
+    BuildId, BuilderId, BuildsetId, CallId, ChangeId, EventId, LogId, OutboxId, RequestId, SourceStampId,
+    StepId, WorkerId,
 };
+pub use lock::{Lock, LockAccess, Mode, Scope};
 pub use outcome::{Outcome, UnknownOutcome};
-pub use property::{Properties, Property};
+pub use property::{BadProperties, Properties, Property};
+pub use standing::{Condition, EndBuildOn, Rules, Standing};

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a step, a build, a request or a buildset ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// How a step, a build, a request or a buildset ended. In order of Buildbot's numbers; for badness see [`Outcome::worst`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Everything went well.

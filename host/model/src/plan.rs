@@ -7,15 +7,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::plugin::Kind;
-use crate::{Digest, EnvValue};
+use crate::{Condition, Digest, EndBuildOn, EnvValue, Lock, LockAccess, Rules};
 
 /// Everything that a configuration defines. Applied atomically; builds pin the one that they were made from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// What it was made from.
     pub bundle: Bundle,
     /// The workers that may connect.
     pub workers: Vec<Worker>,
+    /// What keeps builds and steps from running side by side.
+    #[serde(default)]
+    pub locks: Vec<Lock>,
     /// The builders, in the order of the configuration.
     pub builders: Vec<Builder>,
     /// The change sources.
@@ -24,6 +27,15 @@ pub struct Plan {
     pub schedulers: Vec<Scheduler>,
     /// The reporters.
     pub reporters: Vec<Reporter>,
+    /// Which of the builders with waiting requests are served first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<FunctionRef>,
+    /// Properties of every build of every builder.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, Value>,
+    /// The functions that the configuration keeps, in the order of their numbers.
+    #[serde(default)]
+    pub functions: Vec<FunctionRef>,
 }
 
 impl Plan {
@@ -90,6 +102,18 @@ impl fmt::Display for Location {
     }
 }
 
+/// A function of the configuration that is called later. It stays in the evaluation that made it; whoever calls it asks for that
+/// by the plan's digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionRef {
+    /// Its number: functions are counted from 0 in the order in which evaluation came to them.
+    pub number: u32,
+    /// Its name, for people.
+    pub name: String,
+    /// Where the configuration first gave it away.
+    pub location: Location,
+}
+
 /// A plugin with its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PluginUse {
@@ -112,6 +136,12 @@ pub struct Worker {
     pub slots: Option<u32>,
     /// Labels beside those that the worker reports.
     pub labels: Vec<String>,
+    /// Properties of every build on it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, Value>,
+    /// Properties of builds on it that have none of these names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub defaults: BTreeMap<String, Value>,
     /// Where it was written.
     pub location: Location,
 }
@@ -130,11 +160,23 @@ pub struct Builder {
     /// The labels that a worker must have, all of them.
     pub labels: Vec<String>,
     /// Environment of every command.
-    pub env: BTreeMap<String, EnvValue>,
-    /// Properties of every build.
+    pub env: Env,
+    /// Properties of every build; may be deferred until it starts.
     pub properties: BTreeMap<String, Value>,
+    /// Properties of builds that have none of these names; may be deferred until one starts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub defaults: BTreeMap<String, Value>,
     /// Whether waiting requests with the same sources (but for the revision) become one build.
     pub collapse: bool,
+    /// Whether a new request for a branch cancels the older ones for it, and stops their builds.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub cancel_older: bool,
+    /// Who is served first, and where: what builder and functions say of its requests.
+    #[serde(default, skip_serializing_if = "Queueing::is_default")]
+    pub queueing: Queueing,
+    /// What each build holds from its start to its end.
+    #[serde(default)]
+    pub locks: LockList,
     /// What a build does.
     pub steps: Vec<Step>,
     /// Where it was written.
@@ -161,6 +203,89 @@ impl Builder {
     }
 }
 
+/// How the waiting requests of a builder are served, beside their own priority.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Queueing {
+    /// Added to the priority of each request; higher is sooner.
+    pub priority: i32,
+    /// Whether two requests that are alike become one build; only asked where `collapse` is set.
+    pub collapse: Option<FunctionRef>,
+    /// Which of the free workers takes a request.
+    pub next_worker: Option<FunctionRef>,
+    /// Whether a request may start on a worker now.
+    pub may_start: Option<FunctionRef>,
+    /// Whose clock `may_start` is told; empty is UTC.
+    pub time_zone: String,
+}
+
+impl Queueing {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The locks that a build or a step holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockList {
+    /// Always these.
+    Fixed(Vec<LockAccess>),
+    /// What this function answers: it is told of the build when its worker is known.
+    Function(FunctionRef),
+}
+
+impl Default for LockList {
+    fn default() -> Self {
+        Self::Fixed(Vec::new())
+    }
+}
+
+impl LockList {
+    /// The locks, where they are known without asking.
+    pub fn fixed(&self) -> Option<&[LockAccess]> {
+        match self {
+            Self::Fixed(list) => Some(list),
+            Self::Function(_) => None,
+        }
+    }
+
+    /// Whether nothing is ever held.
+    pub fn is_empty(&self) -> bool {
+        self.fixed().is_some_and(<[_]>::is_empty)
+    }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// Environment as the configuration gives it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Env {
+    /// A deferred value whose map is the environment; what stands beside it goes over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<Value>,
+    /// The variables that are known.
+    #[serde(default)]
+    pub fixed: BTreeMap<String, EnvValue>,
+    /// Those whose value is deferred.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub deferred: BTreeMap<String, Value>,
+}
+
+impl Env {
+    /// Whether something of it is known only when a step begins.
+    pub fn is_deferred(&self) -> bool {
+        self.map.is_some() || !self.deferred.is_empty()
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.fixed.is_empty() && !self.is_deferred()
+    }
+}
+
 /// One step of a builder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
@@ -169,16 +294,25 @@ pub struct Step {
     /// The plugin that does it.
     #[serde(rename = "use")]
     pub plugin: PluginUse,
-    /// Whether a failure ends the build (later steps run only if `always_run`).
-    pub halt_on_failure: bool,
-    /// Whether a failure makes the build fail.
-    pub flunk_on_failure: bool,
-    /// Whether a failure leaves the build at least at warnings.
-    pub warn_on_failure: bool,
+    /// What its result means to the build.
+    #[serde(flatten)]
+    pub rules: Rules,
     /// Whether it runs even after the build was halted or stopped.
     pub always_run: bool,
+    /// Whether it runs when its turn comes; it is skipped otherwise.
+    #[serde(default = "Condition::always", skip_serializing_if = "Condition::is_always")]
+    pub run_if: Condition,
+    /// Whether pages leave it out once it has ended.
+    #[serde(default = "Condition::never", skip_serializing_if = "Condition::is_never")]
+    pub hide_if: Condition,
+    /// Its results that end the build.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub end_build_on: EndBuildOn,
+    /// What it holds while it runs.
+    #[serde(default)]
+    pub locks: LockList,
     /// Environment of its commands, over the builder's.
-    pub env: BTreeMap<String, EnvValue>,
+    pub env: Env,
 }
 
 /// A change source.
@@ -196,8 +330,20 @@ pub struct Source {
 pub struct Scheduler {
     /// Its name, unique among schedulers.
     pub name: String,
-    /// The builders that it asks for.
+    /// The builders that it asks for; empty where a function says so for each request.
     pub builders: Vec<String>,
+    /// The function that names the builders of a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builders_by: Option<FunctionRef>,
+    /// The schedulers whose complete buildsets it is told of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub follows: Vec<String>,
+    /// Whether its new requests for a branch cancel its older ones for the same builder and branch, and stop their builds.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub cancel_older: bool,
+    /// Whether the first failure in one of its buildsets cancels what is left of that.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fail_fast: bool,
     /// The plugin.
     #[serde(rename = "use")]
     pub plugin: PluginUse,
@@ -248,9 +394,13 @@ mod tests {
             tags: vec![],
             workers: vec![],
             labels: vec![],
-            env: BTreeMap::new(),
+            env: Env::default(),
             properties: BTreeMap::new(),
+            defaults: BTreeMap::new(),
             collapse: true,
+            queueing: Queueing::default(),
+            cancel_older: false,
+            locks: LockList::default(),
             steps: vec![],
             location: Location::default(),
         }

@@ -25,6 +25,8 @@ pub enum PluginCommand {
     Install(InstallArguments),
     /// List plugins: built in and from the plugin folder, with what keeps them from working
     List,
+    /// List what plugins were refused, and what would grant it
+    Audit(AuditArguments),
     /// Take a plugin out of the farm's plugin folder
     Remove(RemoveArguments),
 }
@@ -107,6 +109,18 @@ pub struct InstallArguments {
     /// The SHA-256 that it must have
     #[arg(long, value_name = "HEX")]
     pub sha256: Option<Digest>,
+}
+
+#[derive(Debug, Args)]
+pub struct AuditArguments {
+    /// Only of the plugin of this name
+    pub name: Option<String>,
+    /// Only of this kind
+    #[arg(long, value_parser = kind)]
+    pub kind: Option<Kind>,
+    /// How many of each plugin
+    #[arg(long, default_value_t = 20)]
+    pub limit: u32,
 }
 
 #[derive(Debug, Args)]

@@ -2,32 +2,48 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
-use serde_json::{Value, json};
+use anyhow::{Context, bail};
+use serde_json::{Map, Value, json};
 
 use super::interruptions::Told;
 use super::{builds, log};
-use crate::cli::{Common, ForceArguments};
+use crate::cli::{AskedArguments, Common, ForceArguments, TryArguments};
 use crate::client::{Client, Event, segment};
 use crate::output::{print, print_error, print_json};
 
-/// Asks for a build.
+/// The largest patch or file that is read; the scheduler may take less.
+const MAX_FILE: u64 = 900 << 10;
+
+/// Asks a builder for a build, or a scheduler for what it builds.
 pub async fn run(common: &Common, arguments: ForceArguments) -> anyhow::Result<ExitCode> {
     let client = Client::new(common)?;
-    let properties: serde_json::Map<String, Value> = arguments.properties.into_iter().collect();
+    if is_scheduler(&client, &arguments).await? {
+        let mut values: Map<String, Value> = arguments.values.into_iter().collect();
+        for (name, path) in arguments.files {
+            values.insert(name, read(&path)?.into());
+        }
+        let call = json!({ "kind": "force", "values": values });
+        return ask(common, &client, &arguments.name, call, arguments.asked).await;
+    }
+    let asked = arguments.asked;
+    let properties: Map<String, Value> = asked.properties.into_iter().collect();
     let body = json!({
-        "branch": arguments.branch,
-        "revision": arguments.revision,
-        "repository": arguments.repository.unwrap_or_default(),
-        "reason": arguments.reason,
+        "branch": asked.branch,
+        "revision": asked.revision,
+        "repository": asked.repository.unwrap_or_default(),
+        "codebase": asked.codebase,
+        "reason": asked.reason,
         "properties": properties,
     });
     // Where the feed stands before the request: nothing that follows can be missed.
     let after = client.greet().await?["event"].as_i64().unwrap_or(0);
     let answer = client
-        .post(&format!("/builders/{}/force", segment(&arguments.builder)), &body)
+        .post(&format!("/builders/{}/force", segment(&arguments.name)), &body)
         .await?;
     let request = answer["requests"][0]
         .as_i64()
@@ -35,13 +51,112 @@ pub async fn run(common: &Common, arguments: ForceArguments) -> anyhow::Result<E
     if common.json {
         print_json(&answer);
     } else {
-        print(&format!("request {request} for {}", arguments.builder));
+        print(&format!("request {request} for {}", arguments.name));
     }
-    if arguments.follow {
+    if asked.follow {
         follow(&client, request, after).await
     } else {
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Asks a scheduler to build a patch.
+pub async fn attempt(common: &Common, arguments: TryArguments) -> anyhow::Result<ExitCode> {
+    let client = Client::new(common)?;
+    let patch = json!({
+        "body": read(&arguments.patch)?,
+        "level": arguments.level,
+        "subdirectory": arguments.subdirectory,
+    });
+    let call = json!({ "kind": "try", "patch": patch });
+    ask(common, &client, &arguments.scheduler, call, arguments.asked).await
+}
+
+/// A name may be a builder's and a scheduler's: fields and builders are for a scheduler, else the builder is meant.
+async fn is_scheduler(client: &Client, arguments: &ForceArguments) -> anyhow::Result<bool> {
+    if !(arguments.values.is_empty() && arguments.files.is_empty() && arguments.asked.on.is_empty()) {
+        return Ok(true);
+    }
+    let named = |list: &Value| {
+        let mut all = list.as_array().into_iter().flatten();
+        all.any(|one| one["name"].as_str() == Some(&arguments.name))
+    };
+    let schedulers = client.get("/schedulers").await?;
+    Ok(named(&schedulers["schedulers"]) && !named(&client.get("/builders").await?["builders"]))
+}
+
+async fn ask(
+    common: &Common,
+    client: &Client,
+    scheduler: &str,
+    mut call: Value,
+    asked: AskedArguments,
+) -> anyhow::Result<ExitCode> {
+    let named = asked.branch.is_some() || asked.revision.is_some() || asked.repository.is_some();
+    if named || !asked.codebase.is_empty() {
+        call["sources"] = json!([{
+            "codebase": asked.codebase,
+            "branch": asked.branch,
+            "revision": asked.revision,
+            "repository": asked.repository.unwrap_or_default(),
+        }]);
+    }
+    if !asked.on.is_empty() {
+        call["builders"] = asked.on.into();
+    }
+    call["owner"] = asked.owner.into();
+    call["reason"] = asked.reason.into();
+    call["properties"] = Value::Object(asked.properties.into_iter().collect());
+    let after = client.greet().await?["event"].as_i64().unwrap_or(0);
+    let answer = client
+        .post(&format!("/schedulers/{}/call", segment(scheduler)), &call)
+        .await?;
+    let sets = answer["buildsets"].as_array().into_iter().flatten();
+    let requests: Vec<i64> = sets
+        .flat_map(|set| set["requests"].as_array().into_iter().flatten())
+        .filter_map(Value::as_i64)
+        .collect();
+    if common.json {
+        print_json(&answer);
+    } else if answer["decided"] == false {
+        print(&format!("call {} waits for {scheduler}", answer["call"]));
+    } else if requests.is_empty() {
+        print(&format!(
+            "{scheduler} has taken note of it; nothing is to be built yet"
+        ));
+    } else {
+        requests
+            .iter()
+            .for_each(|request| print(&format!("request {request} of {scheduler}")));
+    }
+    let mut code = ExitCode::SUCCESS;
+    for request in requests.into_iter().filter(|_| asked.follow) {
+        let ended = follow(client, request, after).await?;
+        if ended != ExitCode::SUCCESS {
+            code = ended;
+        }
+    }
+    Ok(code)
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    let name = path.display();
+    let open = || -> anyhow::Result<Box<dyn Read>> {
+        Ok(match path.to_str() {
+            Some("-") => Box::new(std::io::stdin()),
+            _ => Box::new(File::open(path)?),
+        })
+    };
+    let mut text = String::new();
+    let mut file = open()
+        .with_context(|| format!("failed to open {name}"))?
+        .take(MAX_FILE + 1);
+    file.read_to_string(&mut text)
+        .with_context(|| format!("failed to read {name} as text"))?;
+    if text.len() as u64 > MAX_FILE {
+        bail!("expected at most {MAX_FILE} bytes in {name}, found more");
+    }
+    Ok(text)
 }
 
 /// A build that is shown while it runs.

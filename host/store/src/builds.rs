@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use capstan_model::{
-    BuildId, BuilderId, ChangeId, Digest, Outcome, Properties, Property, RequestId, SourceStamp, StepId,
-    Timestamp,
+    BuildId, BuilderId, ChangeId, Digest, LockAccess, Outcome, Properties, Property, RequestId, SourceStamp,
+    StepId, Timestamp,
 };
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::schedulers::{self, Finished, Payload};
 use crate::sql::{Conn, Json, Row, args, words};
 use crate::steps::{self, NewStep, Origin};
 use crate::writer::Tx;
-use crate::{Error, Store, builders, buildsets, requests, stamps, workers};
+use crate::{Error, Store, builders, buildsets, cancelling, requests, stamps, workers};
 
 words! {
     /// How far a build is.
@@ -40,6 +40,8 @@ pub struct NewBuild {
     pub worker: String,
     /// The plan that it is made from; stored before.
     pub plan: Digest,
+    /// What it holds of locks until it ends.
+    pub locks: Vec<LockAccess>,
     /// Why, for people.
     pub reason: String,
     /// What to check out.
@@ -76,6 +78,8 @@ pub struct Build {
     pub worker: String,
     /// The plan that it was made from.
     pub plan: Digest,
+    /// What it holds of locks until it ends.
+    pub locks: Vec<LockAccess>,
     /// Why it was made, for people.
     pub reason: String,
     /// How far it is.
@@ -215,10 +219,14 @@ async fn create(tx: &mut Tx, new: NewBuild, now: Timestamp) -> Result<Option<Cre
     let builder = builders::ensure(tx, &new.builder).await?;
     let number = builders::take_number(tx, builder).await?;
     let worker = workers::ensure(tx, &new.worker, now).await?;
-    let insert = "INSERT INTO builds (builder, number, worker, plan, reason, state, summary, started)
-                  VALUES ($1, $2, $3, $4, $5, 'running', '', $6) RETURNING id";
+    let locks = (!new.locks.is_empty()).then_some(Json(&new.locks));
+    let insert = "INSERT INTO builds (builder, number, worker, plan, reason, state, summary, started, locks)
+                  VALUES ($1, $2, $3, $4, $5, 'running', '', $6, $7) RETURNING id";
     let row = tx
-        .one(insert, args![builder, number, worker, new.plan, &new.reason, now])
+        .one(
+            insert,
+            args![builder, number, worker, new.plan, &new.reason, now, locks],
+        )
         .await?;
     let id: BuildId = row.get("id")?;
     insert_inputs(tx, id, builder, &new, now).await?;
@@ -264,6 +272,7 @@ async fn insert_inputs(
             tx.run(insert, args![branch, builder, id]).await?;
         }
     }
+    new.properties.check().map_err(Error::Properties)?;
     for property in new.properties.iter() {
         set_property(tx, id, property).await?;
     }
@@ -272,6 +281,7 @@ async fn insert_inputs(
 
 /// Sets a property of a build; one that is new goes to the end.
 pub(crate) async fn set_property(tx: &mut Tx, id: BuildId, property: &Property) -> Result<(), Error> {
+    property.check().map_err(Error::Properties)?;
     tx.run(
         "INSERT INTO build_properties (build, name, position, value, source)
          VALUES ($1, $2, (SELECT COUNT(*) FROM build_properties WHERE build = $1), $3, $4)
@@ -282,7 +292,12 @@ pub(crate) async fn set_property(tx: &mut Tx, id: BuildId, property: &Property) 
     Ok(())
 }
 
-async fn request_stop(tx: &mut Tx, id: BuildId, reason: String, now: Timestamp) -> Result<bool, Error> {
+pub(crate) async fn request_stop(
+    tx: &mut Tx,
+    id: BuildId,
+    reason: String,
+    now: Timestamp,
+) -> Result<bool, Error> {
     let sql = "SELECT builds.id, builds.stop_requested, builders.name AS builder_name FROM builds
                JOIN builders ON builders.id = builds.builder WHERE builds.id = $1 AND builds.state = 'running'";
     let Some(row) = tx.row(sql, args![id]).await? else {
@@ -326,7 +341,7 @@ async fn finish_build(tx: &mut Tx, id: BuildId, finish: BuildFinish, now: Timest
         .build(id)
         .payload(payload)
         .add(tx, now);
-    finish_requests(tx, id, &finish, now).await?;
+    finish_requests(tx, id, &builder, &finish, now).await?;
     outbox::queue(tx, id, &builder, None, finish.reports, now).await?;
     let sources = sources_of(tx, &[id]).await?.remove(&id.0).unwrap_or_default();
     let finished = Payload::Finished(Finished {
@@ -347,10 +362,13 @@ const MAX_BUILDS: i64 = 10;
 async fn finish_requests(
     tx: &mut Tx,
     id: BuildId,
+    builder: &str,
     finish: &BuildFinish,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let served = "SELECT request FROM build_requests WHERE build = $1 ORDER BY request";
+    // One that was cancelled while its build went on for others has ended.
+    let served = "SELECT request FROM build_requests JOIN requests ON requests.id = build_requests.request
+                  WHERE build = $1 AND requests.state = 'claimed' ORDER BY request";
     let mut buildsets = Vec::new();
     for row in tx.rows(served, args![id]).await? {
         let request = row.get("request")?;
@@ -363,12 +381,16 @@ async fn finish_requests(
     buildsets.sort_unstable();
     buildsets.dedup();
     for buildset in buildsets {
+        cancelling::after_failure(tx, buildset, builder, finish.outcome, now).await?;
         buildsets::complete_if_done(tx, buildset, now).await?;
     }
     Ok(())
 }
 
-async fn sources_of(conn: &mut Conn, builds: &[BuildId]) -> Result<HashMap<i64, Vec<SourceStamp>>, Error> {
+pub(crate) async fn sources_of(
+    conn: &mut Conn,
+    builds: &[BuildId],
+) -> Result<HashMap<i64, Vec<SourceStamp>>, Error> {
     let sql = in_keys!(
         "SELECT build_sources.build AS owner, source_stamps.* FROM source_stamps
          JOIN build_sources ON build_sources.source_stamp = source_stamps.id WHERE build_sources.build IN ",
@@ -430,6 +452,10 @@ fn build(row: &Row) -> Result<Build, Error> {
         number: row.get("number")?,
         worker: row.get("worker_name")?,
         plan: row.get("plan")?,
+        locks: row
+            .maybe::<Json<Vec<LockAccess>>>("locks")?
+            .map(|locks| locks.0)
+            .unwrap_or_default(),
         reason: row.get("reason")?,
         state: row.get("state")?,
         outcome: row.maybe("outcome")?,

@@ -1,6 +1,6 @@
 //! Buildsets: requests that were made together, for the same sources and by one decision.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use capstan_model::{BuildsetId, ChangeId, Outcome, Properties, RequestId, SourceStamp, Timestamp};
 use futures::FutureExt as _;
@@ -11,7 +11,7 @@ use crate::dialect::{in_keys, keys};
 use crate::events::Draft;
 use crate::sql::{Conn, Json, Row, args};
 use crate::writer::Tx;
-use crate::{Error, Store, builders, stamps};
+use crate::{Error, Store, builders, cancelling, likeness, schedulers, stamps};
 
 /// A set of requests to be made.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,6 +30,12 @@ pub struct NewBuildset {
     pub builders: Vec<String>,
     /// Higher is sooner.
     pub priority: i32,
+    /// Whether the first failure cancels what is left of it.
+    pub fail_fast: bool,
+    /// Whether its requests cancel older ones of the same scheduler, for the same builder and branches.
+    pub cancel_own_older: bool,
+    /// The builders whose older requests for the same branches are cancelled, whoever made them.
+    pub cancel_older_of: Vec<String>,
 }
 
 /// What a [`NewBuildset`] became.
@@ -62,6 +68,9 @@ pub struct Buildset {
     pub finished: Option<Timestamp>,
     /// The worst result of its requests, once all have ended.
     pub outcome: Option<Outcome>,
+    /// Whether the first failure cancels what is left of it.
+    #[serde(default)]
+    pub fail_fast: bool,
 }
 
 impl Store {
@@ -72,42 +81,45 @@ impl Store {
 
     /// That buildset.
     pub async fn buildset(&self, id: BuildsetId) -> Result<Option<Buildset>, Error> {
-        let mut conn = self.reader().await?;
-        let Some(row) = conn
-            .row("SELECT * FROM buildsets WHERE id = $1", args![id])
-            .await?
-        else {
-            return Ok(None);
-        };
-        let sources = sources_of(&mut conn, &[id])
-            .await?
-            .remove(&id.0)
-            .unwrap_or_default();
-        let changes = changes_of(&mut conn, &[id])
-            .await?
-            .remove(&id.0)
-            .unwrap_or_default();
-        Ok(Some(Buildset {
-            id,
-            scheduler: row.maybe("scheduler")?,
-            reason: row.get("reason")?,
-            sources,
-            changes,
-            properties: row.get::<Json<Properties>>("properties")?.0,
-            submitted: row.get("submitted")?,
-            finished: row.maybe("finished")?,
-            outcome: row.maybe("outcome")?,
-        }))
+        load(&mut self.reader().await?, id).await
     }
 }
 
+/// That buildset.
+pub(crate) async fn load(conn: &mut Conn, id: BuildsetId) -> Result<Option<Buildset>, Error> {
+    let Some(row) = conn
+        .row("SELECT * FROM buildsets WHERE id = $1", args![id])
+        .await?
+    else {
+        return Ok(None);
+    };
+    let sources = sources_of(conn, &[id]).await?.remove(&id.0).unwrap_or_default();
+    let changes = changes_of(conn, &[id]).await?.remove(&id.0).unwrap_or_default();
+    Ok(Some(Buildset {
+        id,
+        scheduler: row.maybe("scheduler")?,
+        reason: row.get("reason")?,
+        sources,
+        changes,
+        properties: row.get::<Json<Properties>>("properties")?.0,
+        submitted: row.get("submitted")?,
+        finished: row.maybe("finished")?,
+        outcome: row.maybe("outcome")?,
+        fail_fast: row.get("fail_fast")?,
+    }))
+}
+
 pub(crate) async fn insert(tx: &mut Tx, new: NewBuildset, now: Timestamp) -> Result<Submitted, Error> {
-    check_changes(tx, &new.changes).await?;
-    let insert = "INSERT INTO buildsets (scheduler, reason, properties, submitted) VALUES ($1, $2, $3, $4) RETURNING id";
+    new.properties.check().map_err(Error::Properties)?;
+    let changed = changed_codebases(tx, &new.changes).await?;
+    let likeness = likeness::of(&new.sources, &changed, &new.properties);
+    let insert = "INSERT INTO buildsets (scheduler, reason, properties, submitted, likeness, fail_fast) VALUES ($1, $2, $3, $4, $5, $6)
+                  RETURNING id";
+    let (scheduler, properties) = (new.scheduler.as_deref(), Json(&new.properties));
     let row = tx
         .one(
             insert,
-            args![new.scheduler.as_deref(), &new.reason, Json(&new.properties), now],
+            args![scheduler, &new.reason, properties, now, likeness, new.fail_fast],
         )
         .await?;
     let id: BuildsetId = row.get("id")?;
@@ -127,6 +139,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: NewBuildset, now: Timestamp) -> Res
     for name in &new.builders {
         requests.push(insert_request(tx, id, name, new.priority, now).await?);
     }
+    cancelling::supersede(tx, &new, &requests, now).await?;
     complete_if_done(tx, id, now).await?;
     Ok(Submitted {
         buildset: id,
@@ -134,19 +147,19 @@ pub(crate) async fn insert(tx: &mut Tx, new: NewBuildset, now: Timestamp) -> Res
     })
 }
 
-async fn check_changes(conn: &mut Conn, changes: &[ChangeId]) -> Result<(), Error> {
+/// The codebases that these changes are in.
+async fn changed_codebases(conn: &mut Conn, changes: &[ChangeId]) -> Result<BTreeSet<String>, Error> {
+    let mut codebases = BTreeSet::new();
     for change in changes {
-        if conn
-            .row("SELECT id FROM changes WHERE id = $1", args![*change])
-            .await?
-            .is_none()
-        {
-            return Err(Error::invalid(format!(
+        let sql = "SELECT codebase FROM changes WHERE id = $1";
+        let row = conn.row(sql, args![*change]).await?.ok_or_else(|| {
+            Error::invalid(format!(
                 "expected a buildset's changes to exist, found no change {change}"
-            )));
-        }
+            ))
+        })?;
+        codebases.insert(row.get("codebase")?);
     }
-    Ok(())
+    Ok(codebases)
 }
 
 async fn insert_request(
@@ -182,15 +195,14 @@ pub(crate) async fn complete_if_done(tx: &mut Tx, id: BuildsetId, now: Timestamp
             None => return Ok(()),
         }
     }
-    tx.run(
-        "UPDATE buildsets SET finished = $2, outcome = $3 WHERE id = $1",
-        args![id, now, worst],
-    )
-    .await?;
+    let end = "UPDATE buildsets SET finished = $2, outcome = $3 WHERE id = $1 AND finished IS NULL";
+    if tx.run(end, args![id, now, worst]).await? == 0 {
+        return Ok(());
+    }
     Draft::new("buildset.complete")
         .payload(json!({ "buildset": id, "outcome": worst }))
         .add(tx, now);
-    Ok(())
+    schedulers::tell_followers(tx, id, now).await
 }
 
 /// What each of these buildsets checks out, by key.

@@ -207,6 +207,7 @@ async fn insert(
     if tx.row(known, args![source, &facts.dedup_key]).await?.is_some() {
         return Ok(None);
     }
+    facts.properties.check().map_err(Error::Properties)?;
     let row = tx
         .one(
             "INSERT INTO changes (source, dedup_key, codebase, repository, project, branch, revision, author, comments,

@@ -5,6 +5,7 @@ use capstan_model::{CommandId, CommandSpec, Completion, Exit, LogId, StepId, Tim
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 
+use crate::logs::Made;
 use crate::sql::{Conn, Json, Row, args, words};
 use crate::steps::Scope;
 use crate::writer::Tx;
@@ -112,7 +113,11 @@ pub(crate) async fn insert(
     now: Timestamp,
 ) -> Result<CommandLog, Error> {
     let worker = workers::ensure(tx, &new.worker, now).await?;
-    let (log, name) = logs::create(tx, scope, &new.log, None, now).await?;
+    let made = match new.spec.program.is_file() {
+        true => Made::ForFile,
+        false => Made::ForOutput,
+    };
+    let (log, name) = logs::create(tx, scope, &new.log, made, now).await?;
     let insert = "INSERT INTO commands (id, step, seq, log, worker, spec, state, started)
                   VALUES ($1, $2, $3, $4, $5, $6, 'running', $7)";
     tx.run(

@@ -50,6 +50,9 @@ pub enum Error {
         /// What the driver says.
         reason: String,
     },
+    /// Properties that are too many or too large. Nothing was written.
+    #[error("{0}")]
+    Properties(capstan_model::BadProperties),
     /// The database refused a statement. Nothing was written.
     #[error("the database refused `{statement}`: {reason}")]
     Database {

@@ -113,6 +113,11 @@ impl Draft {
         self
     }
 
+    /// The request that it is about.
+    pub fn about(&self) -> Option<RequestId> {
+        self.request
+    }
+
     pub fn payload(mut self, payload: Value) -> Self {
         self.payload = payload;
         self

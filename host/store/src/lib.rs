@@ -5,10 +5,13 @@
 //! serves both databases, then any file for its aggregate. Not here: what a decision should be, the bytes of logs,
 //! secrets.
 
+mod artefacts;
+mod bells;
 mod blobs;
 mod builders;
 mod builds;
 mod buildsets;
+mod cancelling;
 mod changes;
 mod charge;
 mod commands;
@@ -20,13 +23,16 @@ mod interruptions;
 mod invites;
 mod journal;
 mod kept;
+mod likeness;
 mod listing;
+mod locks;
 mod logs;
 mod migrations;
 mod options;
 mod outbox;
 mod overview;
 mod plans;
+mod queue;
 mod record;
 mod refusals;
 mod requests;
@@ -42,6 +48,7 @@ mod writer;
 pub use builders::Builder;
 pub use builds::{Build, BuildFinish, BuildState, CreatedBuild, NewBuild, RunningBuild};
 pub use buildsets::{Buildset, NewBuildset, Submitted};
+pub use cancelling::Cancelled;
 pub use changes::{ChangeFilter, SourceStatus};
 pub use charge::Owner;
 pub use commands::{Command, CommandLog, CommandState, NewCommand};
@@ -51,14 +58,19 @@ pub use interruptions::{Away, Interruption, InterruptionKind};
 pub use journal::{Excerpt, JournalGlance};
 pub use kept::MOST_KEPT;
 pub use listing::BuildFilter;
+pub use locks::LockHold;
 pub use logs::Log;
 pub use options::{DatabaseUrl, Options, Synchronous};
-pub use outbox::{Known, LONGEST_PAUSE_MS, NewReport, Report, ReportState};
+pub use outbox::{Known, LONGEST_PAUSE_MS, NewReport, Report, ReportState, Requeued};
 pub use overview::{BuildGlance, BuilderHistory};
+pub use queue::{QueueEntry, RequestFeed};
 pub use record::Record;
 pub use refusals::{NewRefusal, Refusal};
 pub use requests::{PendingRequest, Request, RequestFilter, RequestState};
-pub use schedulers::{Consumed, Decision, DueTimer, Finished, SchedulerEvent, SchedulerStatus, Timer};
+pub use schedulers::{
+    Answer as CallAnswer, Call, CallProblem, CompletedBuild, CompletedBuildset, Consumed, Decision, DueTimer,
+    Finished, SchedulerEvent, SchedulerStatus, Timer,
+};
 pub use sql::UnknownWord;
 pub use steps::{Link, NewStep, Origin, Progress, Step, StepState};
 pub use store::Store;

@@ -47,24 +47,33 @@ impl Store {
         let mut conn = self.reader().await?;
         let sql =
             "SELECT logs.*, commands.id AS command FROM logs LEFT JOIN commands ON commands.log = logs.id
-                   WHERE logs.id = $1";
+                   WHERE logs.id = $1 AND logs.transport = 0";
         conn.row(sql, args![id]).await?.as_ref().map(log).transpose()
     }
 
-    /// The logs of a step, in the order in which they were made.
+    /// The logs of a step, in the order in which they were made. Those that carry files are none of them.
     pub async fn logs(&self, step: StepId) -> Result<Vec<Log>, Error> {
         let mut conn = self.reader().await?;
         let sql =
             "SELECT logs.*, commands.id AS command FROM logs LEFT JOIN commands ON commands.log = logs.id
-                   WHERE logs.step = $1 ORDER BY logs.id";
+                   WHERE logs.step = $1 AND logs.transport = 0 ORDER BY logs.id";
         conn.rows(sql, args![step]).await?.iter().map(log).collect()
+    }
+
+    /// Those that carry files of a step, and were not noted to be sealed: for them that means gone.
+    pub async fn transports(&self, step: StepId) -> Result<Vec<LogId>, Error> {
+        let mut conn = self.reader().await?;
+        let sql = "SELECT id FROM logs WHERE step = $1 AND transport = 1 AND sealed = 0 ORDER BY id";
+        let rows = conn.rows(sql, args![step]).await?;
+        rows.iter().map(|row| row.get("id")).collect()
     }
 
     /// The logs of all steps of a build, in the order in which they were made.
     pub async fn logs_of_build(&self, build: BuildId) -> Result<Vec<Log>, Error> {
         let mut conn = self.reader().await?;
         let sql = "SELECT logs.*, commands.id AS command FROM logs JOIN steps ON steps.id = logs.step
-                   LEFT JOIN commands ON commands.log = logs.id WHERE steps.build = $1 ORDER BY logs.id";
+                   LEFT JOIN commands ON commands.log = logs.id WHERE steps.build = $1 AND logs.transport = 0
+                   ORDER BY logs.id";
         conn.rows(sql, args![build]).await?.iter().map(log).collect()
     }
 
@@ -73,7 +82,8 @@ impl Store {
         let mut conn = self.reader().await?;
         let sql = "SELECT logs.*, commands.id AS command FROM logs JOIN steps ON steps.id = logs.step
                    LEFT JOIN commands ON commands.log = logs.id
-                   WHERE logs.complete = 1 AND logs.sealed = 0 AND steps.state = 'complete' AND logs.id > $1
+                   WHERE logs.complete = 1 AND logs.sealed = 0 AND logs.transport = 0 AND steps.state = 'complete'
+                   AND logs.id > $1
                    ORDER BY logs.id LIMIT $2";
         let after = after.map_or(0, |log| log.0);
         conn.rows(sql, args![after, limit])
@@ -114,7 +124,7 @@ async fn open(tx: &mut Tx, step: StepId, name: String, now: Timestamp) -> Result
         return row.get("id");
     }
     let scope = Scope::of(tx, step).await?;
-    Ok(create(tx, &scope, &name, Some(&name), now).await?.0)
+    Ok(create(tx, &scope, &name, Made::OpenedAs(&name), now).await?.0)
 }
 
 /// Makes a log; answers its key and the name that it got: the one asked for, or that with the first number that is
@@ -123,21 +133,40 @@ pub(crate) async fn create(
     tx: &mut Tx,
     scope: &Scope,
     wanted: &str,
-    opened_as: Option<&str>,
+    made: Made<'_>,
     now: Timestamp,
 ) -> Result<(LogId, String), Error> {
     let name = free_name(tx, scope.step, wanted).await?;
-    let insert = "INSERT INTO logs (step, name, opened_as, length, lines, complete, sealed, created)
-                  VALUES ($1, $2, $3, 0, 0, 0, 0, $4) RETURNING id";
+    let opened_as = match made {
+        Made::OpenedAs(name) => Some(name),
+        Made::ForOutput | Made::ForFile => None,
+    };
+    let transport = matches!(made, Made::ForFile);
+    let insert =
+        "INSERT INTO logs (step, name, opened_as, length, lines, complete, sealed, created, transport)
+                  VALUES ($1, $2, $3, 0, 0, 0, 0, $4, $5) RETURNING id";
     let id = tx
-        .one(insert, args![scope.step, &name, opened_as, now])
+        .one(insert, args![scope.step, &name, opened_as, now, transport])
         .await?
         .get("id")?;
-    scope
-        .event("log.opened")
-        .payload(json!({ "log": id, "name": name }))
-        .add(tx, now);
+    if !transport {
+        scope
+            .event("log.opened")
+            .payload(json!({ "log": id, "name": name }))
+            .add(tx, now);
+    }
     Ok((id, name))
+}
+
+/// What a log is made for.
+#[derive(Clone, Copy)]
+pub(crate) enum Made<'a> {
+    /// The step writes it itself, under this name.
+    OpenedAs(&'a str),
+    /// A command prints into it.
+    ForOutput,
+    /// It carries a file: nobody is to read it as a log, or to be told of it.
+    ForFile,
 }
 
 async fn free_name(conn: &mut Conn, step: StepId, wanted: &str) -> Result<String, Error> {
@@ -165,10 +194,13 @@ pub(crate) async fn complete(
     now: Timestamp,
 ) -> Result<(), Error> {
     let update = "UPDATE logs SET length = $2, lines = $3, complete = 1 WHERE id = $1 AND complete = 0
-                  RETURNING step, name";
+                  RETURNING step, name, transport";
     let Some(row) = tx.row(update, args![id, length, lines]).await? else {
         return Ok(());
     };
+    if row.get("transport")? {
+        return Ok(());
+    }
     let scope = Scope::of(tx, row.get("step")?).await?;
     let payload = json!({ "log": id, "name": row.get::<String>("name")?, "length": length, "lines": lines });
     scope.event("log.complete").payload(payload).add(tx, now);

@@ -47,6 +47,31 @@ macro_rules! embedded {
                 "refusals",
                 include_str!(concat!("../migrations/", $database, "/0007_refusals.sql")),
             ),
+            (
+                8,
+                "artefacts",
+                include_str!(concat!("../migrations/", $database, "/0008_artefacts.sql")),
+            ),
+            (
+                9,
+                "queue",
+                include_str!(concat!("../migrations/", $database, "/0009_queue.sql")),
+            ),
+            (
+                10,
+                "schedulers",
+                include_str!(concat!("../migrations/", $database, "/0010_schedulers.sql")),
+            ),
+            (
+                11,
+                "locks",
+                include_str!(concat!("../migrations/", $database, "/0011_locks.sql")),
+            ),
+            (
+                12,
+                "results",
+                include_str!(concat!("../migrations/", $database, "/0012_results.sql")),
+            ),
         ]
     };
 }

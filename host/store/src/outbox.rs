@@ -11,6 +11,10 @@ use crate::sql::{Json, Row, args, words};
 use crate::writer::Tx;
 use crate::{Error, Store};
 
+mod parked;
+
+pub use parked::Requeued;
+
 words! {
     /// How far a report is.
     ReportState {

@@ -2,13 +2,13 @@
 //! a command with the row of the journal that answers it. One transaction, one sync.
 
 use capstan_model::journal::{Effect, Entry};
-use capstan_model::{BuildId, CommandId, Completion, LogId, Outcome, StepId, Timestamp};
+use capstan_model::{BuildId, CommandId, Completion, LockAccess, LogId, Outcome, StepId, Timestamp};
 use futures::FutureExt as _;
 
 use crate::commands::{self, CommandLog, NewCommand};
 use crate::steps::{self, Step};
 use crate::writer::Tx;
-use crate::{Error, Store, journal, logs};
+use crate::{Error, Store, journal, locks, logs};
 
 /// One thing to be noted. Each is what the method of [`Store`] that is named with it does, and may be repeated as that may.
 #[derive(Clone, Debug)]
@@ -56,6 +56,20 @@ pub enum Record {
         /// How many lines.
         lines: u64,
     },
+    /// Pages leave the step out.
+    Hide {
+        /// The step.
+        step: StepId,
+    },
+    /// Which locks a step that has not begun takes, or waits for.
+    Locks {
+        /// The step.
+        step: StepId,
+        /// The locks.
+        accesses: Vec<LockAccess>,
+        /// What people are told while it waits; nothing once it has them.
+        waits: Option<String>,
+    },
     /// [`Store::finish_step`], without a last row.
     Finish {
         /// The step.
@@ -102,6 +116,12 @@ async fn one(tx: &mut Tx, record: Record, now: Timestamp) -> Result<Option<Comma
         }
         Record::LogComplete { log, length, lines } => logs::complete(tx, log, length, lines, now).await?,
         Record::LogSealed { log, length, lines } => logs::seal(tx, log, length, lines, now).await?,
+        Record::Hide { step } => steps::hide(tx, step).await?,
+        Record::Locks {
+            step,
+            accesses,
+            waits,
+        } => locks::note(tx, step, accesses, waits, now).await?,
         Record::Finish {
             step,
             outcome,

@@ -95,7 +95,8 @@ pub struct RequestFilter {
 }
 
 impl Store {
-    /// Every request that waits: most urgent first, then oldest first.
+    /// Every request that waits, with all that belongs to it: most urgent first, then oldest first. There may be many:
+    /// who follows the queue keeps [`Store::queue_entries`].
     pub async fn pending_requests(&self) -> Result<Vec<PendingRequest>, Error> {
         let mut conn = self.reader().await?;
         let rows = conn
@@ -112,10 +113,31 @@ impl Store {
         rows.iter().map(|row| pending(row, &sources)).collect()
     }
 
+    /// That request, if it waits: what a build of it is made from.
+    pub async fn pending_request(&self, id: RequestId) -> Result<Option<PendingRequest>, Error> {
+        let mut conn = self.reader().await?;
+        let sql = "SELECT requests.*, builders.name AS builder_name, buildsets.reason AS reason,
+                   buildsets.properties AS properties
+                   FROM requests JOIN builders ON builders.id = requests.builder
+                   JOIN buildsets ON buildsets.id = requests.buildset
+                   WHERE requests.id = $1 AND requests.state = 'pending'";
+        let Some(row) = conn.row(sql, args![id]).await? else {
+            return Ok(None);
+        };
+        let sources = buildsets::sources_of(&mut conn, &[row.get("buildset")?]).await?;
+        pending(&row, &sources).map(Some)
+    }
+
     /// That request.
     pub async fn request(&self, id: RequestId) -> Result<Option<Request>, Error> {
         let mut conn = self.reader().await?;
         Ok(by_ids(&mut conn, &[id]).await?.pop())
+    }
+
+    /// Those requests, oldest first.
+    pub async fn requests_of(&self, ids: &[RequestId]) -> Result<Vec<Request>, Error> {
+        let mut conn = self.reader().await?;
+        by_ids(&mut conn, ids).await
     }
 
     /// Requests, newest first, at most `limit`.

@@ -1,12 +1,19 @@
 //! What schedulers are told and what they decide: an event or timer is consumed in the transaction that carries its
 //! decision out, so each is decided upon exactly once.
 
-use capstan_model::{Change, ChangeId, Outcome, SourceStamp, Timestamp};
+mod calls;
+mod completed;
+mod enabling;
+
+use capstan_model::{BuildsetId, CallId, Change, ChangeId, Outcome, SourceStamp, Timestamp};
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::buildsets::{self, NewBuildset, Submitted};
+pub use calls::{Answer, Call, CallProblem};
+pub(crate) use completed::tell_followers;
+
+use crate::buildsets::{self, Buildset, NewBuildset, Submitted};
 use crate::events::Draft;
 use crate::sql::{Conn, Json, Row, args};
 use crate::versions::{Memory, Version};
@@ -22,6 +29,32 @@ pub enum SchedulerEvent {
     Change(Box<Change>),
     /// A build ended.
     Finished(Finished),
+    /// A buildset of a scheduler that it follows is complete.
+    Completed(Box<CompletedBuildset>),
+    /// It is asked for builds.
+    Call(Value),
+}
+
+/// A buildset whose requests have all ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompletedBuildset {
+    /// The buildset itself.
+    pub buildset: Buildset,
+    /// Its builds, oldest first.
+    pub builds: Vec<CompletedBuild>,
+}
+
+/// A build of such a buildset.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompletedBuild {
+    /// The builder.
+    pub builder: String,
+    /// The build's number within its builder.
+    pub number: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it was asked to check out, at the revisions that its property `got_revision` names.
+    pub sources: Vec<SourceStamp>,
 }
 
 /// A build that has ended.
@@ -91,6 +124,10 @@ pub struct SchedulerStatus {
     pub name: String,
     /// How many events wait for it.
     pub waiting: u64,
+    /// Whether it is told of events and its timers run.
+    pub enabled: bool,
+    /// Its earliest timer.
+    pub next: Option<Timestamp>,
     /// When it last gave an event up; `None` if it has decided since.
     pub failed: Option<Timestamp>,
     /// Why.
@@ -104,6 +141,8 @@ pub(crate) enum Payload {
     Started,
     Change(ChangeId),
     Finished(Finished),
+    Completed(BuildsetId),
+    Call(CallId),
 }
 
 impl Store {
@@ -120,13 +159,16 @@ impl Store {
     /// Every scheduler that has ever decided or failed, by name.
     pub async fn schedulers(&self) -> Result<Vec<SchedulerStatus>, Error> {
         let mut conn = self.reader().await?;
-        let sql = "SELECT id, name, failed, error,
+        let sql = "SELECT id, name, failed, error, enabled,
+                   (SELECT MIN(at) FROM timers WHERE timers.scheduler = schedulers.name) AS next_timer,
                    (SELECT COUNT(*) FROM scheduler_events WHERE scheduler_events.scheduler = schedulers.name) AS waiting
                    FROM schedulers ORDER BY name";
         let status = |row: &Row| {
             Ok(SchedulerStatus {
                 name: row.get("name")?,
                 waiting: row.get("waiting")?,
+                enabled: row.get::<i64>("enabled")? != 0,
+                next: row.maybe("next_timer")?,
                 failed: row.maybe("failed")?,
                 error: row.maybe("error")?,
             })
@@ -150,11 +192,26 @@ impl Store {
                     || row.corrupt("payload", &format!("expected a change, found none with id {id}"));
                 SchedulerEvent::Change(Box::new(change.ok_or_else(missing)?))
             }
+            Payload::Completed(id) => {
+                let missing = || {
+                    row.corrupt(
+                        "payload",
+                        &format!("expected a buildset, found none with id {id}"),
+                    )
+                };
+                let found = completed::load(&mut conn, id).await?;
+                SchedulerEvent::Completed(Box::new(found.ok_or_else(missing)?))
+            }
+            Payload::Call(id) => {
+                let missing = || row.corrupt("payload", &format!("expected a call, found none with id {id}"));
+                SchedulerEvent::Call(calls::body(&mut conn, id).await?.ok_or_else(missing)?)
+            }
         };
         Ok(Some((row.get("id")?, event)))
     }
 
-    /// Leaves an event for a scheduler and rings the bell. `Started` waits at most once.
+    /// Leaves an event for a scheduler and rings the bell. `Started` waits at most once. A call is left with
+    /// [`call_scheduler`](Self::call_scheduler) instead.
     pub async fn enqueue_event(
         &self,
         scheduler: &str,
@@ -166,6 +223,12 @@ impl Store {
             SchedulerEvent::Started => Payload::Started,
             SchedulerEvent::Change(change) => Payload::Change(change.id),
             SchedulerEvent::Finished(finished) => Payload::Finished(finished),
+            SchedulerEvent::Completed(set) => Payload::Completed(set.buildset.id),
+            SchedulerEvent::Call(_) => {
+                return Err(Error::invalid(
+                    "expected an event, found a call, which has an answer",
+                ));
+            }
         };
         self.write(move |tx| async move { enqueue(tx, &scheduler, &payload, now).await }.boxed())
             .await
@@ -240,7 +303,7 @@ pub(crate) async fn enqueue(
     let insert = "INSERT INTO scheduler_events (scheduler, payload, created) VALUES ($1, $2, $3)";
     tx.run(insert, args![scheduler, Json(payload), now]).await?;
     tx.ring();
-    tx.ring_for_work();
+    tx.ring_for_scheduler(scheduler);
     Ok(())
 }
 
@@ -251,7 +314,7 @@ async fn commit(
     decision: Decision,
     now: Timestamp,
 ) -> Result<Vec<Submitted>, Error> {
-    consume(tx, &scheduler, &consumed).await?;
+    let call = consume(tx, &scheduler, &consumed).await?;
     let (digest, version) = decision.by.map(|by| (by.digest, by.version)).unzip();
     tx.run(
         "INSERT INTO schedulers (name, state, state_digest, state_version, enabled) VALUES ($1, $2, $3, $4, 1)
@@ -276,6 +339,9 @@ async fn commit(
     for buildset in decision.buildsets {
         submitted.push(buildsets::insert(tx, buildset, now).await?);
     }
+    if let Some(call) = call {
+        calls::answer(tx, call, &Answer::Made(submitted.clone()), now).await?;
+    }
     Ok(submitted)
 }
 
@@ -286,7 +352,9 @@ async fn give_up(
     reason: String,
     now: Timestamp,
 ) -> Result<(), Error> {
-    consume(tx, &scheduler, &consumed).await?;
+    if let Some(call) = consume(tx, &scheduler, &consumed).await? {
+        calls::answer(tx, call, &Answer::refused("", &reason), now).await?;
+    }
     tx.run(
         "INSERT INTO schedulers (name, enabled, failed, error) VALUES ($1, 1, $2, $3) ON CONFLICT (name)
          DO UPDATE SET failed = excluded.failed, error = excluded.error",
@@ -299,14 +367,23 @@ async fn give_up(
     Ok(())
 }
 
-async fn consume(conn: &mut Conn, scheduler: &str, consumed: &Consumed) -> Result<(), Error> {
+/// Takes what is decided upon away; of a call, answers which.
+pub(crate) async fn consume(
+    conn: &mut Conn,
+    scheduler: &str,
+    consumed: &Consumed,
+) -> Result<Option<CallId>, Error> {
+    let mut call = None;
     let (gone, what) = match consumed {
         Consumed::Event(id) => {
-            let delete = "DELETE FROM scheduler_events WHERE id = $1 AND scheduler = $2";
-            (
-                conn.run(delete, args![*id, scheduler]).await?,
-                format!("event {id}"),
-            )
+            let delete = "DELETE FROM scheduler_events WHERE id = $1 AND scheduler = $2 RETURNING payload";
+            let row = conn.row(delete, args![*id, scheduler]).await?;
+            if let Some(row) = &row
+                && let Payload::Call(id) = row.get::<Json<Payload>>("payload")?.0
+            {
+                call = Some(id);
+            }
+            (u64::from(row.is_some()), format!("event {id}"))
         }
         Consumed::Timer { name, at } => {
             let delete = "DELETE FROM timers WHERE scheduler = $1 AND name = $2 AND at = $3";
@@ -320,6 +397,6 @@ async fn consume(conn: &mut Conn, scheduler: &str, consumed: &Consumed) -> Resul
         0 => Err(Error::conflict(format!(
             "expected {what} of scheduler `{scheduler}` to be waiting, found none"
         ))),
-        _ => Ok(()),
+        _ => Ok(call),
     }
 }

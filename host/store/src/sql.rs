@@ -5,7 +5,7 @@
 //! 64 bits wide, times are milliseconds, JSON is text, truth is 0 or 1.
 
 use capstan_model::{
-    BuildId, BuilderId, BuildsetId, ChangeId, CommandId, Digest, EventId, LogId, OutboxId, Outcome,
+    BuildId, BuilderId, BuildsetId, CallId, ChangeId, CommandId, Digest, EventId, LogId, OutboxId, Outcome,
     RequestId, SourceStampId, StepId, Timestamp, WorkerId,
 };
 use futures::TryStreamExt as _;
@@ -353,7 +353,7 @@ macro_rules! ids {
     )*};
 }
 
-ids! { BuildId BuilderId BuildsetId ChangeId EventId LogId OutboxId RequestId SourceStampId StepId WorkerId }
+ids! { BuildId BuilderId BuildsetId CallId ChangeId EventId LogId OutboxId RequestId SourceStampId StepId WorkerId }
 
 /// Declares an enum that is kept as a word.
 macro_rules! words {

@@ -13,7 +13,7 @@ use crate::dialect::{in_keys, keys};
 use crate::events::Draft;
 use crate::sql::{Conn, Json, Row, args, words};
 use crate::writer::Tx;
-use crate::{Error, Store, builds, journal};
+use crate::{Error, Store, artefacts, builds, journal};
 
 words! {
     /// How far a step is.
@@ -95,6 +95,10 @@ pub struct Step {
     pub outcome: Option<Outcome>,
     /// A few words about how it goes or ended.
     pub summary: String,
+    /// Whether pages leave it out.
+    pub hidden: bool,
+    /// The result that it ended its build with, if it did, and why.
+    pub ends_build: Option<(Outcome, String)>,
     /// When it began.
     pub started: Option<Timestamp>,
     /// When it ended.
@@ -374,6 +378,13 @@ pub(crate) async fn finish(
     Ok(())
 }
 
+/// Has pages leave a step out. Noted together with its end, which tells those who look on.
+pub(crate) async fn hide(tx: &mut Tx, id: StepId) -> Result<(), Error> {
+    let hide = "UPDATE steps SET hidden = 1 WHERE id = $1";
+    tx.run(hide, args![id]).await?;
+    Ok(())
+}
+
 /// Applies what local rows of a journal change.
 pub(crate) async fn apply(
     tx: &mut Tx,
@@ -384,6 +395,10 @@ pub(crate) async fn apply(
     for effect in effects {
         let payload = serde_json::to_value(&effect).unwrap_or_default();
         match effect {
+            Effect::AddArtefact(stored) => {
+                artefacts::insert(tx, scope, stored, now).await?;
+                continue;
+            }
             Effect::SetProperty(property) => builds::set_property(tx, scope.build, &property).await?,
             Effect::SetSummary(text) => {
                 tx.run(
@@ -391,6 +406,10 @@ pub(crate) async fn apply(
                     args![scope.step, text],
                 )
                 .await?;
+            }
+            Effect::EndBuild { outcome, reason } => {
+                let update = "UPDATE steps SET ends_build = $2, ends_reason = $3 WHERE id = $1";
+                tx.run(update, args![scope.step, outcome, reason]).await?;
             }
             Effect::AddLink { label, url } => {
                 let insert = "INSERT INTO step_links (step, position, label, url)
@@ -443,6 +462,11 @@ fn step(row: &Row) -> Result<Step, Error> {
         state: row.get("state")?,
         outcome: row.maybe("outcome")?,
         summary: row.get("summary")?,
+        hidden: row.get("hidden")?,
+        ends_build: row
+            .maybe("ends_build")?
+            .map(|outcome| Ok::<_, Error>((outcome, row.maybe("ends_reason")?.unwrap_or_default())))
+            .transpose()?,
         started: row.maybe("started")?,
         finished: row.maybe("finished")?,
         links: Vec::new(),

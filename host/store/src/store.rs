@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use capstan_model::Timestamp;
 use futures::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::bells::{Bells, SchedulerBells};
 use crate::dialect::Pools;
 use crate::options::Options;
+use crate::queue::Touched;
 use crate::sql::Conn;
 use crate::writer::{Queue, Tx, Writer};
-use crate::{Away, Error, Owner, events, installation};
+use crate::{Away, Error, Owner, events, installation, queue};
 
 /// What the master must not forget. Cheap to clone; all clones are one store.
 ///
@@ -27,6 +29,8 @@ struct Inner {
     queue: Queue,
     bell: watch::Receiver<i64>,
     work_bell: watch::Receiver<()>,
+    touched: broadcast::Sender<Touched>,
+    schedulers: SchedulerBells,
     displaced: watch::Receiver<Option<Owner>>,
     installation: Uuid,
     /// Owns the writer: it ends with the store.
@@ -54,7 +58,16 @@ impl Store {
         drop(conn);
         let (ring_for_work, work_bell) = watch::channel(());
         let (displace, displaced) = watch::channel(None);
-        let (queue, writer) = Writer::new(pools.clone(), installation, ring, ring_for_work, displace);
+        let (touched, _) = broadcast::channel(queue::BEHIND);
+        let schedulers = SchedulerBells::default();
+        let bells = Bells {
+            bell: ring,
+            work: ring_for_work,
+            touched: touched.clone(),
+            schedulers: schedulers.clone(),
+            displaced: displace,
+        };
+        let (queue, writer) = Writer::new(pools.clone(), installation, bells);
         let mut tasks = JoinSet::new();
         tasks.spawn(writer.run());
         Ok(Self(Arc::new(Inner {
@@ -62,6 +75,8 @@ impl Store {
             queue,
             bell,
             work_bell,
+            touched,
+            schedulers,
             displaced,
             installation,
             _writer: tasks,
@@ -84,10 +99,19 @@ impl Store {
         self.0.bell.clone()
     }
 
-    /// Rings after a commit that may have left work: a request, a report, an event for a scheduler, or the end of a build,
+    /// Rings after a commit that may have left work: a request, a report, or the end of a build,
     /// which frees its worker. Quiet about what single steps do.
     pub fn work_bell(&self) -> watch::Receiver<()> {
         self.0.work_bell.clone()
+    }
+
+    /// Rings after a commit that left an event for that scheduler.
+    pub fn scheduler_bell(&self, scheduler: &str) -> watch::Receiver<()> {
+        self.0.schedulers.of(scheduler)
+    }
+
+    pub(crate) fn touched(&self) -> &broadcast::Sender<Touched> {
+        &self.0.touched
     }
 
     pub(crate) async fn claim(&self, owner: Owner, away: Away, now: Timestamp) -> Result<u64, Error> {

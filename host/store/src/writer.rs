@@ -1,23 +1,28 @@
 //! The only task that writes. It takes all units that wait, runs them in one transaction with a savepoint around each,
 //! commits once, and then answers everybody: a unit that fails costs the others nothing, and one sync serves them all.
 
+mod unit;
+
 use std::any::Any;
-use std::panic::AssertUnwindSafe;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use capstan_model::{EventId, Timestamp};
 
+use crate::bells::{Bells, Peal};
 use crate::charge::{self, Charge};
 use crate::dialect::Pools;
 use crate::events::{self, Draft};
 use crate::sql::Conn;
 use crate::{Away, Error, Owner};
+
+use unit::{Place, run_unit};
 
 /// How many units may wait before who asks for more has to.
 const QUEUE: usize = 1024;
@@ -42,6 +47,8 @@ pub(crate) struct Tx {
     rings: bool,
     /// Whether the bell for work is to ring, too.
     work: bool,
+    /// The schedulers that an event waits for.
+    told: BTreeSet<String>,
 }
 
 impl std::ops::Deref for Tx {
@@ -66,6 +73,11 @@ impl Tx {
     /// Rings the bell for work after the commit.
     pub fn ring_for_work(&mut self) {
         self.work = true;
+    }
+
+    /// Rings that scheduler's own bell after the commit.
+    pub fn ring_for_scheduler(&mut self, name: &str) {
+        self.told.insert(name.to_owned());
     }
 }
 
@@ -144,9 +156,7 @@ impl Queue {
 pub(crate) struct Writer {
     pools: Pools,
     installation: Uuid,
-    bell: watch::Sender<i64>,
-    work_bell: watch::Sender<()>,
-    displaced: watch::Sender<Option<Owner>>,
+    bells: Bells,
     messages: mpsc::Receiver<Message>,
     conn: Option<Conn>,
     /// Once a master has it.
@@ -154,22 +164,14 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub fn new(
-        pools: Pools,
-        installation: Uuid,
-        bell: watch::Sender<i64>,
-        work_bell: watch::Sender<()>,
-        displaced: watch::Sender<Option<Owner>>,
-    ) -> (Queue, Self) {
+    pub fn new(pools: Pools, installation: Uuid, bells: Bells) -> (Queue, Self) {
         let (sender, messages) = mpsc::channel(QUEUE);
         (
             Queue(sender),
             Self {
                 pools,
                 installation,
-                bell,
-                work_bell,
-                displaced,
+                bells,
                 messages,
                 conn: None,
                 charge: None,
@@ -284,6 +286,7 @@ impl Writer {
             events: Vec::new(),
             rings: false,
             work: false,
+            told: BTreeSet::new(),
         };
         let alone = units.len() == 1;
         let mut done = Vec::with_capacity(units.len());
@@ -303,19 +306,23 @@ impl Writer {
                 }
             }
         }
-        let (rings, work) = (tx.rings, tx.work);
+        let peal = Peal {
+            bell: tx.rings,
+            work: tx.work,
+            told: std::mem::take(&mut tx.told),
+            touched: tx.events.iter().filter_map(|(_, event)| event.about()).collect(),
+        };
         let (conn, newest) = match commit(tx).await {
             Ok(committed) => committed,
-            Err(error) => return refuse(done.into_iter().map(|(answer, _)| answer), &error),
+            Err(error) => {
+                if matches!(error, Error::CommitUnknown { .. }) {
+                    self.bells.commit_unknown();
+                }
+                return refuse(done.into_iter().map(|(answer, _)| answer), &error);
+            }
         };
         self.conn = Some(conn);
-        if rings || newest.is_some() {
-            let newest = newest.map_or(0, |event| event.0);
-            self.bell.send_modify(|last| *last = newest.max(*last));
-        }
-        if work {
-            self.work_bell.send_replace(());
-        }
+        self.bells.ring(peal, newest);
         for (answer, result) in done {
             // Who asked may have gone; what was written stays.
             let _ = answer.send(result);
@@ -360,7 +367,7 @@ impl Writer {
         if let Some(conn) = self.conn.take() {
             return Ok(conn);
         }
-        if let Some(owner) = self.displaced.borrow().clone() {
+        if let Some(owner) = self.bells.displaced.borrow().clone() {
             return Err(Error::Displaced {
                 owner: Box::new(owner),
             });
@@ -379,70 +386,11 @@ impl Writer {
                 conn.discard();
                 if let Error::Displaced { owner } = &error {
                     tracing::error!(%owner, "another master has taken the database over");
-                    self.displaced.send_replace(Some((**owner).clone()));
+                    self.bells.displaced.send_replace(Some((**owner).clone()));
                 }
                 Err(error)
             }
         }
-    }
-}
-
-/// Where a unit stands in its transaction. A statement to begin a savepoint and one to end it cost as much as the unit's own,
-/// so the next unit's beginning ends the savepoint before, and the commit ends the last.
-#[derive(Clone, Copy, PartialEq)]
-enum Place {
-    /// There is no other: when it fails, the transaction is begun anew.
-    Alone,
-    First,
-    /// The savepoint of the one before is open.
-    Later,
-}
-
-impl Place {
-    fn begin(self) -> Option<&'static str> {
-        match self {
-            Self::Alone => None,
-            Self::First => Some("SAVEPOINT unit"),
-            Self::Later => Some("RELEASE SAVEPOINT unit; SAVEPOINT unit"),
-        }
-    }
-}
-
-/// Runs one unit so that its failure undoes it alone. The outer error means that the whole transaction is lost.
-async fn run_unit(
-    tx: &mut Tx,
-    work: Work,
-    place: Place,
-) -> Result<Result<Box<dyn Any + Send>, Error>, Error> {
-    let fatal = |error: sqlx::Error| Error::from_driver("SAVEPOINT unit", &error);
-    if let Some(begin) = place.begin() {
-        tx.conn.control(begin).await.map_err(fatal)?;
-    }
-    let (events, rings, work_before) = (tx.events.len(), tx.rings, tx.work);
-    // A panic is a fault in this crate; it may cost its own unit but not the writer.
-    let result = AssertUnwindSafe(work(tx)).catch_unwind().await;
-    let result = result.unwrap_or_else(|_| {
-        Err(Error::Database {
-            statement: "unit".to_owned(),
-            reason: "the unit panicked".to_owned(),
-        })
-    });
-    match result {
-        Err(Error::Unavailable { reason }) => Err(Error::Unavailable { reason }),
-        Err(error) => {
-            tx.events.truncate(events);
-            (tx.rings, tx.work) = (rings, work_before);
-            // The savepoint itself stays for the next unit to release.
-            let undo = match place {
-                Place::Alone => &["ROLLBACK", tx.conn.begin_statement()][..],
-                Place::First | Place::Later => &["ROLLBACK TO SAVEPOINT unit"],
-            };
-            for statement in undo {
-                tx.conn.control(statement).await.map_err(fatal)?;
-            }
-            Ok(Err(error))
-        }
-        Ok(value) => Ok(Ok(value)),
     }
 }
 

@@ -17,19 +17,24 @@ use utoipa_axum::routes;
 
 use crate::App;
 
+pub(crate) mod artefacts;
 mod audit;
 mod builders;
 pub(crate) mod builds;
+mod buildsets;
 pub(crate) mod changes;
 mod events;
 mod farm;
 pub(crate) mod interruptions;
+mod locks;
 pub(crate) mod logs;
 pub(crate) mod plugins;
 mod replay;
 pub(crate) mod reports;
 pub(crate) mod requests;
+mod schedulers;
 pub(crate) mod steps;
+mod why;
 mod workers;
 
 /// Rows of one page when nobody says how many.
@@ -56,6 +61,12 @@ fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(builds::list))
         .routes(routes!(builds::get))
         .routes(routes!(builds::stop))
+        .routes(routes!(builds::rebuild))
+        .routes(routes!(buildsets::get))
+        .routes(routes!(buildsets::cancel))
+        .routes(routes!(buildsets::rebuild))
+        .routes(routes!(artefacts::list))
+        .routes(routes!(artefacts::get))
         .routes(routes!(builders::list))
         .routes(routes!(builders::get))
         .routes(routes!(builders::build))
@@ -75,6 +86,14 @@ fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(requests::list))
         .routes(routes!(requests::get))
         .routes(routes!(requests::cancel))
+        .routes(routes!(why::get))
+        .routes(routes!(schedulers::list))
+        .routes(routes!(schedulers::describe))
+        .routes(routes!(schedulers::call))
+        .routes(routes!(schedulers::called))
+        .routes(routes!(schedulers::enable))
+        .routes(routes!(schedulers::disable))
+        .routes(routes!(locks::list))
         .routes(routes!(workers::list))
         .routes(routes!(workers::get))
         .routes(routes!(workers::invite))
@@ -84,11 +103,19 @@ fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(plugins::list))
         .routes(routes!(audit::audit))
         .routes(routes!(reports::list))
+        .routes(routes!(reports::retry))
+        .routes(routes!(reports::retry_all))
         .routes(routes!(farm::health))
+        .routes(routes!(farm::plan))
         .routes(routes!(farm::reload));
     let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .nest("/api/v1", resources)
         .split_for_parts();
+    // A part with slashes is the router's own notation.
+    let paths = std::mem::take(&mut document.paths.paths).into_iter();
+    document.paths.paths = paths
+        .map(|(path, item)| (path.replace("{*", "{"), item))
+        .collect();
     for (tag, operation) in document.paths.paths.values_mut().flat_map(operations) {
         // Handlers are called `list`, `get` … in each file; generated clients need names that are unique.
         operation.operation_id = operation.operation_id.take().map(|name| format!("{tag}_{name}"));
@@ -131,6 +158,21 @@ pub(crate) fn router() -> Router<App> {
         async move { ([(header::CONTENT_TYPE, "application/json")], text).into_response() }
     };
     router.route("/api/v1/openapi.json", get(answer))
+}
+
+/// The longest reason, in bytes.
+const MAX_REASON: usize = 2000;
+
+/// A reason that somebody gave: kept with what it is about, shown on pages.
+fn check_reason(reason: Option<&str>) -> Result<Option<&str>, crate::Error> {
+    match reason {
+        Some(reason) if reason.len() > MAX_REASON => Err(crate::Error::invalid(format!(
+            "expected a reason of at most {MAX_REASON} bytes, found {}",
+            reason.len()
+        ))
+        .field("reason")),
+        reason => Ok(reason),
+    }
 }
 
 /// How many rows to read for a page, one more than shown: whether it is there says whether there is a next page.

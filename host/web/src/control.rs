@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use capstan_master::{
-    About, Error as Refusal, Force, Forced, Handle, Invitation, PluginStatus, Queued, Reloaded, WorkerStatus,
+    About, Called, Error as Refusal, Force, Forced, Handle, Invitation, LockStatus, PluginStatus, QueuePage,
+    Queued, Reloaded, SchedulerStatus, WorkerStatus,
 };
 use capstan_model::plan::Plan;
-use capstan_model::{BuildId, RequestId, Timestamp};
+use capstan_model::{BuildId, BuildsetId, CallId, OutboxId, RequestId, Timestamp};
+use capstan_store::Cancelled;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use serde_json::Value;
 
 use crate::Error;
 
@@ -30,14 +33,43 @@ pub trait Control: Send + Sync {
     fn plugins(&self) -> Vec<PluginStatus>;
     /// Every worker that is configured or has joined.
     fn workers(&self) -> Answer<'_, Vec<WorkerStatus>>;
-    /// Every request that waits, in the order in which they are served, and why it waits.
-    fn queue(&self) -> Answer<'_, Vec<Queued>>;
+    /// Every lock: who holds it and who waits.
+    fn locks(&self) -> Vec<LockStatus>;
+    /// The requests that wait, of every builder or of one, and why: at most `limit`, in the order in which they are served.
+    fn queue<'a>(&'a self, builder: Option<&'a str>, limit: usize) -> Answer<'a, QueuePage>;
+    /// Why these requests wait; those that do not are left out.
+    fn why<'a>(&'a self, requests: &'a [RequestId]) -> Answer<'a, Vec<Queued>>;
     /// Asks for a build.
     fn force<'a>(&'a self, builder: &'a str, force: Force) -> Answer<'a, Forced>;
+    /// Every scheduler of the plan.
+    fn schedulers(&self) -> Answer<'_, Vec<SchedulerStatus>>;
+    /// What a scheduler asks a person for.
+    fn describe_scheduler<'a>(&'a self, name: &'a str) -> Answer<'a, Value>;
+    /// Asks a scheduler for builds.
+    fn call_scheduler<'a>(&'a self, name: &'a str, key: Option<&'a str>, call: Value) -> Answer<'a, Called>;
+    /// What came of a call.
+    fn scheduler_call<'a>(&'a self, name: &'a str, id: CallId) -> Answer<'a, Called>;
+    /// Switches a scheduler on or off; answers whether that changed anything.
+    fn enable_scheduler<'a>(&'a self, name: &'a str, enabled: bool) -> Answer<'a, bool>;
     /// Stops a build.
     fn stop<'a>(&'a self, build: BuildId, reason: &'a str) -> Answer<'a, ()>;
     /// Cancels a request.
     fn cancel<'a>(&'a self, request: RequestId, reason: &'a str) -> Answer<'a, ()>;
+    /// Asks for a build of the same again.
+    fn rebuild<'a>(&'a self, build: BuildId, reason: Option<&'a str>) -> Answer<'a, Forced>;
+    /// Asks for a buildset again, or for what did not go well in it.
+    fn rebuild_buildset<'a>(
+        &'a self,
+        buildset: BuildsetId,
+        only_failed: bool,
+        reason: Option<&'a str>,
+    ) -> Answer<'a, Forced>;
+    /// Cancels what has not ended of a buildset.
+    fn cancel_buildset<'a>(&'a self, buildset: BuildsetId, reason: &'a str) -> Answer<'a, Cancelled>;
+    /// Has a parked report delivered after all.
+    fn retry_report(&self, report: OutboxId) -> Answer<'_, ()>;
+    /// The same for every parked report; answers how many those are.
+    fn retry_reports(&self) -> Answer<'_, u64>;
     /// Loads plugins and configuration again.
     fn reload(&self) -> Answer<'_, Reloaded>;
     /// Invites a worker.
@@ -69,12 +101,40 @@ impl Control for Handle {
         async { Ok(self.workers().await?) }.boxed()
     }
 
-    fn queue(&self) -> Answer<'_, Vec<Queued>> {
-        async { Ok(self.queue().await?) }.boxed()
+    fn locks(&self) -> Vec<LockStatus> {
+        self.locks()
+    }
+
+    fn queue<'a>(&'a self, builder: Option<&'a str>, limit: usize) -> Answer<'a, QueuePage> {
+        async move { Ok(self.queue(builder, limit).await?) }.boxed()
+    }
+
+    fn why<'a>(&'a self, requests: &'a [RequestId]) -> Answer<'a, Vec<Queued>> {
+        async move { Ok(self.why(requests).await?) }.boxed()
     }
 
     fn force<'a>(&'a self, builder: &'a str, force: Force) -> Answer<'a, Forced> {
         async { Ok(self.force(builder, force).await?) }.boxed()
+    }
+
+    fn schedulers(&self) -> Answer<'_, Vec<SchedulerStatus>> {
+        async { Ok(self.schedulers().await?) }.boxed()
+    }
+
+    fn describe_scheduler<'a>(&'a self, name: &'a str) -> Answer<'a, Value> {
+        async move { Ok(self.describe_scheduler(name).await?) }.boxed()
+    }
+
+    fn call_scheduler<'a>(&'a self, name: &'a str, key: Option<&'a str>, call: Value) -> Answer<'a, Called> {
+        async move { Ok(self.call_scheduler(name, key, call).await?) }.boxed()
+    }
+
+    fn scheduler_call<'a>(&'a self, name: &'a str, id: CallId) -> Answer<'a, Called> {
+        async move { Ok(self.scheduler_call(name, id).await?) }.boxed()
+    }
+
+    fn enable_scheduler<'a>(&'a self, name: &'a str, enabled: bool) -> Answer<'a, bool> {
+        async move { Ok(self.enable_scheduler(name, enabled).await?) }.boxed()
     }
 
     fn stop<'a>(&'a self, build: BuildId, reason: &'a str) -> Answer<'a, ()> {
@@ -83,6 +143,31 @@ impl Control for Handle {
 
     fn cancel<'a>(&'a self, request: RequestId, reason: &'a str) -> Answer<'a, ()> {
         async move { Ok(self.cancel_request(request, reason).await?) }.boxed()
+    }
+
+    fn rebuild<'a>(&'a self, build: BuildId, reason: Option<&'a str>) -> Answer<'a, Forced> {
+        async move { Ok(self.rebuild(build, reason).await?) }.boxed()
+    }
+
+    fn rebuild_buildset<'a>(
+        &'a self,
+        buildset: BuildsetId,
+        only_failed: bool,
+        reason: Option<&'a str>,
+    ) -> Answer<'a, Forced> {
+        async move { Ok(self.rebuild_buildset(buildset, only_failed, reason).await?) }.boxed()
+    }
+
+    fn cancel_buildset<'a>(&'a self, buildset: BuildsetId, reason: &'a str) -> Answer<'a, Cancelled> {
+        async move { Ok(self.cancel_buildset(buildset, reason).await?) }.boxed()
+    }
+
+    fn retry_report(&self, report: OutboxId) -> Answer<'_, ()> {
+        async move { Ok(self.retry_report(report).await?) }.boxed()
+    }
+
+    fn retry_reports(&self) -> Answer<'_, u64> {
+        async { Ok(self.retry_reports().await?) }.boxed()
     }
 
     fn reload(&self) -> Answer<'_, Reloaded> {
@@ -117,6 +202,13 @@ impl From<Refusal> for Error {
             Refusal::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", message),
             Refusal::Invalid(_) => Self::invalid(message),
             Refusal::Field { field, .. } => Self::invalid(message).field(field),
+            Refusal::Refused(problems) => Self::refused(
+                message,
+                problems
+                    .into_iter()
+                    .map(|problem| (problem.path, problem.message))
+                    .collect(),
+            ),
             Refusal::Config(diagnostics) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "configuration", message)
                     .hint("nothing was changed; `capstan check` shows the same with the lines")

@@ -38,6 +38,18 @@ struct Fault {
     /// Each fault of a configuration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     diagnostics: Vec<String>,
+    /// What is wrong in a call of a scheduler, field by field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<Problem>,
+}
+
+/// Something that is wrong in a call of a scheduler.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CallProblem)]
+struct Problem {
+    /// Where in the call: `values.branch`; empty for the whole.
+    path: String,
+    message: String,
 }
 
 impl Error {
@@ -48,6 +60,7 @@ impl Error {
             field: None,
             hint: None,
             diagnostics: Vec::new(),
+            problems: Vec::new(),
         };
         Self {
             status,
@@ -70,6 +83,14 @@ impl Error {
     pub(crate) fn diagnostics(mut self, diagnostics: Vec<String>) -> Self {
         self.body.diagnostics = diagnostics;
         self
+    }
+
+    /// A scheduler does not do what it was asked for.
+    pub(crate) fn refused(message: String, problems: Vec<(String, String)>) -> Self {
+        let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", message);
+        let problem = |(path, message)| Problem { path, message };
+        error.body.problems = problems.into_iter().map(problem).collect();
+        error
     }
 
     /// Tells the browser or program which credentials are awaited.

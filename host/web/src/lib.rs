@@ -11,7 +11,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use capstan_logs::Logs;
+use capstan_logs::{Artefacts, Logs};
 use capstan_master::Handle;
 use capstan_model::Digest;
 use capstan_store::Store;
@@ -61,7 +61,16 @@ pub fn router(options: Options) -> Router {
         shutdown,
     } = options;
     let (store, logs) = (handle.store().clone(), handle.logs().clone());
-    serve(App::new(store, logs, Arc::new(handle), &token, listen, shutdown))
+    let artefacts = handle.artefacts().clone();
+    let control = Arc::new(handle);
+    serve(App::new(
+        store,
+        (logs, artefacts),
+        control,
+        &token,
+        listen,
+        shutdown,
+    ))
 }
 
 /// What handlers share. Cheap to clone.
@@ -71,6 +80,7 @@ struct App(Arc<Parts>);
 struct Parts {
     store: Store,
     logs: Logs,
+    artefacts: Artefacts,
     control: Arc<dyn Control>,
     /// The digests of two tokens are compared, not the tokens: how long that takes tells nothing about them.
     token: Digest,
@@ -85,7 +95,7 @@ struct Parts {
 impl App {
     fn new(
         store: Store,
-        logs: Logs,
+        (logs, artefacts): (Logs, Artefacts),
         control: Arc<dyn Control>,
         token: &str,
         listen: SocketAddr,
@@ -97,6 +107,7 @@ impl App {
         Self(Arc::new(Parts {
             store,
             logs,
+            artefacts,
             control,
             token,
             sessions,
@@ -118,6 +129,10 @@ impl App {
 
     fn logs(&self) -> &Logs {
         &self.0.logs
+    }
+
+    fn artefacts(&self) -> &Artefacts {
+        &self.0.artefacts
     }
 
     fn control(&self) -> &dyn Control {

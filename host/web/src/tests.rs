@@ -6,11 +6,15 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
-use capstan_logs::Options as LogOptions;
-use capstan_master::{About, Force, Forced, Invitation, PluginStatus, Queued, Reloaded, Why, WorkerStatus};
+use capstan_logs::{Artefacts, Options as LogOptions};
+use capstan_master::{
+    About, Force, Forced, Invitation, PluginStatus, QueuePage, Queued, Reloaded, Why, WorkerStatus,
+};
 use capstan_model::plan::{Bundle, Plan};
-use capstan_model::{BuildId, BuildsetId, Channel, LogId, RequestId, SourceStamp, StepId, Timestamp};
-use capstan_store::{NewBuild, NewBuildset, NewStep, Options as StoreOptions};
+use capstan_model::{
+    BuildId, BuildsetId, CallId, Channel, LogId, OutboxId, RequestId, SourceStamp, StepId, Timestamp,
+};
+use capstan_store::{Cancelled, NewBuild, NewBuildset, NewStep, Options as StoreOptions};
 use capstan_wire::frame;
 use futures::{FutureExt, StreamExt};
 use serde_json::{Value, json};
@@ -19,6 +23,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::control::Answer;
 
+mod artefacts;
 mod audit;
 mod control;
 mod log;
@@ -26,7 +31,9 @@ mod operation;
 mod pages;
 mod people;
 mod replay;
+mod reports;
 mod rest;
+mod schedulers;
 mod streams;
 
 const TOKEN: &str = "correct-horse";
@@ -45,9 +52,33 @@ struct Recorder {
     asked: Mutex<Vec<String>>,
 }
 
+/// What comes of every wish for a build.
+fn forced() -> Forced {
+    Forced {
+        buildset: BuildsetId(5),
+        requests: vec![RequestId(6)],
+    }
+}
+
 impl Recorder {
     fn note(&self, what: String) {
         self.asked.lock().unwrap().push(what);
+    }
+}
+
+impl Recorder {
+    /// What waits, each for the next of the reasons that the test gave.
+    async fn queued(&self) -> Result<Vec<Queued>, crate::Error> {
+        let why = self.why.lock().unwrap().clone();
+        let mut why = why.into_iter().chain(std::iter::repeat(Why::Next));
+        let mut entries = self.store.queue_entries().await?;
+        entries.sort_by_key(|entry| (std::cmp::Reverse(entry.priority), entry.id));
+        let queued = entries.into_iter().zip(1..).map(|(entry, place)| Queued {
+            entry,
+            place,
+            why: why.next().unwrap(),
+        });
+        Ok(queued.collect())
     }
 }
 
@@ -79,16 +110,36 @@ impl Control for Recorder {
         async { Ok(self.workers.lock().unwrap().clone()) }.boxed()
     }
 
-    fn queue(&self) -> Answer<'_, Vec<Queued>> {
-        async {
-            let why = self.why.lock().unwrap().clone();
-            let mut why = why.into_iter().chain(std::iter::repeat(Why::Next));
-            let pending = self.store.pending_requests().await?.into_iter();
-            let queued = pending.map(|request| Queued {
-                request,
-                why: why.next().unwrap(),
-            });
-            Ok(queued.collect())
+    fn locks(&self) -> Vec<capstan_master::LockStatus> {
+        vec![capstan_master::LockStatus {
+            lock: "database".to_owned(),
+            scope: capstan_model::Scope::Farm,
+            worker: None,
+            limit: Some(3),
+            used: 2,
+            exclusive: false,
+            holders: vec![capstan_master::Holder::build(BuildId(7), "linux", 3).step("test")],
+            waiting: vec![capstan_master::Holder::request(RequestId(9), "mac")],
+            waiters: 1,
+        }]
+    }
+
+    fn queue<'a>(&'a self, builder: Option<&'a str>, limit: usize) -> Answer<'a, QueuePage> {
+        async move {
+            let mut all = self.queued().await?;
+            all.retain(|queued| builder.is_none_or(|name| *name == *queued.entry.builder));
+            let total = all.len();
+            all.truncate(limit);
+            Ok(QueuePage { total, first: all })
+        }
+        .boxed()
+    }
+
+    fn why<'a>(&'a self, requests: &'a [RequestId]) -> Answer<'a, Vec<Queued>> {
+        async move {
+            let mut all = self.queued().await?;
+            all.retain(|queued| requests.contains(&queued.entry.id));
+            Ok(all)
         }
         .boxed()
     }
@@ -101,13 +152,34 @@ impl Control for Recorder {
             "force {builder} {}",
             serde_json::to_string(&force).unwrap()
         ));
-        async {
-            Ok(Forced {
-                buildset: BuildsetId(5),
-                requests: vec![RequestId(6)],
-            })
-        }
-        .boxed()
+        async { Ok(forced()) }.boxed()
+    }
+
+    fn schedulers(&self) -> Answer<'_, Vec<capstan_master::SchedulerStatus>> {
+        async { Ok(schedulers::statuses(&self.plan)) }.boxed()
+    }
+
+    fn describe_scheduler<'a>(&'a self, name: &'a str) -> Answer<'a, serde_json::Value> {
+        async move { Ok(serde_json::json!({ "kind": "force", "fields": [], "of": name })) }.boxed()
+    }
+
+    fn call_scheduler<'a>(
+        &'a self,
+        name: &'a str,
+        key: Option<&'a str>,
+        call: serde_json::Value,
+    ) -> Answer<'a, capstan_master::Called> {
+        self.note(format!("call {name} {key:?} {call}"));
+        async move { schedulers::answer(&call) }.boxed()
+    }
+
+    fn scheduler_call<'a>(&'a self, _: &'a str, id: CallId) -> Answer<'a, capstan_master::Called> {
+        async move { Ok(capstan_master::Called { id, made: None }) }.boxed()
+    }
+
+    fn enable_scheduler<'a>(&'a self, name: &'a str, enabled: bool) -> Answer<'a, bool> {
+        self.note(format!("enable {name} {enabled}"));
+        async { Ok(true) }.boxed()
     }
 
     fn stop<'a>(&'a self, build: BuildId, reason: &'a str) -> Answer<'a, ()> {
@@ -119,6 +191,39 @@ impl Control for Recorder {
     fn cancel<'a>(&'a self, request: RequestId, reason: &'a str) -> Answer<'a, ()> {
         self.note(format!("cancel {request} {reason}"));
         async { Ok(()) }.boxed()
+    }
+
+    fn rebuild<'a>(&'a self, build: BuildId, reason: Option<&'a str>) -> Answer<'a, Forced> {
+        self.note(format!("rebuild {build} {reason:?}"));
+        async { Ok(forced()) }.boxed()
+    }
+
+    fn rebuild_buildset<'a>(
+        &'a self,
+        buildset: BuildsetId,
+        only_failed: bool,
+        reason: Option<&'a str>,
+    ) -> Answer<'a, Forced> {
+        self.note(format!("rebuild set {buildset} {only_failed} {reason:?}"));
+        async { Ok(forced()) }.boxed()
+    }
+
+    fn cancel_buildset<'a>(&'a self, buildset: BuildsetId, reason: &'a str) -> Answer<'a, Cancelled> {
+        self.note(format!("cancel set {buildset} {reason}"));
+        async move {
+            let cancelled = self.store.cancel_buildset(buildset, reason, NOW).await?;
+            cancelled.ok_or_else(|| crate::Error::not_found("buildset", buildset))
+        }
+        .boxed()
+    }
+
+    fn retry_report(&self, report: OutboxId) -> Answer<'_, ()> {
+        self.note(format!("retry {report}"));
+        async { Ok(()) }.boxed()
+    }
+
+    fn retry_reports(&self) -> Answer<'_, u64> {
+        async { Ok(self.store.requeue_reports(NOW).await?) }.boxed()
     }
 
     fn reload(&self) -> Answer<'_, Reloaded> {
@@ -152,6 +257,7 @@ struct Site {
     _folder: tempfile::TempDir,
     store: Store,
     logs: Logs,
+    artefacts: Artefacts,
     control: Arc<Recorder>,
     shutdown: CancellationToken,
     listen: SocketAddr,
@@ -172,13 +278,10 @@ impl Site {
             ..LogOptions::default()
         };
         let logs = Logs::open(folder.path().join("logs"), logs).unwrap();
+        let artefacts = Artefacts::at(folder.path().join("artefacts")).unwrap();
         let plan = Plan {
-            bundle: Bundle::default(),
-            workers: vec![],
             builders: builders.iter().map(|name| builder(name)).collect(),
-            sources: vec![],
-            schedulers: vec![],
-            reporters: vec![],
+            ..Plan::default()
         };
         let control = Arc::new(Recorder {
             plan: Arc::new(plan),
@@ -194,6 +297,7 @@ impl Site {
             _folder: folder,
             store,
             logs,
+            artefacts,
             control,
             shutdown: CancellationToken::new(),
             listen,
@@ -205,7 +309,7 @@ impl Site {
         let shutdown = self.shutdown.clone();
         serve(App::new(
             self.store.clone(),
-            self.logs.clone(),
+            (self.logs.clone(), self.artefacts.clone()),
             control,
             TOKEN,
             self.listen,
@@ -277,6 +381,7 @@ impl Site {
             options: json!({}),
         };
         let new = NewBuild {
+            locks: Vec::new(),
             builder: builder.to_owned(),
             requests: submitted.requests,
             worker: "w1".to_owned(),
@@ -310,7 +415,11 @@ fn builder(name: &str) -> capstan_model::plan::Builder {
         labels: vec![],
         env: Default::default(),
         properties: Default::default(),
+        defaults: Default::default(),
         collapse: true,
+        queueing: capstan_model::plan::Queueing::default(),
+        cancel_older: false,
+        locks: capstan_model::plan::LockList::default(),
         steps: vec![],
         location: Default::default(),
     }

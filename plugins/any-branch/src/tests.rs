@@ -1,5 +1,7 @@
 //! The scheduler as the master sees it: events in, builds and timers out.
 
+use std::collections::BTreeMap;
+
 use capstan_sdk::scheduler::{Change, entry};
 use proptest::prelude::*;
 
@@ -164,11 +166,11 @@ fn unimportant_changes_start_no_build_but_are_part_of_the_next() {
     master.push("main");
     master.pass(9 * SECOND);
     master.change("main", docs);
-    assert_eq!(
-        master.pass(SECOND),
-        ["main@r3: 1 2 3"],
-        "an unimportant change does not start the time anew"
+    assert!(
+        master.pass(9 * SECOND).is_empty(),
+        "while the time runs, an unimportant change starts it anew"
     );
+    assert_eq!(master.pass(SECOND), ["main@r3: 1 2 3"]);
 
     let mut master = Master::new(r#"{"files": "**/*.rs", "only_important": true}"#);
     assert!(master.change("main", docs).is_empty());

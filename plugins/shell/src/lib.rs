@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use capstan_sdk::params::Span;
+use capstan_sdk::params::{Span, Verdict};
 use capstan_sdk::problem;
 use capstan_sdk::step::{self, Done, EnvValue, Exit, Outcome, Problem, Program, Step, Stop};
 use serde::Deserialize;
@@ -23,7 +23,8 @@ pub struct Shell {
     term_grace: Option<Span>,
     log: Option<String>,
     #[serde(default)]
-    decode_rc: BTreeMap<String, Word>,
+    decode_rc: BTreeMap<String, Verdict>,
+    timeout_result: Option<Verdict>,
     summary: Option<String>,
 }
 
@@ -35,19 +36,6 @@ pub struct Shell {
 enum Line {
     Shell(String),
     Argv(Vec<String>),
-}
-
-/// A result, by its word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Word {
-    Success,
-    Warnings,
-    Failure,
-    Skipped,
-    Exception,
-    Retry,
-    Cancelled,
 }
 
 fn build() -> String {
@@ -132,30 +120,17 @@ impl Shell {
     /// The result, and what to say about it.
     fn judge(&self, done: &Done) -> (Outcome, Option<String>) {
         let decoded = match done.exit {
-            Exit::Code(code) => self.decode_rc.get(&code.to_string()).map(|word| word.outcome()),
+            Exit::Code(code) => self.decode_rc.get(&code.to_string()).copied(),
+            Exit::IdleTimeout | Exit::TotalTimeout => self.timeout_result,
             _ => None,
         };
-        let outcome = decoded.unwrap_or_else(|| done.outcome());
+        let outcome = decoded.map_or_else(|| done.outcome(), |verdict| verdict.0);
         let summary = if done.is_success() {
             self.summary.clone()
         } else {
             Some(done.summary())
         };
         (outcome, summary)
-    }
-}
-
-impl Word {
-    fn outcome(self) -> Outcome {
-        match self {
-            Self::Success => Outcome::Success,
-            Self::Warnings => Outcome::Warnings,
-            Self::Failure => Outcome::Failure,
-            Self::Skipped => Outcome::Skipped,
-            Self::Exception => Outcome::Exception,
-            Self::Retry => Outcome::Retry,
-            Self::Cancelled => Outcome::Cancelled,
-        }
     }
 }
 
@@ -221,6 +196,21 @@ mod tests {
                 stdout: Vec::new(),
             });
             assert_eq!(judged, (outcome, summary.map(str::to_owned)));
+        }
+    }
+
+    #[test]
+    fn a_command_that_timed_out_ends_as_it_was_said() {
+        let shell = shell(r#"{"command": "x", "timeout_result": "retry", "decode_rc": {"1": "warnings"}}"#);
+        for (exit, outcome) in [
+            (Exit::IdleTimeout, Outcome::Retry),
+            (Exit::TotalTimeout, Outcome::Retry),
+            (Exit::Code(1), Outcome::Warnings),
+            (Exit::Code(2), Outcome::Failure),
+            (Exit::Signal(9), Outcome::Failure),
+        ] {
+            let stdout = Vec::new();
+            assert_eq!(shell.judge(&Done { exit, stdout }).0, outcome);
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
+use capstan_model::plugin::Kind;
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -36,7 +37,7 @@ pub(crate) fn build(project: &Project, tools: &Toolbox) -> anyhow::Result<Vec<u8
     let bindings = sdk.join("generated").join(kind.as_str());
     ensure!(
         bindings.is_dir(),
-        "expected a step or a reporter, found a {kind}: the SDK for C has no other kinds"
+        "expected a step, a scheduler or a reporter, found a {kind}: the SDK for C has no other kinds"
     );
     let scratch = tempfile::tempdir()?;
     let compiler = compiler(scratch.path(), tools)?;
@@ -54,10 +55,18 @@ pub(crate) fn build(project: &Project, tools: &Toolbox) -> anyhow::Result<Vec<u8
     }
     run(command.arg("-o").arg(&output), COMPILE, tools)?;
     let mut module = fs::read(&output).with_context(|| format!("read {}", output.display()))?;
-    describe(&mut module, &wit, kind.world())?;
+    describe(&mut module, &wit, world(kind))?;
     component::wrap(&module).context(
         "C plugins have no WASI: what uses stdio.h, files, time or exit() imports it; use the SDK instead",
     )
+}
+
+/// The world that the SDK's bindings are made of. Every scheduler translates its state, most of them into the same.
+fn world(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Scheduler => "migrating-scheduler-plugin",
+        Kind::ChangeSource | Kind::Step | Kind::Reporter => kind.world(),
+    }
 }
 
 /// Adds the world's types, from which the component is made.

@@ -44,12 +44,14 @@ from .reporter import (
 )
 from .scheduler import Answer, Buildset, Change, Event, Finished, Scheduler, Started, TimerDue
 from .step import (
+    Artefact,
     Command,
     Done,
     Step,
     add_link,
     get_property,
     now,
+    publish,
     run,
     seed,
     set_property,
@@ -59,6 +61,7 @@ from .step import (
     start,
     step_name,
     wait_any,
+    write_artefact,
     write_log,
 )
 

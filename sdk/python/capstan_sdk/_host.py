@@ -34,6 +34,7 @@ def interface(name: str, side: str = "imports") -> Any:
 types, log, clock, entropy = map(interface, ("types", "log", "clock", "entropy"))
 timers, build, commands, git = map(interface, ("timers", "build", "commands", "git"))
 http, files, state, mail = map(interface, ("http", "report_files", "state", "mail"))
+artefacts, ending = map(interface, ("artefacts", "ending"))
 
 
 class _NoErr(Exception):

@@ -203,6 +203,45 @@ def _done(completion: Any) -> Done:
     )
 
 
+@dataclass
+class Artefact:
+    """A file as it was stored at the master."""
+
+    name: str
+    size: int
+    #: The digest of its bytes, in 64 hexadecimal digits.
+    sha256: str
+
+
+def publish(path: str, name: str) -> Artefact:
+    """Stores a file of the worker as an artefact of the build. The path is relative to the builder's folder:
+    `build/dist/app.whl`. A file that is not there or too large fails the step."""
+    return _stored(lambda: _host.artefacts.publish(path, name))
+
+
+def write_artefact(name: str, content: bytes | str) -> Artefact:
+    """Stores what the step itself made as an artefact of the build, at most 1 MiB."""
+    data = content.encode() if isinstance(content, str) else content
+    return _stored(lambda: _host.artefacts.write(name, data))
+
+
+def _stored(store: Any) -> Artefact:
+    try:
+        found = store()
+    except _host.Err as answer:
+        case, text = _host.case(answer.value), answer.value.value
+        if case in ("Missing", "TooLarge"):
+            raise Stop(Outcome.FAILURE, text) from None
+        if case == "Cancelled":
+            raise Stop(Outcome.CANCELLED, f"stopped: {text}") from None
+        if case == "WorkerLost":
+            raise Stop(Outcome.RETRY, f"worker lost: {text}") from None
+        if case == "Unavailable":
+            raise Stop(Outcome.EXCEPTION, text) from None
+        raise Permanent(text) from None
+    return Artefact(found.name, found.size, found.sha256)
+
+
 def step_name() -> str:
     """The step's name in the configuration."""
     return str(_host.build.step_name())
@@ -230,6 +269,11 @@ def set_property(name: str, value: Any) -> None:
 def set_summary(text: str) -> None:
     """Says in a few words how the step goes, or went."""
     _host.build.set_summary(text)
+
+
+def end_build(outcome: Outcome, reason: str = "") -> None:
+    """Has the build end when this step has returned, with this result. Steps that always run still do."""
+    _host.ending.end_build(_host.types.Outcome[outcome.name], reason)
 
 
 def add_link(label: str, url: str) -> None:

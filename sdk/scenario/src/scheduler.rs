@@ -2,18 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use capstan_engine::{Buildset, CallError, Decision, Finished, Ports, SchedulerEvent};
-use capstan_model::{Change, ChangeId, NewChange, Timestamp};
+use capstan_engine::{
+    Buildset, CallError, Completed, CompletedBuild, Decision, Finished, Ports, SchedulerEvent,
+};
+use capstan_model::{BuildsetId, Change, ChangeId, NewChange, Timestamp};
 use serde_json::{Value, json};
 
 use crate::Run;
 use crate::fit;
 use crate::format::At;
 use crate::format::scheduler::{self as format, Event, EventExpect, File, Migrate};
+use crate::format::step::Stamp;
 use crate::judge::{by_name, bytes, properties, remembered};
 use crate::listen::unheard;
 use crate::time::Time;
 use crate::world::MOST_CALLS;
+
+/// What happens to a scheduler.
+#[derive(Clone, Debug)]
+enum Happening {
+    Event(SchedulerEvent),
+    /// It is asked for builds.
+    Call(Value),
+    /// A buildset of one that it follows is complete.
+    Completed(Box<Completed>),
+}
 
 /// A scheduler as the master keeps it.
 struct Kept {
@@ -106,7 +119,7 @@ fn one(run: &mut Run<'_>, kept: &mut Kept, event: &At<Event>) -> Result<(), Stri
             return Ok(());
         }
     };
-    if let SchedulerEvent::Timer(name) = &happens {
+    if let Happening::Event(SchedulerEvent::Timer(name)) = &happens {
         kept.timers.remove(name);
     }
     let answer = handle(run, kept, happens)?;
@@ -164,7 +177,8 @@ fn pass(run: &mut Run<'_>, kept: &mut Kept, until: Timestamp) -> Result<(), Stri
         kept.timers.remove(&name);
         kept.now = kept.now.max(at);
         let shown = format!("timer `{name}` at {}", run.judge.since(kept.now.0));
-        handle(run, kept, SchedulerEvent::Timer(name))?.map_err(|error| format!("{shown}: {error}"))?;
+        handle(run, kept, Happening::Event(SchedulerEvent::Timer(name)))?
+            .map_err(|error| format!("{shown}: {error}"))?;
     }
 }
 
@@ -172,7 +186,7 @@ fn pass(run: &mut Run<'_>, kept: &mut Kept, until: Timestamp) -> Result<(), Stri
 fn handle(
     run: &mut Run<'_>,
     kept: &mut Kept,
-    event: SchedulerEvent,
+    event: Happening,
 ) -> Result<Result<Decision, CallError>, String> {
     if run.report.calls as usize >= MOST_CALLS {
         return Err(format!(
@@ -182,10 +196,13 @@ fn handle(
     let caller = run.caller(Ports::nowhere());
     let time = Time::new(kept.now);
     let decide = |event| {
-        let call = run
-            .plugin
-            .handle(&caller, &run.parameters, &kept.state, kept.now, event);
-        time.run(call).map_err(|stuck| stuck.to_string())
+        let (plugin, parameters, state, now) = (&run.plugin, &run.parameters, &kept.state, kept.now);
+        let answer = match event {
+            Happening::Event(event) => time.run(plugin.handle(&caller, parameters, state, now, event)),
+            Happening::Call(call) => time.run(plugin.call(&caller, parameters, state, now, &call)),
+            Happening::Completed(set) => time.run(plugin.completed(&caller, parameters, state, now, *set)),
+        };
+        answer.map_err(|stuck| stuck.to_string())
     };
     let (first, second) = (decide(event.clone())?, unheard(|| decide(event.clone()))?);
     run.report.calls += 2;
@@ -229,8 +246,15 @@ fn request(at: Timestamp, set: &Buildset) -> Value {
     })
 }
 
-/// The event that a table means.
-fn event_of(event: &Event, kept: &mut Kept, beginning: Timestamp) -> Result<SchedulerEvent, String> {
+/// What a table means.
+fn event_of(event: &Event, kept: &mut Kept, beginning: Timestamp) -> Result<Happening, String> {
+    let mut beside = Vec::new();
+    if let Some(call) = &event.call {
+        beside.push(Happening::Call(call.0.clone()));
+    }
+    if let Some(set) = &event.completed {
+        beside.push(Happening::Completed(Box::new(completed_of(set))));
+    }
     let mut all = Vec::new();
     if event.started {
         all.push(SchedulerEvent::Started);
@@ -251,14 +275,35 @@ fn event_of(event: &Event, kept: &mut Kept, beginning: Timestamp) -> Result<Sche
             sources: finished.sources.iter().map(Into::into).collect(),
         }));
     }
+    let mut all: Vec<_> = all.into_iter().map(Happening::Event).chain(beside).collect();
     match (all.pop(), all.is_empty()) {
         (Some(event), true) => Ok(event),
         (found, _) => {
             let number = all.len() + usize::from(found.is_some());
             Err(format!(
-                "event: expected one of `started = true`, `change`, `timer` and `finished`, found {number}"
+                "event: expected one of `started = true`, `change`, `timer`, `finished`, `call` and `completed`, found {number}"
             ))
         }
+    }
+}
+
+fn completed_of(set: &format::Completed) -> Completed {
+    let stamps = |list: &[Stamp]| list.iter().map(Into::into).collect();
+    let build = |build: &format::Finished| CompletedBuild {
+        builder: build.builder.clone(),
+        number: build.number,
+        outcome: build.outcome,
+        sources: stamps(&build.sources),
+    };
+    Completed {
+        id: BuildsetId(set.id),
+        scheduler: set.scheduler.clone(),
+        outcome: set.outcome,
+        reason: set.reason.clone(),
+        sources: stamps(&set.sources),
+        properties: properties(&set.properties),
+        changes: set.changes.iter().copied().map(ChangeId).collect(),
+        builds: set.builds.iter().map(build).collect(),
     }
 }
 

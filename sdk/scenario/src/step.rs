@@ -56,7 +56,12 @@ fn start(run: &mut Run<'_>, file: &File, journal: Vec<Entry>, known: Known) -> R
         times: rule.get_ref().times,
         answer: rule.get_ref().clone(),
     }));
-    let farm = Arc::new(Farm::new(Arc::clone(&time), rules, journal.clone(), known));
+    let files = Rules::new(file.artefact.iter().map(|rule| Rule {
+        pattern: rule.get_ref().pattern.clone(),
+        times: rule.get_ref().times,
+        answer: rule.get_ref().clone(),
+    }));
+    let farm = Arc::new(Farm::new(Arc::clone(&time), rules, files, journal.clone(), known));
     let step = StepRun {
         plugin: run.plugin.clone(),
         grants: Arc::clone(&run.grants),
@@ -106,6 +111,7 @@ fn created(run: &Run<'_>, file: &File) -> Created {
         world: run.plugin.world(),
         host_abi: HOST_ABI,
         config: run.parameters.clone(),
+        env: None,
         seed: build.seed.unwrap_or(1),
         step_name: build.step.clone().unwrap_or_else(|| "scenario".to_owned()),
         sources: build.sources.iter().map(Into::into).collect(),
@@ -133,7 +139,7 @@ fn judge(run: &mut Run<'_>, file: &File, ran: &Ran, journal: &[Entry]) {
                 set.insert(property.name, property.value);
             }
             Effect::AddLink { label, url } => links.push(json!({ "label": label, "url": url })),
-            Effect::SetSummary(_) => {}
+            Effect::SetSummary(_) | Effect::AddArtefact(_) | Effect::EndBuild { .. } => {}
         }
     }
     run.judge
@@ -144,6 +150,18 @@ fn judge(run: &mut Run<'_>, file: &File, ran: &Ran, journal: &[Entry]) {
     for (name, text) in &expect.logs {
         let found = logs.get(name).map(String::as_str);
         run.judge.text(&format!("the log {name}"), Some(text), found);
+    }
+    if let Some(expected) = &expect.artefacts {
+        let stored = ran.farm.artefacts();
+        for (name, text) in expected {
+            let found = stored.get(name).map(|content| String::from_utf8_lossy(content));
+            run.judge
+                .text(&format!("the artefact {name}"), Some(text), found.as_deref());
+        }
+        for name in stored.keys().filter(|name| !expected.contains_key(*name)) {
+            run.judge
+                .whole(format!("artefacts: expected no `{name}`, found one"));
+        }
     }
     if let Some(duration) = &expect.duration {
         let (wanted, found) = (
@@ -177,6 +195,14 @@ fn judge_end(run: &mut Run<'_>, expect: &Expect, end: &StepEnd) {
         }
     }
     judge.text("summary", expect.summary.as_ref(), end.summary.as_deref());
+    if let Some(wanted) = &expect.ends_build {
+        let found = end.ends_build.as_ref().map(|(outcome, _)| *outcome);
+        if found != Some(*wanted.get_ref()) {
+            let found = found.map_or("that it goes on", Outcome::as_str);
+            let message = format!("ends_build: expected {}, found {found}", wanted.get_ref());
+            judge.fault(Some(wanted), message);
+        }
+    }
 }
 
 /// Runs the step from prefixes of its journal; it must come to the same.
@@ -244,6 +270,7 @@ fn end(end: &Result<StepEnd, String>) -> String {
             outcome,
             summary,
             failure,
+            ..
         }) => {
             let text = failure
                 .as_ref()

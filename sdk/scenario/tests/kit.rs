@@ -204,6 +204,42 @@ fn a_command_ends_as_its_rule_says() {
 }
 
 #[test]
+fn a_file_is_stored_as_its_rule_says() {
+    let text = r#"
+        parameters = { path = "build/dist/app.whl", artefact = "app.whl" }
+        artefact = [{ match = "build/dist/*", content = "the bytes", after = "3s" }]
+        [expect]
+        summary = "app.whl, 9 B"
+        artefacts = { "app.whl" = "the*" }
+        duration = "3s"
+        calls = [{ call = "artefacts.publish", path = "build/dist/app.whl", name = "app.whl" }, "..."]
+    "#;
+    let report = passes(Kind::Step, "upload", text);
+    assert!(report.prefixes > 2, "it is run again from its journal");
+    let others = [
+        (text.replace("the*", "others"), "the artefact app.whl"),
+        (text.replace(r#""app.whl" = "the*""#, ""), "expected no `app.whl`"),
+        (
+            text.replace("match = \"build/dist/*\"", "match = \"src/*\""),
+            "no [[artefact]] fits `build/dist/app.whl`",
+        ),
+    ];
+    for (text, expected) in others {
+        fails(Kind::Step, "upload", &text, expected);
+    }
+    for (rule, outcome) in [
+        ("missing = \"why\"", "failure"),
+        ("too_large = \"why\"", "failure"),
+        ("unavailable = \"why\"", "exception"),
+    ] {
+        let text = format!(
+            "parameters = {{ path = \"build/app\" }}\nartefact = [{{ {rule} }}]\nexpect = {{ outcome = {outcome:?}, summary = \"why\", artefacts = {{}} }}"
+        );
+        passes(Kind::Step, "upload", &text);
+    }
+}
+
+#[test]
 fn a_stopped_build_and_a_missing_right_end_a_step() {
     let stopped = r#"
         parameters = { command = "sleep 60" }

@@ -254,6 +254,48 @@ pub mod commands {
     }
 }
 
+/// Files that a step stores at the master.
+pub mod artefacts {
+    use serde_json::json;
+
+    pub use crate::bindings::step::capstan::plugin::artefacts::{Artefact, ArtefactError};
+    use crate::test::call::Call;
+    use crate::test::session;
+
+    /// Stores a file that the test says is on the worker.
+    pub fn publish(path: &str, name: &str) -> Result<Artefact, ArtefactError> {
+        let with = json!({ "path": path, "name": name });
+        let call = Call::new("artefacts.publish", format!("{path} {name}"), with);
+        session::ask(call, |world| world.publish(path, name))
+    }
+
+    /// Stores these bytes for the test to look at.
+    pub fn write(name: &str, content: &[u8]) -> Result<Artefact, ArtefactError> {
+        let with = json!({ "name": name, "content": String::from_utf8_lossy(content) });
+        session::ask(Call::new("artefacts.write", name, with), |world| {
+            world.store(name, content)
+        })
+    }
+}
+
+/// Ending the build of a step.
+pub mod ending {
+    use serde_json::json;
+
+    use crate::Outcome;
+    use crate::test::call::Call;
+    use crate::test::session;
+
+    /// Kept for the test to look at.
+    pub fn end_build(outcome: Outcome, reason: &str) {
+        let with = json!({ "outcome": outcome.to_string(), "reason": reason });
+        let call = Call::new("ending.end-build", format!("{outcome} {reason}"), with);
+        session::ask(call, |world| {
+            world.ends_build = Some((outcome, reason.to_owned()))
+        });
+    }
+}
+
 /// Git repositories.
 pub mod git {
     use serde_json::json;

@@ -9,7 +9,10 @@ use serde_json::Value;
 
 use super::{Host, config, problems, text_of};
 use crate::params::Span;
-use crate::scheduler::{Buildset, Change, Decision, Event, Finished, Migrate, Scheduler, entry};
+use crate::scheduler::{
+    Buildset, Call, Calls, Change, CompletedBuildset, Decision, Event, Finished, Follows, Migrate, Scheduler,
+    entry,
+};
 use crate::{PluginError, Problem, TimestampMs};
 
 /// More timers than a day has seconds mean that time does not go on.
@@ -83,8 +86,47 @@ impl<S: Scheduler> Timeline<S> {
     /// Hands it one event. The call is made twice and must decide the same; a failure changes nothing.
     pub fn handle(&mut self, event: Event) -> Result<Decision, PluginError> {
         let decide = |event| entry::handle::<S>(&self.config, &self.state, self.now, event);
-        let shown = format!("{event:?}");
-        let (first, second) = (decide(event.clone()), decide(event));
+        let both = (decide(event.clone()), decide(event.clone()));
+        self.take(&event, both)
+    }
+
+    /// Asks it for builds, as a step, a person or a command line does.
+    pub fn call(&mut self, call: &Call) -> Result<Decision, PluginError>
+    where
+        S: Calls,
+    {
+        let text = serde_json::to_string(call).expect("a call is JSON");
+        let decide = || entry::call::<S>(&self.config, &self.state, self.now, &text);
+        let both = (decide(), decide());
+        self.take(call, both)
+    }
+
+    /// What it asks a person for.
+    pub fn describe(&self) -> Value
+    where
+        S: Calls,
+    {
+        let form = entry::describe::<S>(&self.config).expect("the parameters were checked");
+        serde_json::from_str(&form).expect("a form is JSON")
+    }
+
+    /// A buildset of a scheduler that it follows is complete.
+    pub fn completed(&mut self, buildset: CompletedBuildset) -> Result<Decision, PluginError>
+    where
+        S: Follows,
+    {
+        let decide = |set| entry::completed::<S>(&self.config, &self.state, self.now, set);
+        let both = (decide(buildset.clone()), decide(buildset.clone()));
+        self.take(&buildset, both)
+    }
+
+    /// Takes a decision that was made twice.
+    fn take(
+        &mut self,
+        what: &impl std::fmt::Debug,
+        (first, second): (Result<Decision, PluginError>, Result<Decision, PluginError>),
+    ) -> Result<Decision, PluginError> {
+        let shown = format!("{what:?}");
         assert!(
             first == second,
             "the scheduler does not repeat itself: {shown}\n  first:  {first:?}\n  second: {second:?}"

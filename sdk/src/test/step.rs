@@ -27,6 +27,10 @@ pub struct StepRun {
     pub links: Vec<(String, String)>,
     /// Text that it wrote itself, by log.
     pub logs: BTreeMap<String, String>,
+    /// What it stored, by name. In a test the digests that it was answered are stand-ins.
+    pub artefacts: BTreeMap<String, Vec<u8>>,
+    /// The result that it wants its build to end with, and why.
+    pub ends_build: Option<(Outcome, String)>,
     /// What it said through `log`.
     pub said: Vec<(Level, String)>,
     /// How long it took, in virtual time.
@@ -61,6 +65,8 @@ impl Host {
             summary: session.world.summary,
             links: session.world.links,
             logs: session.world.logs,
+            artefacts: session.world.artefacts,
+            ends_build: session.world.ends_build,
             took_ms: session.world.now.abs_diff(began),
             calls,
             said,

@@ -6,12 +6,13 @@ use super::answers::{Ends, Rules};
 use super::mail::Mail;
 use super::repository::Repository;
 use super::spec::Asked;
+use crate::host::artefacts::{Artefact, ArtefactError};
 use crate::host::commands::{CommandError, Completion, Exit};
 use crate::host::git::GitError;
 use crate::host::http::{HttpError, Response};
 use crate::host::mail::MailError;
 use crate::host::report_files::FileError;
-use crate::{Property, SourceStamp, TimestampMs};
+use crate::{Outcome, Property, SourceStamp, TimestampMs};
 
 /// 2026-01-01T00:00:00Z
 const BEGINNING: TimestampMs = 1_767_225_600_000;
@@ -30,6 +31,9 @@ pub(crate) struct World {
     pub http: Rules<Result<Response, HttpError>>,
     pub file_faults: Rules<FileError>,
     pub mail_faults: Rules<MailError>,
+    pub artefact_faults: Rules<ArtefactError>,
+    /// Files of the worker; without any, each path is that of an empty one.
+    pub worker_files: BTreeMap<String, Vec<u8>>,
     pub git: BTreeMap<String, Repository>,
     begun: Vec<Begun>,
     pub summary: Option<String>,
@@ -38,6 +42,8 @@ pub(crate) struct World {
     pub files: BTreeMap<String, String>,
     pub state: BTreeMap<String, Vec<u8>>,
     pub mails: Vec<Mail>,
+    pub artefacts: BTreeMap<String, Vec<u8>>,
+    pub ends_build: Option<(Outcome, String)>,
 }
 
 /// A command that was started.
@@ -61,6 +67,8 @@ impl Default for World {
             http: Rules::default(),
             file_faults: Rules::default(),
             mail_faults: Rules::default(),
+            artefact_faults: Rules::default(),
+            worker_files: BTreeMap::new(),
             git: BTreeMap::new(),
             begun: Vec::new(),
             summary: None,
@@ -69,6 +77,8 @@ impl Default for World {
             files: BTreeMap::new(),
             state: BTreeMap::new(),
             mails: Vec::new(),
+            artefacts: BTreeMap::new(),
+            ends_build: None,
         }
     }
 }
@@ -169,6 +179,53 @@ impl World {
         Ok(())
     }
 
+    pub(crate) fn publish(&mut self, path: &str, name: &str) -> Result<Artefact, ArtefactError> {
+        if let Some(reason) = self.until(self.now) {
+            return Err(ArtefactError::Cancelled(reason));
+        }
+        let missing = || ArtefactError::Missing(format!("there is no file `{path}` on the worker"));
+        let content = match self.worker_files.is_empty() {
+            true => Vec::new(),
+            false => self.worker_files.get(path).cloned().ok_or_else(missing)?,
+        };
+        self.keep_artefact(name, content)
+    }
+
+    pub(crate) fn store(&mut self, name: &str, content: &[u8]) -> Result<Artefact, ArtefactError> {
+        const MOST: usize = 1 << 20;
+        if content.len() > MOST {
+            let found = content.len();
+            return Err(ArtefactError::TooLarge(format!(
+                "expected at most {MOST} bytes, found {found}"
+            )));
+        }
+        self.keep_artefact(name, content.to_vec())
+    }
+
+    fn keep_artefact(&mut self, name: &str, content: Vec<u8>) -> Result<Artefact, ArtefactError> {
+        if let Some(fault) = self.artefact_faults.take_if(name) {
+            return Err(fault);
+        }
+        let odd = |word: &str| matches!(word.trim(), "" | "." | "..");
+        if name.split('/').any(odd) || name.len() > 200 || name.contains(char::is_control) {
+            return Err(ArtefactError::Invalid(format!(
+                "expected the name of an artefact, found {name:?}"
+            )));
+        }
+        if self.artefacts.contains_key(name) {
+            return Err(ArtefactError::Invalid(format!(
+                "expected a new name, found that this build has stored an artefact `{name}`"
+            )));
+        }
+        let artefact = Artefact {
+            name: name.to_owned(),
+            size: content.len() as u64,
+            sha256: stand_in(&content),
+        };
+        self.artefacts.insert(name.to_owned(), content);
+        Ok(artefact)
+    }
+
     pub(crate) fn send(&mut self, mail: Mail) -> Result<(), MailError> {
         if let Some(fault) = self.mail_faults.take_if(&mail.subject) {
             return Err(fault);
@@ -176,4 +233,16 @@ impl World {
         self.mails.push(mail);
         Ok(())
     }
+}
+
+/// As long as a SHA-256 digest and as good at telling contents apart, for tests that need no more.
+fn stand_in(content: &[u8]) -> String {
+    let lane = |lane: u64| {
+        let start = 0xcbf2_9ce4_8422_2325_u64 ^ lane.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = content.iter().fold(start, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        format!("{mixed:016x}")
+    };
+    (0..4).map(lane).collect()
 }

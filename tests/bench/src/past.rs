@@ -72,6 +72,7 @@ async fn first_build(store: &Store, now: Timestamp) -> Result<()> {
         phase: phase.to_owned(),
     };
     let build = NewBuild {
+        locks: Vec::new(),
         builder: "builder-0".to_owned(),
         requests,
         worker: "w0".to_owned(),

@@ -11,6 +11,7 @@ mod live;
 mod log;
 mod logs;
 mod plugins;
+mod queue;
 mod reaction;
 mod reattach;
 mod start;
@@ -33,6 +34,7 @@ pub const ALL: &[Row] = &[
     workers::ROW,
     reattach::ROW,
     waiting::ROW,
+    queue::ROW,
     start::ROW,
     worker_size::ROW,
     plugins::ROW,

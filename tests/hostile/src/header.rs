@@ -13,6 +13,11 @@ pub struct Header {
     pub about: String,
     /// `kind`: the world that it is wrapped with and the kind in its manifest; a step if nothing is said.
     pub kind: Kind,
+    /// `with`: WIT that is added to the world; `migration` is there if `call` is `migrate`.
+    pub with: String,
+    /// `wit: THIS => THAT`: what the package that it is wrapped with has instead, in the first place
+    /// where it stands.
+    pub wit: Vec<(String, String)>,
     /// `call`: what is called.
     pub call: Call,
     /// `manifest`: TOML that is laid over the usual manifest, which asks for every right.
@@ -40,6 +45,8 @@ pub enum Call {
     Repeat,
     /// `configure`: a configuration uses it.
     Configure,
+    /// `migrate`: it translates what another version left, twice; both answers have to be the same.
+    Migrate,
 }
 
 /// What must come of a guest.
@@ -59,6 +66,8 @@ impl Header {
         let mut header = Self {
             about: String::new(),
             kind: Kind::Step,
+            with: String::new(),
+            wit: Vec::new(),
             call: Call::Run,
             manifest: toml::Table::new(),
             grants: Rights::default(),
@@ -72,6 +81,11 @@ impl Header {
             let line = line.trim();
             match line.split_once(": ").unwrap_or((line, "")) {
                 ("kind", kind) => header.kind = serde_json::from_value(kind.into())?,
+                ("with", wit) => header.with.push_str(wit),
+                ("wit", change) => {
+                    let (this, that) = change.split_once(" =>").context("expected `THIS => THAT`")?;
+                    header.wit.push((this.to_owned(), that.trim_start().to_owned()));
+                }
                 ("call", call) => header.call = Call::read(call)?,
                 ("manifest", part) => merge(&mut header.manifest, toml::from_str(part).context("manifest")?),
                 ("grants", part) => merge(&mut grants, toml::from_str(part).context("grants")?),
@@ -112,7 +126,8 @@ impl Call {
             "run" => Self::Run,
             "repeat" => Self::Repeat,
             "configure" => Self::Configure,
-            _ => bail!("expected the call check, run, repeat or configure, found {text:?}"),
+            "migrate" => Self::Migrate,
+            _ => bail!("expected the call check, run, repeat, configure or migrate, found {text:?}"),
         })
     }
 }

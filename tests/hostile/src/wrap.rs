@@ -1,16 +1,17 @@
 //! From the text of a guest to a plugin file: completed with the prelude of its kind, wrapped with its world, a manifest
 //! embedded.
 
+use std::fs;
 use std::path::Path;
 
-use anyhow::Context as _;
-use capstan_model::plugin::{Kind, PACKAGE_VERSION, SECTION};
+use anyhow::{Context as _, ensure};
+use capstan_model::plugin::{Kind, PACKAGE, PACKAGE_VERSION, SECTION};
 use serde_json::{Value, json};
 use wasm_encoder::Encode as _;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use crate::header::{Header, merge};
+use crate::header::{Call, Header, merge};
 use crate::text;
 
 /// The package version that guests are wrapped with.
@@ -28,10 +29,7 @@ pub(crate) fn component(name: &str, header: &Header, source: &str) -> anyhow::Re
         return Ok(with_manifest(bytes, &manifest(name, header)?));
     }
     let module = module(header.kind, &forms)?;
-    Ok(with_manifest(
-        wrapped(header.kind, module)?,
-        &manifest(name, header)?,
-    ))
+    Ok(with_manifest(wrapped(header, module)?, &manifest(name, header)?))
 }
 
 /// The core module of a guest: what it has itself, and of the prelude what it has not.
@@ -65,11 +63,34 @@ fn same(one: &str, other: &str) -> bool {
     export(one).is_some_and(|name| export(other).as_ref() == Some(&name))
 }
 
-/// Wraps a core module with the world of its kind.
-pub(crate) fn wrapped(kind: Kind, mut module: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+/// WASI as far as guests import it.
+const WASI: &str = "package wasi:random@0.2.0; interface random { get-random-u64: func() -> u64; }";
+
+/// Wraps a core module with the world of its kind, as its header changes it.
+pub(crate) fn wrapped(header: &Header, mut module: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/plugin.wit");
+    let mut package = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    for (this, that) in &header.wit {
+        ensure!(
+            package.contains(this),
+            "expected {this:?} in {}, found none",
+            path.display()
+        );
+        package = package.replacen(this, that, 1);
+    }
     let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit"))?;
-    let world = resolve.select_world(&[package], Some(kind.world()))?;
+    resolve.push_str("plugin.wit", &package)?;
+    resolve.push_str("random.wit", WASI)?;
+    let migration = match header.call {
+        Call::Migrate => format!("export {PACKAGE}/migration@{OFFERED};"),
+        Call::Check | Call::Run | Call::Repeat | Call::Configure => String::new(),
+    };
+    let (kind, with) = (header.kind.world(), &header.with);
+    let world = format!(
+        "package capstan:hostile; world guest {{ include {PACKAGE}/{kind}@{OFFERED}; {migration} {with} }}"
+    );
+    let own = resolve.push_str("guest.wit", &world)?;
+    let world = resolve.select_world(&[own], Some("guest"))?;
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)?;
     ComponentEncoder::default()
         .module(&module)?
@@ -80,7 +101,16 @@ pub(crate) fn wrapped(kind: Kind, mut module: Vec<u8>) -> anyhow::Result<Vec<u8>
 /// The manifest of a guest as its header has it: every right asked for, any parameters.
 pub(crate) fn manifest(name: &str, header: &Header) -> anyhow::Result<Vec<u8>> {
     let all = || toml::Value::from(vec!["*"]);
-    let rights = ["commands", "http", "git", "secrets", "files", "mail", "state"];
+    let rights = [
+        "commands",
+        "http",
+        "git",
+        "secrets",
+        "files",
+        "mail",
+        "state",
+        "artefacts",
+    ];
     let mut table = toml::Table::new();
     table.insert("schema".to_owned(), 1.into());
     table.insert(

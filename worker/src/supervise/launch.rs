@@ -78,6 +78,9 @@ pub fn header(spec: &CommandSpec) -> String {
     let line = match &spec.program {
         Program::Argv(argv) => argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
         Program::Shell(line) => line.clone(),
+        Program::File { path, .. } => {
+            return format!("the file {}", Path::new(&spec.builder_dir).join(path).display());
+        }
     };
     let mut text = format!(
         "$ {line}\nin {}",
@@ -118,6 +121,8 @@ pub fn start(job: &Job) -> Result<Child, Error> {
     let argv = match &job.spec.program {
         Program::Argv(argv) => argv.clone(),
         Program::Shell(line) => os::shell(line),
+        // Nothing is started for one.
+        Program::File { .. } => Vec::new(),
     };
     let (program, arguments) = argv.split_first().ok_or(Error::NoProgram)?;
     let found = find(
@@ -144,7 +149,7 @@ pub fn start(job: &Job) -> Result<Child, Error> {
 }
 
 /// The builder's directory and the working directory in it, made if missing, with every link followed.
-fn workdir(base: &Path, builder: &str, workdir: &str) -> Result<PathBuf, Error> {
+pub(super) fn workdir(base: &Path, builder: &str, workdir: &str) -> Result<PathBuf, Error> {
     let mut parts = Path::new(builder).components();
     if !matches!((parts.next(), parts.next()), (Some(Component::Normal(name)), None) if name == OsStr::new(builder))
     {

@@ -5,6 +5,7 @@
 //! disk nor a command line. From then on it needs nobody: the daemon may be killed and replaced while the
 //! command runs. Plain threads-free synchronous code, because there is one for each running command.
 
+mod file;
 mod launch;
 mod mask;
 mod run;
@@ -17,7 +18,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use capstan_model::{Channel, Clock, CommandId, CommandSpec, Exit};
+use capstan_model::{Channel, Clock, CommandId, CommandSpec, Exit, Program};
 use capstan_wire::control::ExitReport;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -169,11 +170,16 @@ fn carry_out(
     spool.header(&launch::header(&job.spec));
     let exit = match folder.stop() {
         Ok(Some(stop)) => Exit::Killed(stop.reason),
-        _ => match launch::start(job) {
-            Ok(child) => {
-                run::Run::new(job, folder, &mut spool, &mut bell, alarm, begun, group).until_end(child)
+        _ => match &job.spec.program {
+            Program::File { path, max_bytes } => {
+                file::print(job, (path, *max_bytes), folder, &mut spool, &mut bell, &alarm)
             }
-            Err(error) => Exit::NotStarted(error.to_string()),
+            Program::Argv(_) | Program::Shell(_) => match launch::start(job) {
+                Ok(child) => {
+                    run::Run::new(job, folder, &mut spool, &mut bell, alarm, begun, group).until_end(child)
+                }
+                Err(error) => Exit::NotStarted(error.to_string()),
+            },
         },
     };
     finish(folder, job.id, spool, exit, begun, clock).map_err(failed(folder, "written"))?;

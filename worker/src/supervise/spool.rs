@@ -93,6 +93,11 @@ impl Spool {
         self.masked = masked;
     }
 
+    /// Takes bytes of a file, as they are: a file with secrets cut out of it would be another file.
+    pub fn plain(&mut self, bytes: &[u8]) {
+        self.append(Channel::Stdout, bytes);
+    }
+
     /// The pipe has ended: writes what was held back as the possible beginning of a secret.
     pub fn end_of(&mut self, channel: Channel) {
         let Some(patterns) = &self.patterns else { return };

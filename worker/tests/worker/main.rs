@@ -6,6 +6,7 @@ mod daemon;
 mod farm;
 #[cfg(target_os = "linux")]
 mod faults;
+mod file;
 mod master;
 mod orphans;
 mod supervisor;

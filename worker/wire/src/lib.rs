@@ -20,5 +20,8 @@ pub const ALPN_ENROLL: &[u8] = b"capstan-enroll/1";
 /// The name in the certificate of every master; which master it is, the authority says that issued the certificate.
 pub const SERVER_NAME: &str = "capstan-master";
 
-/// The minor version of the protocol that this build speaks; informational.
-pub const PROTOCOL_MINOR: u32 = 0;
+/// The minor version of the protocol that this build speaks.
+pub const PROTOCOL_MINOR: u32 = 1;
+
+/// The first minor version whose workers print files: an older one would not understand the order.
+pub const MINOR_WITH_FILES: u32 = 1;

@@ -95,6 +95,7 @@ impl Master {
             world: plugin.world(),
             host_abi: HOST_ABI,
             config: config.clone(),
+            env: None,
             seed: 1,
             step_name: name.to_owned(),
             sources: vec![stamp],
@@ -231,6 +232,7 @@ fn line(spec: &CommandSpec) -> String {
     match &spec.program {
         Program::Argv(argv) => argv.join(" "),
         Program::Shell(line) => line.clone(),
+        Program::File { path, .. } => path.clone(),
     }
 }
 

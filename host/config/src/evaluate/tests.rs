@@ -2,6 +2,9 @@
 
 mod bounds;
 mod faults;
+mod following;
+mod locks;
+mod remarks;
 
 use capstan_model::Digest;
 use capstan_model::plan::Bundle;
@@ -189,11 +192,11 @@ fn a_configuration_becomes_the_plan_that_it_describes() {
         json!({ "repository": "other", "branch": null })
     );
     assert_eq!(
-        main.steps[3].env["GIT"],
+        main.steps[3].env.fixed["GIT"],
         capstan_model::EnvValue::Set("1".to_owned())
     );
     assert_eq!(
-        main.env["TOKEN"],
+        main.env.fixed["TOKEN"],
         capstan_model::EnvValue::Secret("deploy".to_owned())
     );
     assert_eq!(main.location.to_string(), "ci.star:8:8");
@@ -260,6 +263,11 @@ fn what_init_writes_and_the_example_evaluate_as_they_are() {
         assert_eq!(
             lines(&evaluated.remarks),
             "ci.star:9:1: no scheduler asks for the builder `hello`; only `capstan force hello` builds it"
+        );
+        assert_eq!(
+            evaluated.warnings().count(),
+            0,
+            "a new farm is no reason to worry"
         );
         assert_eq!(evaluated.plan.sources.len(), sources, "{text}");
     }

@@ -1,5 +1,7 @@
 //! `[mail]`: the server that takes the mail of reporters, and under which address.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 use super::{Form, host_port};
@@ -16,6 +18,8 @@ pub struct Mail {
     pub security: Security,
     /// The name to log in with, and the name of the secret that is its password.
     pub login: Option<(String, String)>,
+    /// A file of certificates (PEM) that may have signed the server's, beside those that the machine trusts.
+    pub authority: Option<PathBuf>,
 }
 
 /// How a connection to a mail server is protected.
@@ -43,6 +47,7 @@ struct Written {
     security: Security,
     user: Option<String>,
     password: Option<String>,
+    authority: Option<PathBuf>,
 }
 
 impl TryFrom<Written> for Mail {
@@ -65,11 +70,15 @@ impl TryFrom<Written> for Mail {
                 "expected security = \"starttls\" or \"tls\" where a password is sent, found \"none\"",
             );
         }
+        if written.authority.is_some() && written.security == Security::None {
+            return Err("expected security = \"starttls\" or \"tls\" beside `authority`, found \"none\"");
+        }
         Ok(Self {
             server: written.server,
             from: written.from,
             security: written.security,
             login,
+            authority: written.authority,
         })
     }
 }
@@ -116,6 +125,18 @@ mod tests {
         let mail = read("[mail]\nserver = \"mail.example.org:587\"\nfrom = \"CI <ci@example.org>\"");
         let mail = mail.unwrap().unwrap();
         assert_eq!((mail.security, mail.login), (Security::StartTls, None));
+        assert_eq!(mail.authority, None);
+    }
+
+    #[test]
+    fn the_authority_is_a_file_of_the_farm() {
+        let mail = read(
+            "[mail]\nserver = \"mail.example.org:587\"\nfrom = \"ci@example.org\"\nauthority = \"mail.pem\"",
+        );
+        assert_eq!(
+            mail.unwrap().unwrap().authority.as_deref(),
+            Some(Path::new("/farm/mail.pem"))
+        );
     }
 
     #[test]
@@ -137,6 +158,8 @@ mod tests {
         }
         assert!(refused(&format!("{server}security = \"ssl\"")).contains("`starttls`, `tls` or `none`"));
         assert!(refused(&format!("{server}user = \"ci\"")).contains("expected both `user` and `password`"));
+        let authority = "security = \"none\"\nauthority = \"mail.pem\"";
+        assert!(refused(&format!("{server}{authority}")).contains("beside `authority`"));
         let login = "user = \"ci\"\npassword = \"mail-password\"\nsecurity = \"none\"";
         assert!(refused(&format!("{server}{login}")).contains("where a password is sent"));
     }

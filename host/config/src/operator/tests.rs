@@ -36,6 +36,7 @@ fn what_the_template_shows_commented_out_is_accepted() {
     assert_eq!(shown.link.grace, default.link.grace);
     assert_eq!(shown.link.idle, default.link.idle);
     assert_eq!(shown.limits.max_log, default.limits.max_log);
+    assert_eq!(shown.limits.max_artefact, default.limits.max_artefact);
     assert_eq!(shown.limits.keep_instances, default.limits.keep_instances);
     assert_eq!(shown.database.synchronous, default.database.synchronous);
     assert_eq!(shown.mail.unwrap().security, Security::default());
@@ -64,7 +65,7 @@ fn a_password_in_the_database_url_stays_out_of_debug_output() {
 fn every_wrong_file_is_answered_with_place_and_remedy() {
     insta::assert_snapshot!(error("[web]\nlisen = \"127.0.0.1:80\""), @"capstan.toml:2:1: unknown key: expected `listen`, found `lisen`; did you mean `listen`?");
     insta::assert_snapshot!(error("[wep]\nlisten = \"127.0.0.1:80\""), @"capstan.toml:1:2: unknown key: expected `master`, `web`, `link`, `database`, `secrets`, `grants`, `limits`, `plugins` or `mail`, found `wep`; did you mean `web`?");
-    insta::assert_snapshot!(error("[grants.git]\ncommand = [\"git\"]"), @"capstan.toml:2:1: unknown key: expected `commands`, `http`, `git`, `secrets`, `files`, `mail` or `state`, found `command`; did you mean `commands`?");
+    insta::assert_snapshot!(error("[grants.git]\ncommand = [\"git\"]"), @"capstan.toml:2:1: unknown key: expected `commands`, `http`, `git`, `secrets`, `files`, `mail`, `state` or `artefacts`, found `command`; did you mean `commands`?");
     insta::assert_snapshot!(error("[web]\nlisten = 8010"), @r#"capstan.toml:2:10: expected an address and port such as "127.0.0.1:8010" or "[::]:8010", found integer `8010`"#);
     insta::assert_snapshot!(error("[web]\nlisten = \"localhost\""), @r#"capstan.toml:2:10: expected an address and port such as "127.0.0.1:8010" or "[::]:8010", found string "localhost""#);
     insta::assert_snapshot!(error("[link]\ngrace = 5"), @r#"capstan.toml:2:9: expected a duration such as "30s", "5min" or "2h", found integer `5`"#);
@@ -99,6 +100,31 @@ fn files_that_are_no_configuration_are_refused() {
     insta::assert_snapshot!(load(), @"expected capstan.toml in FARM, found no such file; `capstan init` makes one");
 }
 
+fn shown(remarks: &[Diagnostic]) -> String {
+    let lines: Vec<_> = remarks.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn secrets_for_builders_that_are_not_there_are_remarked_on() {
+    let operator = parse(
+        "[grants.shell]\nsecrets = [\"a@release-*\", \"b@relase-*\", \"c@linux 1\", \"d\", \"*\", \"e@*\", \"f*@gone\"]",
+    )
+    .unwrap();
+    let shell = crate::PluginInfo::new(
+        serde_json::from_value(serde_json::json!({
+            "schema": 1, "plugin": { "name": "shell", "kind": "step", "version": "1.0.0" },
+            "rights": { "secrets": ["*"] },
+        }))
+        .unwrap(),
+        capstan_model::Digest::of(b"shell"),
+    );
+    insta::assert_snapshot!(shown(&operator.check_grants(&[shell], &[], &["release-2", "linux 1"])), @r#"
+    capstan.toml:1:9: [grants.shell] has the secret "b@relase-*": no builder has such a name, so it has no effect
+    capstan.toml:1:9: [grants.shell] has the secret "f*@gone": no builder has such a name, so it has no effect
+    "#);
+}
+
 #[test]
 fn grants_that_can_mean_nothing_are_remarked_on() {
     let operator = parse(
@@ -113,9 +139,9 @@ fn grants_that_can_mean_nothing_are_remarked_on() {
         .unwrap(),
         capstan_model::Digest::of(b"git"),
     );
-    insta::assert_snapshot!(operator.check_grants(&[git], &[]).join("\n"), @r"
-    capstan.toml: [grants.git] has `http`, which the plugin's manifest does not ask for: it has no effect
-    capstan.toml: [grants.gti] is for a plugin that is not there; did you mean `git`?
+    insta::assert_snapshot!(shown(&operator.check_grants(&[git], &[], &[])), @r"
+    capstan.toml:3:9: [grants.git] has `http`, which the plugin's manifest does not ask for: it has no effect
+    capstan.toml:1:9: [grants.gti] is for a plugin that is not there; did you mean `git`?
     ");
 }
 
@@ -147,7 +173,7 @@ fn a_plugin_that_is_used_and_granted_nothing_at_all_is_remarked_on() {
         })
         .collect();
     let operator = parse("[grants.decided]").unwrap();
-    insta::assert_snapshot!(operator.check_grants(&plugins, &used).join("\n"), @"capstan.toml: the step `tally` is used and asks for `http`, `secrets`, of which nothing is granted; `capstan plugin grant tally` grants it");
+    insta::assert_snapshot!(shown(&operator.check_grants(&plugins, &used, &[])), @"capstan.toml:1:1: the step `tally` is used and asks for `http`, `secrets`, of which nothing is granted; `capstan plugin grant tally` grants it");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use capstan_model::EnvValue;
+use capstan_model::plan::{Env, FunctionRef};
 use serde_json::Value as Json;
+use starlark::environment::Module;
 use starlark::eval::{Arguments, Evaluator};
 use starlark::values::dict::DictRef;
 use starlark::values::list::ListRef;
@@ -11,7 +13,7 @@ use starlark::values::tuple::TupleRef;
 use starlark::values::{UnpackValue, Value};
 
 use super::collector::Collector;
-use super::convert::{Unfit, describe, to_json};
+use super::convert::{Keeper, Unfit, describe, function, is_deferred, is_function, to_json};
 use super::site::Site;
 use super::values::Handle;
 use crate::diagnostic::Diagnostic;
@@ -24,6 +26,8 @@ const MAX_NAME: usize = 100;
 pub(super) struct Call<'v, 'c> {
     pub(super) collector: &'c Collector,
     pub(super) site: Site,
+    /// The file that is being run; none in a call of a kept function.
+    module: Option<&'c Module<'v>>,
     /// `builder`, `step.shell`.
     pub(super) function: String,
     named: BTreeMap<String, Value<'v>>,
@@ -54,6 +58,7 @@ impl<'v, 'c> Call<'v, 'c> {
         let mut call = Self {
             collector,
             site: Site::of(eval),
+            module: Some(eval.module()).filter(|_| !collector.is_call()),
             function,
             named,
             known: Vec::new(),
@@ -171,6 +176,19 @@ impl<'v, 'c> Call<'v, 'c> {
         Ok(count)
     }
 
+    /// A whole number, also below 0.
+    pub(super) fn integer(&mut self, name: &'static str) -> Result<Option<i32>> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let number = i32::unpack_value(value).ok().flatten();
+        let number = number.filter(|_| value.unpack_bool().is_none());
+        if number.is_none() {
+            self.wrong(name, "a whole number within 32 bits", value)?;
+        }
+        Ok(number)
+    }
+
     /// A list whose elements `pick` makes something of.
     pub(super) fn list<T>(
         &mut self,
@@ -212,9 +230,14 @@ impl<'v, 'c> Call<'v, 'c> {
         })
     }
 
-    /// A dict of environment variables: a text sets, `None` removes, `secret(…)` fills in a secret.
-    pub(super) fn env(&mut self, name: &'static str) -> Result<BTreeMap<String, EnvValue>> {
-        let mut env = BTreeMap::new();
+    /// A dict of environment variables: a text sets, `None` removes, `secret(…)` fills in a secret. A value may be deferred, or all
+    /// of it.
+    pub(super) fn env(&mut self, name: &'static str) -> Result<Env> {
+        let mut env = Env::default();
+        if self.named.get(name).is_some_and(|&value| is_deferred(value)) {
+            env.map = self.value(name)?;
+            return Ok(env);
+        }
         for (variable, value) in self.dict(name)? {
             let plain = !variable.is_empty() && !variable.contains(['=', '\0']);
             match (plain, value.unpack_str(), Handle::from_value(value)) {
@@ -229,14 +252,20 @@ impl<'v, 'c> Call<'v, 'c> {
                     )?;
                 }
                 (_, Some(text), _) if !text.contains('\0') => {
-                    env.insert(variable, EnvValue::Set(text.to_owned()));
+                    env.fixed.insert(variable, EnvValue::Set(text.to_owned()));
                 }
                 (_, _, Some(Handle::Secret(secret))) => {
-                    env.insert(variable, EnvValue::Secret(secret.clone()));
+                    env.fixed.insert(variable, EnvValue::Secret(secret.clone()));
                 }
                 _ if value.is_none() => {
-                    env.insert(variable, EnvValue::Unset);
+                    env.fixed.insert(variable, EnvValue::Unset);
                 }
+                _ if is_deferred(value) => {
+                    if let Some(deferred) = self.json(name, value)? {
+                        env.deferred.insert(variable, deferred);
+                    }
+                }
+                (_, _, Some(Handle::Broken)) => self.faulty = true,
                 _ => {
                     let place = format!("{}: `{name}[{variable:?}]`", self.function);
                     let fault = self.site.error_in(name, &variable, place);
@@ -262,7 +291,8 @@ impl<'v, 'c> Call<'v, 'c> {
         Ok(object)
     }
 
-    fn dict(&mut self, name: &'static str) -> Result<Vec<(String, Value<'v>)>> {
+    /// A dict with texts as its keys.
+    pub(super) fn dict(&mut self, name: &'static str) -> Result<Vec<(String, Value<'v>)>> {
         let Some(value) = self.take(name) else {
             return Ok(Vec::new());
         };
@@ -280,8 +310,69 @@ impl<'v, 'c> Call<'v, 'c> {
         Ok(entries)
     }
 
+    /// Any JSON value.
+    pub(super) fn value(&mut self, name: &'static str) -> Result<Option<Json>> {
+        match self.take(name) {
+            Some(value) => self.json(name, value),
+            None => Ok(None),
+        }
+    }
+
+    fn keeper(&self) -> Keeper<'v, 'c> {
+        Keeper {
+            collector: self.collector,
+            module: self.module,
+            location: self.site.location(),
+        }
+    }
+
+    /// A JSON value, `None` included where it is written.
+    pub(super) fn given(&mut self, name: &'static str) -> Result<Option<Json>> {
+        self.known.push(name);
+        match self.named.remove(name) {
+            Some(value) => self.json(name, value),
+            None => Ok(None),
+        }
+    }
+
+    /// A function of the configuration, which is kept to be called later.
+    pub(super) fn function(&mut self, name: &'static str) -> Result<Option<FunctionRef>> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        if !is_function(value) {
+            self.wrong(name, "a function", value)?;
+            return Ok(None);
+        }
+        match function(value, &self.keeper()) {
+            Ok(kept) => Ok(Some(kept)),
+            Err(Unfit::Other { expected, found, .. }) => {
+                let fault = self.site.error_at(name, format!("{}: `{name}`", self.function));
+                self.report(fault.expected(expected).found(found))?;
+                Ok(None)
+            }
+            Err(Unfit::Broken) => Ok(None),
+        }
+    }
+
+    /// Whether an argument that is not taken yet is a function.
+    pub(super) fn is_function(&self, name: &str) -> bool {
+        self.named.get(name).is_some_and(|&value| is_function(value))
+    }
+
+    /// The arguments left that are secrets, by name.
+    pub(super) fn secrets(&self) -> BTreeMap<String, String> {
+        let named = self.named.iter();
+        named
+            .filter_map(|(name, value)| match Handle::from_value(*value) {
+                Some(Handle::Secret(secret)) => Some((name.clone(), secret.clone())),
+                _ => None,
+            })
+            .collect()
+    }
+
     fn json(&mut self, name: &str, value: Value<'v>) -> Result<Option<Json>> {
-        match to_json(value, self.collector) {
+        match to_json(value, &self.keeper()) {
             Ok(json) => Ok(Some(json)),
             Err(Unfit::Broken) => {
                 self.faulty = true;

@@ -1,9 +1,10 @@
 //! What configurations call: `worker`, `builder`, `secret`, and one function per plugin. Each call checks its
 //! arguments, registers what it defines and answers a handle to it.
 
-use std::collections::BTreeMap;
-
-use capstan_model::plan::{Builder, Phase, PluginUse, Reporter, Scheduler, Source, Step, Worker};
+use capstan_model::Deferred;
+use capstan_model::plan::{
+    Builder, Env, LockList, Phase, PluginUse, Reporter, Scheduler, Source, Step, Worker,
+};
 use capstan_model::plugin::Kind;
 use starlark::environment::{Globals, GlobalsBuilder, LibraryExtension};
 use starlark::eval::{Arguments, Evaluator};
@@ -11,11 +12,11 @@ use starlark::values::Value;
 use starlark::values::none::NoneType;
 
 use super::arguments::Call;
-use super::collector::{BuilderDefinition, Collector, StepDefinition};
+use super::collector::{BuilderDefinition, Collector, StepDefinition, failure};
 use super::site::Site;
 use super::values::{Function, Handle, Namespace, kind};
-use super::{limits, read};
-use crate::diagnostic::Severity;
+use super::{conduct, deferred, limits, locks, properties, queueing, read};
+use crate::diagnostic::PRINTED;
 use crate::nearest::{choices, did_you_mean};
 use crate::plugins::{Catalogue, Plugin};
 use crate::schema::Schema;
@@ -40,6 +41,12 @@ pub(super) fn globals(catalogue: &Catalogue) -> Globals {
         Function::Worker,
         Function::Builder,
         Function::Secret,
+        Function::Properties,
+        Function::Interpolate,
+        Function::Prop,
+        Function::Render,
+        Function::Lock,
+        Function::Queue,
         Function::Print,
         Function::Range,
         Function::ReadJson,
@@ -65,10 +72,42 @@ pub(super) fn call<'v>(
     args: &Arguments<'v, '_>,
     eval: &mut Evaluator<'v, '_, '_>,
 ) -> Result<Value<'v>> {
+    let at_run_time = [
+        Function::Print,
+        Function::Range,
+        Function::Multiply,
+        Function::Interpolate,
+        Function::Prop,
+    ];
+    if Collector::of(eval)?.is_call() && !at_run_time.contains(function) {
+        return Err(failure(format!(
+            "expected `{function}` to be called while the configuration is loaded, found a call by a function that a build asks"
+        )));
+    }
     let handle = match function {
         Function::Worker => worker(Call::new(function.to_string(), &["name"], args, eval)?)?,
         Function::Builder => builder(Call::new(function.to_string(), &["name"], args, eval)?)?,
         Function::Secret => secret(Call::new(function.to_string(), &["name"], args, eval)?)?,
+        Function::Properties => {
+            properties::global(Call::new(function.to_string(), &["properties"], args, eval)?)?
+        }
+        Function::Interpolate => {
+            deferred::interpolate(Call::new(function.to_string(), &["template"], args, eval)?)?
+        }
+        Function::Prop => deferred::prop(Call::new(function.to_string(), &["name"], args, eval)?)?,
+        Function::Render => deferred::render(Call::new(function.to_string(), &["function"], args, eval)?)?,
+        Function::Lock => locks::lock(Call::new(function.to_string(), &["name"], args, eval)?)?,
+        Function::Queue => queueing::queue(Call::new(function.to_string(), &[], args, eval)?)?,
+        Function::Access {
+            lock,
+            on_workers,
+            exclusive,
+        } => locks::access(
+            lock,
+            *on_workers,
+            *exclusive,
+            Call::new(function.to_string(), &["amount"], args, eval)?,
+        )?,
         Function::Plugin { kind: number, name } => plugin(
             kind(*number),
             name,
@@ -88,6 +127,8 @@ fn worker(mut call: Call<'_, '_>) -> Result<Handle> {
     let name = call.name(false)?;
     let slots = call.count("slots")?;
     let labels = call.texts("labels")?;
+    let given = properties::of(&mut call, "properties", false)?;
+    let defaults = properties::of(&mut call, "defaults", false)?;
     call.only(&[])?;
     let Some(name) = name else {
         return Ok(Handle::Broken);
@@ -106,6 +147,8 @@ fn worker(mut call: Call<'_, '_>) -> Result<Handle> {
             name: name.clone(),
             slots,
             labels,
+            properties: given,
+            defaults,
             location: call.site.location(),
         };
         call.collector
@@ -128,15 +171,25 @@ fn builder(mut call: Call<'_, '_>) -> Result<Handle> {
         },
     )?;
     let workers = references(&mut call, "workers", "a worker or its name")?;
+    let description = call.text("description")?.unwrap_or_default();
+    let (tags, labels) = (call.texts("tags")?, call.texts("labels")?);
+    let env = call.env("env")?;
+    let given = properties::of(&mut call, "properties", true)?;
+    let defaults = properties::of(&mut call, "defaults", true)?;
+    let (collapse, queueing) = queueing::of(&mut call)?;
     let builder = Builder {
         name: name.clone().unwrap_or_default(),
-        description: call.text("description")?.unwrap_or_default(),
-        tags: call.texts("tags")?,
+        description,
+        tags,
         workers,
-        labels: call.texts("labels")?,
-        env: call.env("env")?,
-        properties: call.object("properties")?,
-        collapse: call.flag("collapse", true)?,
+        labels,
+        env,
+        properties: given,
+        defaults,
+        collapse,
+        queueing,
+        cancel_older: call.flag("cancel_older", false)?,
+        locks: locks::list(&mut call)?,
         steps: Vec::new(),
         location: call.site.location(),
     };
@@ -162,7 +215,7 @@ fn secret(mut call: Call<'_, '_>) -> Result<Handle> {
 }
 
 /// Claims a name; a second claim is reported and answers `false`.
-fn define(call: &mut Call<'_, '_>, what: &'static str, name: &str) -> Result<bool> {
+pub(super) fn define(call: &mut Call<'_, '_>, what: &'static str, name: &str) -> Result<bool> {
     let key = (what, name.to_owned());
     let first = call
         .collector
@@ -179,7 +232,10 @@ fn define(call: &mut Call<'_, '_>, what: &'static str, name: &str) -> Result<boo
             .insert(key, call.site.clone());
         return Ok(true);
     };
-    let fault = call.site.error_at("name", format!("duplicate name of a {what}"));
+    let fault = call
+        .site
+        .error_at("name", format!("duplicate name of a {what}"))
+        .code("duplicate-name");
     let fault = fault
         .expected("another name")
         .found(format!("`{name}` again"))
@@ -219,7 +275,7 @@ fn plugin(kind: Kind, function: &str, mut call: Call<'_, '_>) -> Result<Handle> 
         Kind::Step => step(plugin, schema, call),
         Kind::ChangeSource => {
             let name = call.name(false)?;
-            let plugin_use = parameters(plugin, schema, &mut call)?;
+            let plugin_use = parameters(kind, plugin, schema, &mut call)?;
             let Some(name) = name else {
                 return Ok(Handle::Broken);
             };
@@ -256,16 +312,18 @@ fn unknown_plugin(kind: Kind, function: &str, mut call: Call<'_, '_>) -> Result<
 
 fn step(plugin: &Plugin, schema: &Schema, mut call: Call<'_, '_>) -> Result<Handle> {
     let name = call.name(true)?;
-    let halt_on_failure = call.flag("halt_on_failure", true)?;
-    let flunk_on_failure = call.flag("flunk_on_failure", true)?;
-    let warn_on_failure = call.flag("warn_on_failure", false)?;
-    let always_run = call.flag("always_run", false)?;
+    let conduct = conduct::of(&mut call, schema)?;
     let env = if schema.declares("env") {
-        BTreeMap::new()
+        Env::default()
     } else {
         call.env("env")?
     };
-    let plugin_use = parameters(plugin, schema, &mut call)?;
+    let locks = if schema.declares("locks") {
+        LockList::default()
+    } else {
+        locks::list(&mut call)?
+    };
+    let plugin_use = parameters(Kind::Step, plugin, schema, &mut call)?;
     if call.faulty {
         return Ok(Handle::Broken);
     }
@@ -274,10 +332,12 @@ fn step(plugin: &Plugin, schema: &Schema, mut call: Call<'_, '_>) -> Result<Hand
     let step = Step {
         name,
         plugin: plugin_use,
-        halt_on_failure,
-        flunk_on_failure,
-        warn_on_failure,
-        always_run,
+        rules: conduct.rules,
+        always_run: conduct.always_run,
+        run_if: conduct.run_if,
+        hide_if: conduct.hide_if,
+        end_build_on: conduct.end_build_on,
+        locks,
         env,
     };
     let mut definitions = call.collector.definitions.borrow_mut();
@@ -292,17 +352,28 @@ fn step(plugin: &Plugin, schema: &Schema, mut call: Call<'_, '_>) -> Result<Hand
 fn scheduler(plugin: &Plugin, schema: &Schema, mut call: Call<'_, '_>) -> Result<Handle> {
     let name = call.name(false)?;
     let given = call.has("builders");
-    let builders = references(&mut call, "builders", "a builder or its name")?;
-    if builders.is_empty() && !call.faulty {
+    let (mut builders, mut builders_by) = (Vec::new(), None);
+    if call.is_function("builders") {
+        builders_by = call.function("builders")?;
+    } else {
+        builders = references(&mut call, "builders", "a builder or its name")?;
+    }
+    if builders.is_empty() && builders_by.is_none() && !call.faulty {
         let fault = call.site.error_at("builders", call.function.clone());
         let found = if given { "an empty list" } else { "nothing" };
         call.report(
             fault
-                .expected("`builders` = a list with at least one builder")
+                .expected("`builders` = a list with at least one builder, or a function of the request")
                 .found(found),
         )?;
     }
-    let plugin_use = parameters(plugin, schema, &mut call)?;
+    let own = |call: &mut Call<'_, '_>, name| match schema.declares(name) {
+        true => Ok(false),
+        false => call.flag(name, false),
+    };
+    let cancel_older = own(&mut call, "cancel_older")?;
+    let fail_fast = own(&mut call, "fail_fast")?;
+    let plugin_use = parameters(Kind::Scheduler, plugin, schema, &mut call)?;
     let Some(name) = name else {
         return Ok(Handle::Broken);
     };
@@ -310,6 +381,10 @@ fn scheduler(plugin: &Plugin, schema: &Schema, mut call: Call<'_, '_>) -> Result
         let scheduler = Scheduler {
             name,
             builders,
+            builders_by,
+            follows: schema.named("scheduler", &plugin_use.config),
+            cancel_older,
+            fail_fast,
             plugin: plugin_use,
         };
         call.collector
@@ -342,7 +417,7 @@ fn reporter(plugin: &Plugin, schema: &Schema, mut call: Call<'_, '_>) -> Result<
             )?;
         }
     }
-    let plugin_use = parameters(plugin, schema, &mut call)?;
+    let plugin_use = parameters(Kind::Reporter, plugin, schema, &mut call)?;
     if define(&mut call, "reporter", &name)? && !call.faulty {
         let reporter = Reporter {
             name,
@@ -360,13 +435,16 @@ fn reporter(plugin: &Plugin, schema: &Schema, mut call: Call<'_, '_>) -> Result<
 }
 
 /// The plugin's own parameters: what is left after the common arguments.
-fn parameters(plugin: &Plugin, schema: &Schema, call: &mut Call<'_, '_>) -> Result<PluginUse> {
+fn parameters(kind: Kind, plugin: &Plugin, schema: &Schema, call: &mut Call<'_, '_>) -> Result<PluginUse> {
     if !schema.is_open() {
         let declared: Vec<&str> = schema.parameters().collect();
         call.only(&declared)?;
     }
     let was_faulty = std::mem::take(&mut call.faulty);
     let config = call.rest(|name| schema.takes_null(name))?;
+    if kind != Kind::Step {
+        known_now(kind, &config, call)?;
+    }
     // A parameter without a JSON form is missing from the object: further faults would only follow from that.
     if !call.faulty {
         let stray = call.stray;
@@ -400,14 +478,45 @@ fn parameters(plugin: &Plugin, schema: &Schema, call: &mut Call<'_, '_>) -> Resu
     })
 }
 
+/// Only steps belong to a build that a value could be rendered for. A scheduler may take functions, which it is asked for by number.
+fn known_now(kind: Kind, config: &serde_json::Value, call: &mut Call<'_, '_>) -> Result<()> {
+    for (name, value) in config.as_object().into_iter().flatten() {
+        if !Deferred::within(value) || kind == Kind::Scheduler && functions_alone(value) {
+            continue;
+        }
+        let fault = call.site.error_at(name, format!("{}: `{name}`", call.function));
+        let fault = fault.expected("a value that is known when the configuration is loaded");
+        call.report(
+            fault
+                .found("one that is known only when a build runs")
+                .hint("only steps and builders take those"),
+        )?;
+    }
+    Ok(())
+}
+
+fn functions_alone(value: &serde_json::Value) -> bool {
+    match Deferred::of(value) {
+        Some(deferred) => matches!(deferred, Ok(Deferred::Function(_))),
+        None => match value {
+            serde_json::Value::Array(items) => items.iter().all(functions_alone),
+            serde_json::Value::Object(map) => map.values().all(functions_alone),
+            _ => true,
+        },
+    }
+}
+
 fn print<'v>(args: &Arguments<'v, '_>, eval: &mut Evaluator<'v, '_, '_>) -> Result<Value<'v>> {
     args.no_named_args()?;
     let texts: Vec<String> = args.positions(eval.heap())?.map(Value::to_str).collect();
     let text: String = texts.join(" ").chars().take(MAX_PRINTED).collect();
-    let mut note = Site::of(eval).warning(text);
-    note.severity = Severity::Note;
+    let mut note = Site::of(eval).warning(text).note().code(PRINTED);
     note.snippet = None;
     note.related.clear();
-    Collector::of(eval)?.report(note)?;
+    let collector = Collector::of(eval)?;
+    // What a function prints in a build has no reader.
+    if !collector.is_call() {
+        collector.report(note)?;
+    }
     Ok(eval.heap().alloc(NoneType))
 }

@@ -10,11 +10,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use capstan_model::plan::{Builder, Reporter, Scheduler, Source, Step, Worker};
+use capstan_model::Lock;
+use capstan_model::plan::{Builder, FunctionRef, Reporter, Scheduler, Source, Step, Worker};
 use starlark::codemap::FileSpan;
 use starlark::eval::Evaluator;
 use starlark::values::ProvidesStaticType;
 
+use super::functions::{CallLimits, Functions, Gathered};
 use super::limits;
 use super::site::Site;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -41,6 +43,10 @@ pub(crate) struct Collector {
     /// The statement that was begun last.
     pub(super) statement: RefCell<Option<FileSpan>>,
     diagnostics: RefCell<Vec<Diagnostic>>,
+    pub(super) functions: RefCell<Gathered>,
+    pub(super) limits: CallLimits,
+    /// Whether this is a call of a kept function, and defines nothing.
+    called: bool,
     /// Whether evaluation ended before its end, so that "not defined" means nothing.
     pub(super) halted: Cell<bool>,
 }
@@ -49,11 +55,16 @@ pub(crate) struct Collector {
 #[derive(Debug, Default)]
 pub(crate) struct Definitions {
     pub(crate) workers: Vec<(Worker, Site)>,
+    pub(crate) locks: Vec<(Lock, Site)>,
+    /// Of all builds.
+    pub(crate) properties: BTreeMap<String, serde_json::Value>,
     pub(crate) builders: Vec<BuilderDefinition>,
     pub(crate) steps: Vec<StepDefinition>,
     pub(crate) sources: Vec<(Source, Site)>,
     pub(crate) schedulers: Vec<(Scheduler, Site)>,
     pub(crate) reporters: Vec<(Reporter, Site)>,
+    /// Which builders are served first.
+    pub(crate) order: Option<FunctionRef>,
     /// Where each name was defined first, by the kind of definition. Faulty definitions are here too.
     pub(super) names: BTreeMap<(&'static str, String), Site>,
 }
@@ -98,16 +109,40 @@ pub(crate) struct Harvest {
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     pub(crate) diagnostics: Vec<Diagnostic>,
     pub(crate) halted: bool,
+    pub(crate) functions: Functions,
 }
 
 impl Collector {
     pub(crate) fn new(farm: Farm, catalogue: Catalogue) -> Self {
+        Self::bounded(farm, catalogue, limits::EVALUATION, false)
+    }
+
+    /// What a call of a kept function needs: bounds, and nothing that it could define or read.
+    pub(super) fn for_call(farm: Farm, catalogue: Catalogue, limits: CallLimits) -> Self {
+        Self::bounded(farm, catalogue, limits, true)
+    }
+
+    /// Whether a kept function is being called.
+    pub(super) fn is_call(&self) -> bool {
+        self.called
+    }
+
+    /// The first error that was reported.
+    pub(super) fn first_error(&self) -> Option<Diagnostic> {
+        let all = self.diagnostics.borrow();
+        all.iter().find(|d| d.severity == Severity::Error).cloned()
+    }
+
+    fn bounded(farm: Farm, catalogue: Catalogue, limits: CallLimits, called: bool) -> Self {
         Self {
             catalogue,
             reader: RefCell::new(Reader::new(farm)),
             definitions: RefCell::default(),
-            deadline: Instant::now() + limits::DEADLINE,
-            budget: Cell::new(limits::PLAN_BYTES),
+            deadline: Instant::now() + limits.time,
+            budget: Cell::new(limits.answer),
+            limits,
+            called,
+            functions: RefCell::default(),
             ticks: Cell::new(0),
             statement: RefCell::default(),
             diagnostics: RefCell::default(),
@@ -148,6 +183,7 @@ impl Collector {
             files: self.reader.into_inner().into_files(),
             diagnostics: self.diagnostics.into_inner(),
             halted: self.halted.get(),
+            functions: self.functions.into_inner().finish(),
         }
     }
 }

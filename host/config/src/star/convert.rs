@@ -1,15 +1,22 @@
 //! Starlark values as JSON, exactly or not at all. Used for parameters of plugins and for properties.
 
+use capstan_model::Deferred;
+use capstan_model::deferred::KEY;
+use capstan_model::plan::{FunctionRef, Location};
 use serde_json::{Map, Number, Value as Json, json};
+use starlark::environment::Module;
 use starlark::values::dict::DictRef;
 use starlark::values::float::UnpackFloat;
+use starlark::values::function::FUNCTION_TYPE;
 use starlark::values::list::ListRef;
 use starlark::values::structs::StructRef;
 use starlark::values::tuple::TupleRef;
 use starlark::values::{UnpackValue, Value};
 
 use super::collector::Collector;
+use super::functions::MAX_FUNCTIONS;
 use super::limits::NESTING;
+use super::locks;
 use super::values::{Function, Handle};
 use crate::json::quote;
 
@@ -26,12 +33,23 @@ pub(super) enum Unfit {
     },
 }
 
-/// The JSON form of a value; secrets become `{"secret": name}`.
-pub(super) fn to_json(value: Value<'_>, collector: &Collector) -> Result<Json, Unfit> {
-    convert(value, collector, 0)
+/// Who takes values over, and where functions among them are kept.
+pub(super) struct Keeper<'v, 'k> {
+    pub(super) collector: &'k Collector,
+    /// The file that is being run; without it functions are refused.
+    pub(super) module: Option<&'k Module<'v>>,
+    /// Where the value is given.
+    pub(super) location: Location,
 }
 
-fn convert(value: Value<'_>, collector: &Collector, depth: usize) -> Result<Json, Unfit> {
+/// The JSON form of a value. Secrets become `{"secret": name}`, what is known only when a build runs becomes a
+/// [`Deferred`], and so do functions.
+pub(super) fn to_json<'v>(value: Value<'v>, keeper: &Keeper<'v, '_>) -> Result<Json, Unfit> {
+    convert(value, keeper, 0)
+}
+
+fn convert<'v>(value: Value<'v>, keeper: &Keeper<'v, '_>, depth: usize) -> Result<Json, Unfit> {
+    let collector = keeper.collector;
     if depth > NESTING {
         return Err(unfit(
             format!("at most {NESTING} lists and dicts within each other"),
@@ -45,16 +63,20 @@ fn convert(value: Value<'_>, collector: &Collector, depth: usize) -> Result<Json
         .get()
         .checked_sub(text_length + size_of::<Json>());
     collector.budget.set(left.ok_or_else(|| {
+        let expected = match collector.is_call() {
+            true => "a smaller value",
+            false => "a smaller configuration",
+        };
         unfit(
-            "a smaller configuration",
+            expected,
             "values that are too large together when written out",
             None,
         )
     })?);
-    let all = |values: &[Value<'_>]| {
+    let all = |values: &[Value<'v>]| {
         values
             .iter()
-            .map(|&item| convert(item, collector, depth + 1))
+            .map(|&item| convert(item, keeper, depth + 1))
             .collect::<Result<Vec<_>, _>>()
     };
     if let Some(scalar) = scalar(value)? {
@@ -66,20 +88,80 @@ fn convert(value: Value<'_>, collector: &Collector, depth: usize) -> Result<Json
     } else if let Some(dict) = DictRef::from_value(value) {
         let mut map = Map::new();
         for (key, item) in dict.iter() {
-            let name = key
-                .unpack_str()
-                .ok_or_else(|| unfit("a dict with strings as keys", describe(key), None))?;
-            map.insert(name.to_owned(), convert(item, collector, depth + 1)?);
+            let name = name(key)?;
+            if map.contains_key(&name) {
+                return Err(unfit(
+                    "each key once",
+                    format!("{name:?} as a string and as a number"),
+                    None,
+                ));
+            }
+            map.insert(name, convert(item, keeper, depth + 1)?);
         }
-        Ok(Json::Object(map))
+        plain(map)
     } else if let Some(fields) = StructRef::from_value(value) {
         let mut map = Map::new();
         for (name, item) in fields.iter() {
-            map.insert(name.as_str().to_owned(), convert(item, collector, depth + 1)?);
+            map.insert(name.as_str().to_owned(), convert(item, keeper, depth + 1)?);
         }
-        Ok(Json::Object(map))
+        plain(map)
+    } else if keeper.module.is_none()
+        && let Some(access) = Handle::from_value(value).and_then(locks::wanted)
+    {
+        // Only functions that are asked for locks answer some.
+        Ok(serde_json::to_value(access).unwrap_or_default())
+    } else if is_function(value) {
+        function(value, keeper).map(|kept| Deferred::Function(kept.number).to_value())
     } else {
         Err(foreign(value))
+    }
+}
+
+/// Whether a value is a function that a configuration may keep.
+pub(super) fn is_function(value: Value<'_>) -> bool {
+    value.get_type() == FUNCTION_TYPE && Function::from_value(value).is_none()
+}
+
+/// Whether a value is known only when a build runs.
+pub(super) fn is_deferred(value: Value<'_>) -> bool {
+    matches!(Handle::from_value(value), Some(Handle::Deferred(_))) || is_function(value)
+}
+
+/// Keeps a function.
+pub(super) fn function<'v>(value: Value<'v>, keeper: &Keeper<'v, '_>) -> Result<FunctionRef, Unfit> {
+    let Some(module) = keeper.module else {
+        let hint = "functions are kept while the configuration is loaded".to_owned();
+        return Err(unfit("a value without functions", describe(value), Some(hint)));
+    };
+    let mut functions = keeper.collector.functions.borrow_mut();
+    functions
+        .keep(module, value, keeper.location.clone())
+        .ok_or_else(|| unfit(format!("at most {MAX_FUNCTIONS} functions"), "more", None))
+}
+
+/// An object, if it does not look like a deferred value: those are made by functions of ours alone.
+fn plain(map: Map<String, Json>) -> Result<Json, Unfit> {
+    if map.len() == 1 && map.contains_key(KEY) {
+        let hint = "write interpolate(…), prop(…) or a function".to_owned();
+        return Err(unfit(
+            format!("a dict without the key `{KEY}`"),
+            "one",
+            Some(hint),
+        ));
+    }
+    Ok(Json::Object(map))
+}
+
+/// A key of a dict: a string, or a whole number as its digits, for exit codes.
+fn name(key: Value<'_>) -> Result<String, Unfit> {
+    match (key.unpack_str(), key.unpack_bool(), i64::unpack_value(key)) {
+        (Some(text), ..) => Ok(text.to_owned()),
+        (None, None, Ok(Some(number))) => Ok(number.to_string()),
+        _ => Err(unfit(
+            "a dict with strings or whole numbers as keys",
+            describe(key),
+            None,
+        )),
     }
 }
 
@@ -96,6 +178,9 @@ fn scalar(value: Value<'_>) -> Result<Option<Json>, Unfit> {
     }
     if let Some(Handle::Secret(name)) = Handle::from_value(value) {
         return Ok(Some(json!({ "secret": name })));
+    }
+    if let Some(Handle::Deferred(text)) = Handle::from_value(value) {
+        return Ok(Some(serde_json::from_str(text).unwrap_or_default()));
     }
     match value.get_type() {
         "int" => match i64::unpack_value(value).ok().flatten() {
@@ -151,7 +236,10 @@ pub(super) fn describe(value: Value<'_>) -> String {
             Handle::Builder(name) => format!("the builder `{name}`"),
             Handle::Secret(name) => format!("the secret `{name}`"),
             Handle::Step(_) => "a step".to_owned(),
+            Handle::Deferred(_) => "a value that is known only when a build runs".to_owned(),
             Handle::Other(function) => format!("the result of {function}"),
+            Handle::Lock { name, .. } => format!("the lock `{name}`"),
+            Handle::Access { .. } => handle.to_string(),
             Handle::Broken => "a faulty definition".to_owned(),
         };
     }

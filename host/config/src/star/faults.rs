@@ -5,7 +5,8 @@ use starlark::ErrorKind;
 use starlark::codemap::FileSpan;
 
 use super::collector::Reported;
-use super::limits;
+use super::functions::CallLimits;
+use super::limits::{CALL_DEPTH, HEAP_EXCEEDED};
 use super::site::{location, snippet};
 use crate::diagnostic::Diagnostic;
 
@@ -14,6 +15,7 @@ pub(super) fn explain(
     error: &starlark::Error,
     file: &str,
     statement: Option<FileSpan>,
+    limits: &CallLimits,
 ) -> Option<Diagnostic> {
     if let ErrorKind::Native(inner) = error.kind()
         && inner.downcast_ref::<Reported>().is_some()
@@ -25,7 +27,7 @@ pub(super) fn explain(
         line: 1,
         column: 1,
     };
-    let mut diagnostic = reword(Diagnostic::error(here, ""), error);
+    let mut diagnostic = reword(Diagnostic::error(here, ""), error, limits);
     // Where the call stack starts is where the file that the user looks at led to it.
     let outermost = error
         .call_stack()
@@ -47,24 +49,24 @@ pub(super) fn explain(
     }
 }
 
-fn reword(diagnostic: Diagnostic, error: &starlark::Error) -> Diagnostic {
+fn reword(diagnostic: Diagnostic, error: &starlark::Error, limits: &CallLimits) -> Diagnostic {
     let text = error.without_diagnostic().to_string();
     if matches!(error.kind(), ErrorKind::StackOverflow(_)) {
         return diagnostic
-            .expected(format!("calls at most {} deep", limits::CALL_DEPTH))
+            .expected(format!("calls at most {} deep", CALL_DEPTH))
             .found("more")
             .hint("does a function call itself without end?");
     }
     // The interpreter's limits have no error types of their own.
     if text.contains("ticks has been exceeded") {
         return diagnostic
-            .expected(format!("at most {} calls and rounds of loops", limits::TICKS))
+            .expected(format!("at most {} calls and rounds of loops", limits.ticks))
             .found("more")
             .hint("does a loop run without end?");
     }
-    if text.contains(limits::HEAP_EXCEEDED) {
+    if text.contains(HEAP_EXCEEDED) {
         return diagnostic
-            .expected(format!("values of at most {} MiB", limits::HEAP_BYTES >> 20))
+            .expected(format!("values of at most {} MiB", limits.heap >> 20))
             .found("more")
             .hint("does a value grow without end?");
     }
@@ -72,7 +74,7 @@ fn reword(diagnostic: Diagnostic, error: &starlark::Error) -> Diagnostic {
         return diagnostic
             .expected(format!(
                 "an evaluation of at most {} seconds",
-                limits::DEADLINE.as_secs()
+                limits.time.as_secs()
             ))
             .found("a longer one");
     }

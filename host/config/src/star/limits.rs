@@ -13,19 +13,28 @@ use starlark::values::tuple::TupleRef;
 use starlark::values::{UnpackValue, Value};
 
 use super::collector::{Collector, failure};
+use super::functions::CallLimits;
+
+/// What an evaluation may take.
+pub(super) const EVALUATION: CallLimits = CallLimits {
+    ticks: TICKS,
+    time: DEADLINE,
+    heap: HEAP_BYTES,
+    answer: PLAN_BYTES,
+};
 
 /// Calls and rounds of loops. A configuration of 1,000 builders with 7 steps takes some 20,000. A count and not a time
 /// decides, so that the same bundle never fails on a busier day.
-pub(super) const TICKS: u64 = 10_000_000;
+const TICKS: u64 = 10_000_000;
 
 /// The last resort for work that does not count as ticks.
-pub(super) const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Starlark's heap.
-pub(super) const HEAP_BYTES: usize = 256 << 20;
+const HEAP_BYTES: usize = 256 << 20;
 
 /// The values of the plan; a list that holds one list many times is written out in JSON.
-pub(super) const PLAN_BYTES: usize = 64 << 20;
+const PLAN_BYTES: usize = 64 << 20;
 
 /// Calls within calls.
 pub(super) const CALL_DEPTH: usize = 200;
@@ -48,8 +57,14 @@ pub(super) fn bounded<'v, 'a, 'e: 'a>(
     collector: &'a Collector,
 ) -> starlark::Result<Evaluator<'v, 'a, 'e>> {
     let mut eval = Evaluator::new(module);
-    eval.set_max_tick_count(TICKS.saturating_sub(collector.ticks.get()).max(1))?;
-    eval.set_max_heap_size(HEAP_BYTES)?;
+    eval.set_max_tick_count(
+        collector
+            .limits
+            .ticks
+            .saturating_sub(collector.ticks.get())
+            .max(1),
+    )?;
+    eval.set_max_heap_size(collector.limits.heap)?;
     eval.set_max_callstack_size(CALL_DEPTH)?;
     let deadline = collector.deadline;
     eval.set_check_cancelled(Box::new(move || std::time::Instant::now() > deadline));
@@ -71,9 +86,10 @@ impl<'e> BeforeStmtFuncDyn<'e> for EachStatement {
         _continued: bool,
         eval: &mut Evaluator<'v, '_, 'e>,
     ) -> starlark::Result<()> {
-        Collector::of(eval)?.statement.replace(Some(span.to_file_span()));
+        let collector = Collector::of(eval)?;
+        collector.statement.replace(Some(span.to_file_span()));
         let bytes = eval.heap().allocated_bytes() + eval.frozen_heap().allocated_bytes();
-        if bytes > HEAP_BYTES {
+        if bytes > collector.limits.heap {
             Err(failure(HEAP_EXCEEDED))
         } else {
             Ok(())

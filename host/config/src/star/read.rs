@@ -88,7 +88,7 @@ fn toml_to_json(value: toml::Value) -> Json {
     }
 }
 
-fn alloc<'v>(heap: Heap<'v>, value: &Json) -> Value<'v> {
+pub(super) fn alloc<'v>(heap: Heap<'v>, value: &Json) -> Value<'v> {
     match value {
         Json::Null => Value::new_none(),
         Json::Bool(flag) => Value::new_bool(*flag),

@@ -54,7 +54,7 @@ impl<'a> Session<'a> {
     fn fault(&self, error: &starlark::Error, file: &str) {
         self.collector.halted.set(true);
         let statement = self.collector.statement.borrow().clone();
-        if let Some(diagnostic) = faults::explain(error, file, statement) {
+        if let Some(diagnostic) = faults::explain(error, file, statement, &self.collector.limits) {
             // A full list is no reason to lose the flag above.
             let _ = self.collector.report(diagnostic);
         }
@@ -122,7 +122,9 @@ impl<'a> Session<'a> {
                 .set(self.collector.ticks.get() + eval.get_total_tick_count());
             drop(eval);
             outcome?;
-            module.freeze().map_err(starlark::Error::from)
+            let frozen = module.freeze().map_err(starlark::Error::from)?;
+            self.collector.functions.borrow_mut().take(&frozen);
+            Ok(frozen)
         });
         self.running.borrow_mut().pop();
         module

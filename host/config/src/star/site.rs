@@ -55,6 +55,26 @@ impl Site {
         self.mark(span, Diagnostic::error(Location::default(), message))
     }
 
+    /// A fault at a place within a text that the call gives; of the call if the text is not written there as it is.
+    pub(crate) fn error_within(
+        &self,
+        text: &str,
+        at: usize,
+        width: usize,
+        message: impl Into<String>,
+    ) -> Diagnostic {
+        let within = self.call.as_ref().and_then(|call| {
+            let source = call.source_span();
+            let literal = scan::literal(source, 0..source.len(), text)?;
+            let start = literal.start + 1 + at;
+            part(call, start..(start + width).min(literal.end))
+        });
+        self.mark(
+            within.or_else(|| self.call.clone()),
+            Diagnostic::error(Location::default(), message),
+        )
+    }
+
     /// A remark on the call.
     pub(crate) fn warning(&self, message: impl Into<String>) -> Diagnostic {
         self.mark(

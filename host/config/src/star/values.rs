@@ -30,6 +30,16 @@ pub(super) enum Handle {
     Step(usize),
     /// A secret, by name.
     Secret(String),
+    /// A value that is known only when a build runs: its object in the plan, as JSON.
+    Deferred(String),
+    /// A lock, by name.
+    Lock { name: String, on_workers: bool },
+    /// So much of a lock; without an amount all of it.
+    Access {
+        lock: String,
+        on_workers: bool,
+        amount: Option<u32>,
+    },
     /// A change source, a scheduler or a reporter: nothing refers to them.
     Other(String),
     /// A definition that was wrong and is reported already; accepted everywhere, so that it is reported once.
@@ -39,7 +49,30 @@ pub(super) enum Handle {
 starlark_simple_value!(Handle);
 
 #[starlark_value(type = "definition")]
-impl<'v> StarlarkValue<'v> for Handle {}
+impl<'v> StarlarkValue<'v> for Handle {
+    fn get_attr(&self, attribute: &str, heap: Heap<'v>) -> Option<Value<'v>> {
+        let Self::Lock { name, on_workers } = self else {
+            return None;
+        };
+        let exclusive = match attribute {
+            "shared" => false,
+            "exclusive" => true,
+            _ => return None,
+        };
+        Some(heap.alloc(Function::Access {
+            lock: name.clone(),
+            on_workers: *on_workers,
+            exclusive,
+        }))
+    }
+
+    fn dir_attr(&self) -> Vec<String> {
+        match self {
+            Self::Lock { .. } => vec!["exclusive".to_owned(), "shared".to_owned()],
+            _ => Vec::new(),
+        }
+    }
+}
 
 impl fmt::Display for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,6 +81,16 @@ impl fmt::Display for Handle {
             Self::Builder(name) => write!(f, "builder({name:?})"),
             Self::Step(_) => f.write_str("step"),
             Self::Secret(name) => write!(f, "secret({name:?})"),
+            Self::Deferred(_) => f.write_str("a deferred value"),
+            Self::Lock { name, .. } => write!(f, "lock({name:?})"),
+            Self::Access {
+                lock, amount: None, ..
+            } => write!(f, "lock({lock:?}).exclusive()"),
+            Self::Access {
+                lock,
+                amount: Some(amount),
+                ..
+            } => write!(f, "lock({lock:?}).shared(amount = {amount})"),
             Self::Other(function) => f.write_str(function),
             Self::Broken => f.write_str("a faulty definition"),
         }
@@ -103,6 +146,12 @@ pub(super) enum Function {
     Worker,
     Builder,
     Secret,
+    Properties,
+    Interpolate,
+    Prop,
+    Render,
+    Lock,
+    Queue,
     Print,
     Range,
     ReadJson,
@@ -110,6 +159,12 @@ pub(super) enum Function {
     ReadLines,
     /// What `*` becomes, so that its result can be bounded.
     Multiply,
+    /// What a lock offers: `shared` or `exclusive`.
+    Access {
+        lock: String,
+        on_workers: bool,
+        exclusive: bool,
+    },
     /// A plugin, by kind and by its name in configurations.
     Plugin {
         kind: usize,
@@ -137,6 +192,14 @@ impl fmt::Display for Function {
             Self::Worker => "worker",
             Self::Builder => "builder",
             Self::Secret => "secret",
+            Self::Properties => "properties",
+            Self::Interpolate => "interpolate",
+            Self::Prop => "prop",
+            Self::Render => "render",
+            Self::Lock => "lock",
+            Self::Queue => "queue",
+            Self::Access { exclusive: true, .. } => "exclusive",
+            Self::Access { exclusive: false, .. } => "shared",
             Self::Print => "print",
             Self::Range => "range",
             Self::ReadJson => "read_json",

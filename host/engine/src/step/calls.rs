@@ -67,6 +67,12 @@ pub const STEP_CALLS: &[StepCall] = &[
     call("commands.start", Answered::FromRows(Class::RunOnce)),
     call("commands.run", Answered::FromRows(Class::RunOnce)),
     call("commands.wait-any", Answered::FromRows(Class::ReadRemote)),
+    // The file is printed by a command, under the command's id; the artefact commits with the answer.
+    call("artefacts.publish", Answered::FromRows(Class::RunOnce)),
+    // The bytes are stored under their digest before the row: twice is the same as once.
+    call("artefacts.write", Answered::FromRows(Class::Local)),
+    // What it changes commits together with its row.
+    call("ending.end-build", Answered::FromRows(Class::Local)),
 ];
 
 /// The class of the rows of a function.

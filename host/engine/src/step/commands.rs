@@ -176,9 +176,15 @@ impl StepState {
             Answer::WorkerLost(reason) => Ok(commands::CommandError::WorkerLost(reason)),
             Answer::Invalid(reason) => Ok(commands::CommandError::Invalid(reason)),
             Answer::Denied(reason) => Ok(commands::CommandError::Denied(reason)),
-            Answer::Done | Answer::Completed(_) | Answer::Place(_) | Answer::Slept(_) | Answer::Now(_) => {
-                Err(self.odd(call))
-            }
+            Answer::Done
+            | Answer::Completed(_)
+            | Answer::Place(_)
+            | Answer::Slept(_)
+            | Answer::Now(_)
+            | Answer::Stored(_)
+            | Answer::Missing(_)
+            | Answer::TooLarge(_)
+            | Answer::Unavailable(_) => Err(self.odd(call)),
         }
     }
 }
@@ -194,7 +200,7 @@ impl From<Completed> for commands::Completion {
                 commands::Exit::Killed("its worker heard nothing from the master for too long".to_owned())
             }
             Exit::Killed(reason) | Exit::Lost(reason) => commands::Exit::Killed(reason),
-            Exit::NotStarted(reason) => commands::Exit::NotStarted(reason),
+            Exit::NotStarted(reason) | Exit::NoFile { reason, .. } => commands::Exit::NotStarted(reason),
         };
         Self {
             exit,

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use capstan_model::journal::Class;
-use capstan_model::{CommandId, CommandSpec, Completion, Exit, Timestamp};
+use capstan_model::{CommandId, CommandSpec, Completion, Exit, Stored, Timestamp};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, select_all};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::StopSignal;
+use super::artefacts::take_over;
 use super::calls;
 use super::port::{Abandoned, CommandFault, StepPort};
 
@@ -25,6 +26,12 @@ pub(crate) enum Deed {
     Run {
         command: CommandId,
         spec: Box<CommandSpec>,
+    },
+    /// Starts a command that prints a file, and stores what it printed.
+    Publish {
+        command: CommandId,
+        spec: Box<CommandSpec>,
+        name: String,
     },
     Wait {
         command: CommandId,
@@ -61,6 +68,12 @@ pub(crate) enum Answer {
     WorkerLost(String),
     Invalid(String),
     Denied(String),
+    /// There is no such file.
+    Missing(String),
+    TooLarge(String),
+    Unavailable(String),
+    /// An artefact, whose row commits with this one.
+    Stored(Stored),
     /// The place of the first command that ended.
     Place(u32),
     /// Whether a wait lasted to its end.
@@ -90,6 +103,7 @@ impl Deed {
         match self {
             Self::Start { .. } => "commands.start",
             Self::Run { .. } => "commands.run",
+            Self::Publish { .. } => "artefacts.publish",
             Self::Wait { .. } => "command.wait",
             Self::WaitAny { .. } => "commands.wait-any",
             Self::Kill { .. } => "command.kill",
@@ -105,14 +119,20 @@ impl Deed {
     pub(crate) fn waits(&self) -> bool {
         matches!(
             self,
-            Self::Run { .. } | Self::Wait { .. } | Self::WaitAny { .. } | Self::Sleep { .. }
+            Self::Run { .. }
+                | Self::Publish { .. }
+                | Self::Wait { .. }
+                | Self::WaitAny { .. }
+                | Self::Sleep { .. }
         )
     }
 
     /// The command that it starts.
     pub(crate) fn starts(&self) -> Option<(CommandId, &CommandSpec)> {
         match self {
-            Self::Start { command, spec } | Self::Run { command, spec } => Some((*command, spec)),
+            Self::Start { command, spec }
+            | Self::Run { command, spec }
+            | Self::Publish { command, spec, .. } => Some((*command, spec)),
             _ => None,
         }
     }
@@ -159,6 +179,10 @@ async fn perform(deed: Deed, seq: u32, port: &dyn StepPort, stop: StopSignal) ->
             Some(lost) => Ok(lost),
             None => completion(port.wait_command(command).await),
         },
+        Deed::Publish { command, spec, name } => match begin(command, spec, seq, port, stop).await? {
+            Some(lost) => Ok(lost),
+            None => Box::pin(publish(command, name, port)).await,
+        },
         Deed::Wait { command } => completion(port.wait_command(command).await),
         Deed::WaitAny { commands } => Box::pin(first(&commands, port)).await,
         Deed::Kill { command, reason } => {
@@ -169,6 +193,14 @@ async fn perform(deed: Deed, seq: u32, port: &dyn StepPort, stop: StopSignal) ->
             port.sleep_until(deadline).await;
             Ok(Answer::Slept(true))
         }
+    }
+}
+
+async fn publish(command: CommandId, name: String, port: &dyn StepPort) -> Result<Answer, Abandoned> {
+    match port.wait_command(command).await {
+        Ok(completion) => take_over(port, command, name, completion).await,
+        Err(CommandFault::Lost(reason)) => Ok(Answer::WorkerLost(reason)),
+        Err(CommandFault::Abandoned(abandoned)) => Err(abandoned),
     }
 }
 
@@ -195,9 +227,11 @@ impl Deed {
             // The guest then waits for that command and learns that it is cancelled.
             Self::WaitAny { .. } => |_| Answer::Place(0),
             Self::Sleep { .. } => |_| Answer::Slept(false),
-            Self::Start { .. } | Self::Run { .. } | Self::Wait { .. } | Self::Kill { .. } => {
-                Answer::Cancelled
-            }
+            Self::Start { .. }
+            | Self::Run { .. }
+            | Self::Publish { .. }
+            | Self::Wait { .. }
+            | Self::Kill { .. } => Answer::Cancelled,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use capstan_model::journal::Effect;
 use capstan_model::plugin::Wasi;
-use capstan_model::{Digest, Property};
+use capstan_model::{Digest, Outcome, Property};
 use serde_json::{Value, json};
 use wasmtime::component::ResourceTable;
 
@@ -14,8 +14,9 @@ use super::WaitMode;
 use super::deed::{Answer, Deed, Wait};
 use super::halt::Halt;
 use super::journal::Next;
+use super::port::Abandoned;
 use super::session::Session;
-use crate::bindings::step::capstan::plugin::{build, clock, entropy, timers};
+use crate::bindings::step::capstan::plugin::{build, clock, ending, entropy, timers};
 use crate::bindings::{log, types};
 use crate::call::Trap;
 use crate::guest::{Guest, HasGuest};
@@ -122,6 +123,33 @@ impl StepState {
             .local(call, &asked, answer)
             .await
             .map_err(|halt| self.halt(halt))
+    }
+
+    /// The recorded answer of a call whose answer is found between a look into the journal and a row; none if it is made for the
+    /// first time.
+    pub(super) fn look_up(&mut self, call: &str, asked: &Value) -> wasmtime::Result<Option<Answer>> {
+        let next = self.session(call)?.next(call, asked);
+        match next.map_err(|halt| self.halt(halt))? {
+            Next::Recorded(None, answer) => Ok(Some(answer)),
+            Next::Live => Ok(None),
+            Next::Recorded(Some(_), _) | Next::Open(..) => Err(self.odd(call)),
+        }
+    }
+
+    /// Notes the answer of a call that `look_up` did not know. It is durable when this returns, with what it changes.
+    pub(super) async fn note_answer(
+        &mut self,
+        call: &str,
+        asked: &Value,
+        answer: &Answer,
+    ) -> wasmtime::Result<()> {
+        let noted = self.session(call)?.record_durably(call, asked, answer).await;
+        noted.map_err(|halt| self.halt(halt))
+    }
+
+    /// What a port answers, unless the master cannot go on.
+    pub(super) fn unless_abandoned<T>(&mut self, answer: Result<T, Abandoned>) -> wasmtime::Result<T> {
+        answer.map_err(|abandoned| self.halt(abandoned.into()))
     }
 
     /// A call that leaves the process. `deed` makes it; an `Err` is an answer that needs no leaving.
@@ -317,6 +345,11 @@ impl build::Host for StepState {
         if name.is_empty() {
             return Ok(Err("expected the name of a property, found nothing".to_owned()));
         }
+        let mut all = self.fixed("build.set-property")?.properties().clone();
+        all.set(name.clone(), parsed.clone(), "");
+        if let Err(error) = all.check() {
+            return Ok(Err(error.to_string()));
+        }
         // As the guest spelled it: a number's spelling may not outlive another version of the master.
         let asked = json!({ "name": name, "value": value });
         let (_, first) = self.local("build.set-property", asked, |_| Answer::Done).await?;
@@ -370,6 +403,22 @@ impl build::Host for StepState {
         self.local("build.write-log", asked, |_| Answer::Done).await?;
         let written = self.fixed("build.write-log")?.text(&name, text).await;
         written.map_err(|halt| self.halt(halt))
+    }
+}
+
+impl ending::Host for StepState {
+    async fn end_build(&mut self, outcome: types::Outcome, reason: String) -> wasmtime::Result<()> {
+        const CALL: &str = "ending.end-build";
+        let (outcome, reason) = (Outcome::from(outcome), shorten(reason, MAX_SUMMARY));
+        let asked = json!({ "outcome": outcome, "reason": reason });
+        let (_, first) = self.local(CALL, asked, |_| Answer::Done).await?;
+        let session = self.fixed(CALL)?;
+        if first {
+            let reason = reason.clone();
+            session.effect(Effect::EndBuild { outcome, reason });
+        }
+        session.end_build(outcome, reason);
+        Ok(())
     }
 }
 

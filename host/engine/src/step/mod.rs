@@ -4,6 +4,7 @@
 //! `run` drives one step; `host` and `commands` answer its calls; `session` is what is known of it at the point where the guest is;
 //! `journal` keeps the rows; `deed` is what leaves the process and how it is carried out, with or without an instance.
 
+mod artefacts;
 mod calls;
 pub(crate) mod canonical;
 mod commands;
@@ -29,7 +30,7 @@ use uuid::Uuid;
 pub use commands::Started;
 pub(crate) use host::StepState;
 pub use journal::{Mismatch, created_row, kills};
-pub use port::{Abandoned, CommandFault, StepPort};
+pub use port::{Abandoned, CommandFault, StepPort, StoreFault};
 pub(crate) use replay::replay;
 pub use replay::{Asked, Message, Past, Replay, Verdict};
 pub(crate) use run::run;
@@ -86,6 +87,9 @@ pub struct StepEnd {
     pub outcome: Outcome,
     /// The few words that the step set last.
     pub summary: Option<String>,
+    /// The result that the step wants its build to end with, and why, if it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_build: Option<(Outcome, String)>,
     /// Why there is no result of the step's own making.
     pub failure: Option<StepFailure>,
 }

@@ -1,8 +1,8 @@
 //! What a running step needs of its master: a journal that is durable, commands, a clock, logs.
 
 use capstan_model::journal::{Effect, Entry};
-use capstan_model::{CommandId, CommandSpec, Completion, Timestamp};
-use futures::future::BoxFuture;
+use capstan_model::{CommandId, CommandSpec, Completion, Stored, Timestamp};
+use futures::future::{BoxFuture, FutureExt as _, ready};
 
 /// The master cannot go on with a step: its store failed, or another master has taken over. Nothing more is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +15,17 @@ pub enum CommandFault {
     /// The worker is gone, and with it what the command did. Recorded as the answer.
     #[error("{0}")]
     Lost(String),
+    /// Not recorded: the step is run again.
+    #[error(transparent)]
+    Abandoned(#[from] Abandoned),
+}
+
+/// Why the bytes of an artefact were not stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreFault {
+    /// There is no room, or the disk fails. Recorded as the answer.
+    #[error("{0}")]
+    Unavailable(String),
     /// Not recorded: the step is run again.
     #[error(transparent)]
     Abandoned(#[from] Abandoned),
@@ -66,4 +77,39 @@ pub trait StepPort: Send + Sync {
     /// Writes text of the step at this offset, in bytes, of its log of that name. What lies below the stored length
     /// is there already and is ignored; the step never leaves a gap.
     fn write_log(&self, name: String, offset: u64, text: String) -> BoxFuture<'_, Result<(), Abandoned>>;
+
+    /// The largest file that may become an artefact, in bytes.
+    fn max_artefact(&self) -> u64 {
+        1 << 30
+    }
+
+    /// Why the build can have no artefact of this name, if it cannot: it has one, or too many.
+    fn no_room_for(&self, name: String) -> BoxFuture<'_, Result<Option<String>, Abandoned>> {
+        let _ = name;
+        ready(Ok(None)).boxed()
+    }
+
+    /// Stores what a command that has ended printed to standard output, `size` bytes. Durable when it answers. What the
+    /// artefact is called becomes known with the row that answers the step, whose effect it is.
+    fn store_output(
+        &self,
+        command: CommandId,
+        name: String,
+        size: u64,
+    ) -> BoxFuture<'_, Result<Stored, StoreFault>> {
+        let _ = (command, name, size);
+        nowhere()
+    }
+
+    /// The same for what the step made itself.
+    fn store_content(&self, name: String, content: Vec<u8>) -> BoxFuture<'_, Result<Stored, StoreFault>> {
+        let _ = (name, content);
+        nowhere()
+    }
+}
+
+/// The answer of a port that stores no artefacts.
+fn nowhere<'a>() -> BoxFuture<'a, Result<Stored, StoreFault>> {
+    let reason = "no artefacts are stored here".to_owned();
+    ready(Err(StoreFault::Unavailable(reason))).boxed()
 }

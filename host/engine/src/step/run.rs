@@ -15,6 +15,7 @@ use super::host::{Parked, StepState};
 use super::port::{Abandoned, StepPort};
 use super::session::{Resting, Session};
 use super::{StepEnd, StepError, StepFailure, StepRun, StopSignal, WaitMode};
+use crate::aside;
 use crate::audit::Place;
 use crate::bindings::types::PluginError;
 use crate::call::CallError;
@@ -149,10 +150,12 @@ pub(super) async fn attempt(
     let mut state = StepState::new(guest, Some(session), runner.mode);
     state.places = Some(Arc::clone(&runtime.places));
     let mut store = guest::store(&runtime.engine, state);
-    let returned = match pre.instantiate_async(&mut store).await {
-        Ok(guest) => guest.capstan_plugin_step().call_run(&mut store, &config).await,
-        Err(error) => Err(error),
-    };
+    let large = store.data().guest.large();
+    let returned = aside::drive(large, async {
+        let guest = pre.instantiate_async(&mut store).await?;
+        guest.capstan_plugin_step().call_run(&mut store, &config).await
+    })
+    .await;
     let mut state = guest::ended(store).await;
     // One that waits without its instance says the rest of the line when it is run again.
     if state.parked.is_none() {
@@ -187,6 +190,7 @@ pub(super) fn conclude(session: &Session, result: Result<Outcome, PluginError>) 
     StepEnd {
         outcome,
         summary: session.summary().cloned(),
+        ends_build: session.ends_build().cloned(),
         failure,
     }
 }
@@ -208,6 +212,7 @@ async fn fail(session: &mut Session, halt: Halt) -> Result<StepEnd, StepError> {
     Ok(StepEnd {
         outcome: Outcome::Exception,
         summary: session.summary().cloned(),
+        ends_build: session.ends_build().cloned(),
         failure: Some(failure),
     })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use capstan_model::journal::{Created, Effect};
-use capstan_model::{CommandId, Properties, StepId, Timestamp};
+use capstan_model::{CommandId, Outcome, Properties, StepId, Timestamp};
 use futures::FutureExt as _;
 use serde_json::Value;
 use uuid::Uuid;
@@ -97,6 +97,7 @@ impl Resting {
 struct Seen {
     properties: Properties,
     summary: Option<String>,
+    ends_build: Option<(Outcome, String)>,
     logs: BTreeSet<String>,
     /// The lowest number of a log's name that may be free: those below are taken.
     numbers: BTreeMap<String, u32>,
@@ -142,7 +143,7 @@ impl Session {
         let (journal, created) = Journal::open(run.journal, run.created, port.now(), max_rows)?;
         let surroundings = Surroundings {
             builder_dir: run.builder_dir,
-            env: run.env,
+            env: created.env.clone().unwrap_or(run.env),
             orphan_timeout_ms: run.orphan_timeout_ms,
         };
         let mut session = Box::new(Self {
@@ -253,8 +254,16 @@ impl Session {
         &self.seen.properties
     }
 
+    pub(crate) fn ends_build(&self) -> Option<&(Outcome, String)> {
+        self.seen.ends_build.as_ref()
+    }
+
     pub(crate) fn summary(&self) -> Option<&String> {
         self.seen.summary.as_ref()
+    }
+
+    pub(crate) fn port(&self) -> Arc<dyn StepPort> {
+        Arc::clone(&self.port)
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -338,12 +347,34 @@ impl Session {
         Ok(self.journal.local(call, asked, answer, self.port.now())?)
     }
 
+    /// Adds a local row with what its answer changes, and makes it durable.
+    pub(crate) async fn record_durably(
+        &mut self,
+        call: &str,
+        asked: &Value,
+        answer: &Answer,
+    ) -> Result<(), Halt> {
+        self.record_local(call, asked, answer).await?;
+        self.add_artefact(answer);
+        Ok(self.save().await?)
+    }
+
+    fn add_artefact(&mut self, answer: &Answer) {
+        if let Answer::Stored(stored) = answer {
+            self.journal.effect(Effect::AddArtefact(stored.clone()));
+        }
+    }
+
     pub(crate) fn effect(&mut self, effect: Effect) {
         self.journal.effect(effect);
     }
 
     pub(crate) fn set_property(&mut self, property: capstan_model::Property) {
         self.seen.properties.insert(property);
+    }
+
+    pub(crate) fn end_build(&mut self, outcome: Outcome, reason: String) {
+        self.seen.ends_build = Some((outcome, reason));
     }
 
     pub(crate) fn set_summary(&mut self, text: String) {
@@ -374,6 +405,7 @@ impl Session {
     /// Makes the answer to a deed durable.
     pub(crate) async fn answered(&mut self, seq: u32, deed: &Deed, answer: &Answer) -> Result<(), Halt> {
         self.journal.end(seq, deed, answer, self.port.now())?;
+        self.add_artefact(answer);
         self.save().await?;
         self.note_end(deed, answer);
         Ok(())
@@ -490,6 +522,10 @@ impl Session {
         let over = matches!(answer, Answer::Completed(_) | Answer::WorkerLost(_));
         match deed {
             Deed::Start { command, .. } | Deed::Run { command, .. } | Deed::Wait { command } if over => {
+                self.seen.running.remove(command);
+            }
+            // Its command is over, whatever came of it; one that was stopped is being killed.
+            Deed::Publish { command, .. } if !matches!(answer, Answer::Cancelled(_)) => {
                 self.seen.running.remove(command);
             }
             _ => {}

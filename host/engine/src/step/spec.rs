@@ -83,6 +83,7 @@ impl Spec {
         let program: usize = match &self.program {
             Program::Argv(argv) => argv.iter().map(|word| word.len() + 24).sum(),
             Program::Shell(line) => line.len(),
+            Program::File { path, .. } => path.len(),
         };
         let value = |value: &EnvValue| match value {
             EnvValue::Set(text) | EnvValue::Secret(text) => text.len(),
@@ -110,8 +111,7 @@ impl Spec {
             ));
         }
         self.check_program()?;
-        let climbs = self.workdir.split(['/', '\\']).any(|segment| segment == "..");
-        if climbs || self.workdir.starts_with(['/', '\\']) || self.workdir.contains('\0') {
+        if leads_out(&self.workdir) {
             return Err(format!(
                 "expected a workdir inside the builder's directory, found {:?}",
                 self.workdir
@@ -146,6 +146,8 @@ impl Spec {
             Program::Argv(argv) if argv.iter().any(zero) => Err("an argument holds a zero byte".to_owned()),
             Program::Shell(line) if zero(line) => Err("the command line holds a zero byte".to_owned()),
             Program::Argv(_) | Program::Shell(_) => Ok(()),
+            // A guest's specification is never one of these.
+            Program::File { .. } => Err("expected a program, found a file".to_owned()),
         }
     }
 
@@ -153,7 +155,7 @@ impl Spec {
     pub(crate) fn allowed(&self, guest: &Guest) -> Result<(), String> {
         let program = match &self.program {
             Program::Argv(argv) => argv.first().map_or("", String::as_str),
-            Program::Shell(_) => "sh",
+            Program::Shell(_) | Program::File { .. } => "sh",
         };
         guest.allow(Right::Commands, program)?;
         self.env.values().try_for_each(|value| match value {
@@ -192,6 +194,12 @@ fn members(spec: &Spec) -> Map<String, Value> {
         Ok(Value::Object(members)) => members,
         _ => Map::new(),
     }
+}
+
+/// Whether a path could name a place outside the folder that it is relative to.
+pub(super) fn leads_out(path: &str) -> bool {
+    let climbs = path.split(['/', '\\']).any(|segment| segment == "..");
+    climbs || path.starts_with(['/', '\\']) || path.contains('\0')
 }
 
 /// A name that is a file name on every system and reads well on a page.

@@ -145,6 +145,7 @@ pub fn everything() -> Rights {
         files: all(),
         state: all(),
         mail: all(),
+        artefacts: all(),
     }
 }
 

@@ -98,8 +98,8 @@ fn every_release_has_a_component_of_every_kind_that_names_its_version() {
 async fn an_older_step_does_what_the_current_one_does() {
     for (name, old, _) in members(Kind::Step) {
         in_every_mode(async |mode| {
-            let (end, mut expected, _) = undisturbed(&Subject::everything(), mode).await;
-            let mut subject = Subject::everything();
+            let (end, mut expected, _) = undisturbed(&Subject::of_the_first_version(), mode).await;
+            let mut subject = Subject::of_the_first_version();
             subject.plugin = old.clone();
             let (found, lasting, _) = undisturbed(&subject, mode).await;
             assert_eq!(found, end, "{name}");
@@ -116,7 +116,7 @@ async fn an_older_step_does_what_the_current_one_does() {
 #[tokio::test]
 async fn a_step_that_an_older_master_began_is_finished() {
     for (name, old, _) in members(Kind::Step) {
-        let mut subject = Subject::everything();
+        let mut subject = Subject::of_the_first_version();
         subject.plugin = old;
         let (end, whole, _) = undisturbed(&subject, WaitMode::Replay).await;
         let row0 = whole.journal[0].request.clone().unwrap();

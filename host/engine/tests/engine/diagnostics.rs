@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use capstan_engine::{Caller, SchedulerEvent};
+use capstan_engine::{Caller, SchedulerEvent, WaitMode};
 use capstan_model::Timestamp;
 use serde_json::json;
 use tracing::field::{Field, Visit};
@@ -14,9 +14,9 @@ use crate::calls::caller;
 use crate::farm::{Death, Farm, Lasting, in_every_mode, no_stop, run_of};
 use crate::support::plugin;
 
-/// Collects the messages of plugins.
+/// Collects the messages of plugins, each with its other fields.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<String>>>);
+struct Collector(Arc<Mutex<Vec<(String, Vec<String>)>>>);
 
 impl tracing::Subscriber for Collector {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
@@ -24,17 +24,19 @@ impl tracing::Subscriber for Collector {
     }
 
     fn event(&self, event: &tracing::Event<'_>) {
-        struct Message(String);
+        #[derive(Default)]
+        struct Message(String, Vec<String>);
         impl Visit for Message {
             fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-                if field.name() == "message" {
-                    self.0 = format!("{value:?}");
+                match field.name() {
+                    "message" => self.0 = format!("{value:?}"),
+                    name => self.1.push(format!("{name}={value:?}")),
                 }
             }
         }
-        let mut message = Message(String::new());
+        let mut message = Message::default();
         event.record(&mut message);
-        self.0.lock().unwrap().push(message.0);
+        self.0.lock().unwrap().push((message.0, message.1));
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -49,6 +51,11 @@ impl tracing::Subscriber for Collector {
 
 /// The messages of plugins while `work` runs, on one thread.
 pub fn messages(work: impl Future) -> Vec<String> {
+    told(work).into_iter().map(|(message, _)| message).collect()
+}
+
+/// The same, each with its other fields.
+fn told(work: impl Future) -> Vec<(String, Vec<String>)> {
     // With a single dispatcher, tracing asks the current thread's alone whether an event is wanted, and remembers the
     // answer: that of a test without one.
     static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
@@ -90,4 +97,33 @@ fn a_step_that_is_run_again_does_not_repeat_its_messages() {
     for told in told.chunks(4) {
         assert_eq!(told, ["one", "two", "three", "four"]);
     }
+}
+
+#[test]
+fn a_message_says_for_whom_its_plugin_was_called() {
+    let (caller, _): (Caller, _) = caller(Default::default());
+    let (scheduler, config) = (plugin("fixture-scheduler"), json!({ "do": "panic" }));
+    let messages = told(scheduler.handle(&caller, &config, &[], Timestamp(0), SchedulerEvent::Started));
+    let [(message, fields)] = &messages[..] else {
+        panic!("{messages:?}")
+    };
+    assert!(message.contains("told to"), "{message}");
+    assert_eq!(
+        fields.join(" "),
+        r#"plugin="fixture-scheduler" kind="scheduler" owner="tell""#
+    );
+    let script = json!([{ "op": "panic", "text": "too bad" }]);
+    let messages = told(async {
+        let farm = Farm::new(Lasting::default(), Death::Never);
+        let run = run_of(&plugin("fixture-step"), script, Vec::new(), WaitMode::Warm);
+        farm.run(run, no_stop()).await.unwrap().unwrap()
+    });
+    let [(message, fields)] = &messages[..] else {
+        panic!("{messages:?}")
+    };
+    assert!(message.contains("too bad"), "{message}");
+    assert_eq!(
+        fields.join(" "),
+        r#"plugin="fixture-step" kind="step" owner="compile" builder="hello" step=9"#
+    );
 }

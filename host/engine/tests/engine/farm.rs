@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use capstan_engine::{
-    Abandoned, CommandFault, Plugin, StepEnd, StepError, StepPort, StepRun, StopSignal, WaitMode,
+    Abandoned, CommandFault, Plugin, StepEnd, StepError, StepPort, StepRun, StopSignal, StoreFault, WaitMode,
 };
 use capstan_model::journal::{Created, Effect, Entry, HOST_ABI, Kind};
 use capstan_model::plugin::Rights;
 use capstan_model::{
-    CommandId, CommandSpec, Completion, EnvValue, Exit, Program, Properties, SourceStamp, StepId, TimeOut,
-    Timestamp,
+    CommandId, CommandSpec, Completion, Digest, EnvValue, Exit, FileFault, Program, Properties, SourceStamp,
+    StepId, Stored, TimeOut, Timestamp,
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -28,7 +28,21 @@ use crate::support::engine;
 pub const STOPPED: &str = "Ann pressed stop";
 
 /// The calls whose rows change the build.
-const CHANGES: [&str; 3] = ["build.set-property", "build.set-summary", "build.add-link"];
+const CHANGES: [&str; 4] = [
+    "build.set-property",
+    "build.set-summary",
+    "build.add-link",
+    "ending.end-build",
+];
+
+/// Whether something changes in the build with this row.
+fn changes(row: &Entry) -> bool {
+    let told = CHANGES.contains(&row.call.as_str()) && row.kind == Kind::Local;
+    told || row
+        .response
+        .as_ref()
+        .is_some_and(|answer| !answer["stored"].is_null())
+}
 
 /// What is left of a master when it dies: its database, its workers, its logs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,6 +61,8 @@ pub struct Lasting {
     pub exits: Vec<(&'static str, Exit, &'static str)>,
     pub killed: BTreeMap<CommandId, String>,
     pub logs: BTreeMap<String, String>,
+    /// What was stored, whether a row tells of it or not.
+    pub contents: BTreeMap<Digest, Vec<u8>>,
     pub now: Timestamp,
 }
 
@@ -183,8 +199,11 @@ impl Lasting {
         }
         let seen = rows.iter().rev().skip(1).find(|row| row.kind == Kind::End);
         assert_eq!(seen, None, "an answer is durable before the step goes on with it");
-        let changing = |row: &&Entry| CHANGES.contains(&row.call.as_str()) && row.kind == Kind::Local;
-        let changes: Vec<_> = rows.iter().filter(changing).map(|row| row.seq).collect();
+        let changes: Vec<_> = rows
+            .iter()
+            .filter(|row| changes(row))
+            .map(|row| row.seq)
+            .collect();
         assert_eq!(changes.len(), effects.len(), "what a row changes commits with it");
         self.effects.extend(changes.into_iter().zip(effects));
         self.journal.extend(rows);
@@ -210,6 +229,12 @@ impl Lasting {
         let kind: Vec<_> = self.exits.iter().filter(|(of, ..)| of == text).collect();
         let (_, exit, stdout) = kind[number.min(kind.len() - 1)];
         Some((exit.clone(), stdout))
+    }
+
+    fn store(&mut self, name: String, content: Vec<u8>) -> Stored {
+        let (size, sha256) = (content.len() as u64, Digest::of(&content));
+        self.contents.insert(sha256, content);
+        Stored { name, size, sha256 }
     }
 
     fn write(&mut self, name: String, offset: u64, text: &str) {
@@ -327,6 +352,39 @@ impl StepPort for Farm {
         })
         .boxed()
     }
+
+    fn no_room_for(&self, name: String) -> BoxFuture<'_, Result<Option<String>, Abandoned>> {
+        self.operation(move |lasting| {
+            let known = |(_, effect): &(u32, Effect)| {
+                matches!(effect, Effect::AddArtefact(stored) if stored.name == name)
+            };
+            let taken = lasting.effects.iter().any(known);
+            Ok(taken.then(|| format!("the build has an artefact `{name}`")))
+        })
+        .boxed()
+    }
+
+    fn store_output(
+        &self,
+        command: CommandId,
+        name: String,
+        size: u64,
+    ) -> BoxFuture<'_, Result<Stored, StoreFault>> {
+        self.operation(move |lasting| {
+            let path = words(&lasting.begun[&command])[1].clone();
+            assert_eq!(size, path.len() as u64, "it is stored when all of it is here");
+            Ok(lasting.store(name, path.into_bytes()))
+        })
+        .boxed()
+    }
+
+    fn store_content(&self, name: String, content: Vec<u8>) -> BoxFuture<'_, Result<Stored, StoreFault>> {
+        self.operation(move |lasting| match name.ends_with("full") {
+            true => Err(StoreFault::Unavailable("the disk is full".to_owned())),
+            false => Ok(lasting.store(name, content)),
+        })
+        .boxed()
+    }
 }
 
 impl Farm {
@@ -344,6 +402,10 @@ impl Farm {
             "fail" => Exit::Code(2),
             "crash" => Exit::Signal(11),
             "missing" => Exit::NotStarted("no such program".to_owned()),
+            "none" => Exit::NoFile {
+                fault: FileFault::Missing,
+                reason: "there is no such file".to_owned(),
+            },
             "quiet" => Exit::TimedOut(TimeOut::Idle),
             "lost" => return Err(CommandFault::Lost("w1 is gone".to_owned())),
             "late" => {
@@ -378,6 +440,7 @@ fn words(spec: &CommandSpec) -> Vec<String> {
     match &spec.program {
         Program::Argv(words) => words.clone(),
         Program::Shell(line) => line.split(' ').map(str::to_owned).collect(),
+        Program::File { path, .. } => format!("file {path}").split(' ').map(str::to_owned).collect(),
     }
 }
 
@@ -402,6 +465,7 @@ pub fn grants() -> Rights {
     Rights {
         commands: list(&["make", "sh", "git", "rm"]),
         secrets: list(&["token", "deploy"]),
+        artefacts: list(&["dist/*"]),
         ..Rights::default()
     }
 }
@@ -422,6 +486,7 @@ pub fn run_with(plugin: &Plugin, config: Value, journal: Vec<Entry>, mode: WaitM
         world: plugin.world(),
         host_abi: HOST_ABI,
         config,
+        env: None,
         seed: 42,
         step_name: "compile".to_owned(),
         sources: vec![SourceStamp {

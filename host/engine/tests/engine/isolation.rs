@@ -1,7 +1,7 @@
 //! What one plugin cannot take from others: places for instances, and the executor's attention.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use capstan_engine::{
@@ -171,4 +171,59 @@ async fn a_guest_that_spins_lets_timers_fire() {
         ended = spinning => panic!("a timer of a millisecond has not fired until {ended:?}"),
         () = tokio::time::sleep(Duration::from_millis(1)) => {}
     }
+}
+
+/// A repository that keeps the very thread until somebody lets go: as one long instruction of a guest would.
+struct Blocking {
+    began: Arc<AtomicBool>,
+    held: Mutex<mpsc::Receiver<()>>,
+}
+
+impl GitPort for Blocking {
+    fn fetch(&self, _repository: String) -> BoxFuture<'_, Result<Vec<Reference>, GitFault>> {
+        self.began.store(true, Ordering::Relaxed);
+        let let_go = self.held.lock().unwrap().recv_timeout(PATIENCE);
+        let answer = let_go.map(|()| Vec::new());
+        futures::future::ready(answer.map_err(|_| GitFault::Unavailable("held up".to_owned()))).boxed()
+    }
+
+    fn commits(
+        &self,
+        _repository: String,
+        _since: Vec<String>,
+        _until: String,
+        _limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Commit>, GitFault>> {
+        std::future::pending().boxed()
+    }
+}
+
+/// One instruction may copy all of a guest's memory, and nothing interrupts it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_guest_with_much_memory_holds_up_nobody() {
+    let engine = Engine::new(options()).unwrap();
+    let source = load(&engine, "fixture-source");
+    let (let_go, held) = mpsc::channel();
+    let began = Arc::new(AtomicBool::new(false));
+    let ports = Ports {
+        git: Arc::new(Blocking {
+            began: began.clone(),
+            held: Mutex::new(held),
+        }),
+        ..Ports::nowhere()
+    };
+    let caller = Caller { ports, ..caller() };
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move {
+        let config = json!({ "repository": "https://git.example.org/a", "hold": 16 });
+        source.poll(&caller, &config, &[]).await
+    });
+    // In a task: this function has a thread of its own.
+    let mut others = tokio::task::JoinSet::new();
+    others.spawn(async move {
+        wait_until("the source has begun", || began.load(Ordering::Relaxed)).await;
+        let_go.send(()).unwrap();
+    });
+    let polled = tasks.join_next().await.unwrap().unwrap();
+    polled.expect("another task was run meanwhile");
 }

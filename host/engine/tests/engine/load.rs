@@ -6,7 +6,7 @@ use capstan_engine::{Engine, LoadError, Options};
 use capstan_model::plugin::Kind;
 use insta::assert_snapshot;
 
-use crate::support::{engine, fixture, options, patch, with_manifest};
+use crate::support::{engine, fixture, options, patch, with_manifest, with_section};
 
 fn refusal(bytes: &[u8]) -> String {
     engine()
@@ -58,7 +58,7 @@ fn a_manifest_must_be_there_and_be_right() {
     assert_snapshot!(refusal(&with_manifest(&bytes, None)), @"expected a manifest in the custom section `capstan:manifest`, found none; embed plugin.toml with `capstan plugin build`");
     assert_snapshot!(refuse("schema = 1"), @"read the manifest: expected value at line 1 column 1");
     assert_snapshot!(refuse(r#"{"schema":2,"plugin":{},"new":1}"#), @"expected a manifest with schema 1, found schema 2; upgrade Capstan, or build the plugin with an older SDK");
-    assert_snapshot!(refuse(&manifest("scheduler", r#","rights":{"root":["*"]}"#)), @"read the manifest: unknown field `root`, expected one of `commands`, `http`, `git`, `secrets`, `files`, `mail`, `state` at line 1 column 85");
+    assert_snapshot!(refuse(&manifest("scheduler", r#","rights":{"root":["*"]}"#)), @"read the manifest: unknown field `root`, expected one of `commands`, `http`, `git`, `secrets`, `files`, `mail`, `state`, `artefacts` at line 1 column 85");
     assert_snapshot!(refuse(&manifest("oracle", "")), @"read the manifest: unknown variant `oracle`, expected one of `change-source`, `scheduler`, `step`, `reporter` at line 1 column 50");
     assert_snapshot!(refuse(&manifest("scheduler", "").replace("odd", "Odd One")), @r##"read the manifest: plugin.name: expected lower-case words joined by hyphens, at most 64 characters, found "Odd One""##);
     assert_snapshot!(refuse(&manifest("scheduler", r#","parameters":[]"#)), @r##"read the manifest: parameters: expected a JSON Schema with "type": "object""##);
@@ -119,6 +119,38 @@ fn a_plugin_has_the_imports_and_exports_of_its_kind() {
     assert_snapshot!(refusal(&as_scheduler), @"odd is a scheduler and imports `capstan:plugin/git@0.1.1`, which is not in the world `scheduler-plugin`");
 }
 
+/// A component whose function `check` has this signature, in the text format, and this core type.
+fn checking(kind: &str, signature: &str, core: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+          (core module $m (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 0)
+            (func (export "check") {core} unreachable))
+          (core instance $i (instantiate $m))
+          (alias core export $i "memory" (core memory $memory))
+          (alias core export $i "realloc" (core func $realloc))
+          (func $check {signature} (canon lift (core func $i "check") (memory $memory) (realloc $realloc)))
+          (instance $all (export "check" (func $check)))
+          (export "capstan:plugin/{kind}@0.1.1" (instance $all)))"#
+    );
+    with_section(wat::parse_str(&text).unwrap(), &manifest(kind, ""))
+}
+
+#[test]
+fn a_function_with_other_types_is_refused_before_it_is_called() {
+    let wrong = |kind, signature, core| refusal(&checking(kind, signature, core));
+    let nested = "(list ".repeat(60) + "u8" + &")".repeat(60);
+    assert_snapshot!(wrong("step", "", ""), @"odd cannot be used: `step.check` has another signature than its world says: expected func(config: json) -> result<_, plugin-error>, found func() (expected 1-tuple, found 0-tuple); build it with `capstan plugin build`");
+    assert_snapshot!(wrong("scheduler", r#"(param "config" u64) (result (result string (error u32)))"#, "(param i64) (result i32)"), @"odd cannot be used: `scheduler.check` has another signature than its world says: expected func(config: json) -> result<_, plugin-error>, found func(config: u64) -> result<string, u32> (expected `string` found `u64`); build it with `capstan plugin build`");
+    assert_snapshot!(wrong("change-source", r#"(param "config" string) (result (tuple s8 (option float32)))"#, "(param i32 i32) (result i32)"), @"odd cannot be used: `change-source.check` has another signature than its world says: expected func(config: json) -> result<_, plugin-error>, found func(config: string) -> tuple<s8, option<f32>> (expected `result` found `tuple`); build it with `capstan plugin build`");
+    let deep = wrong(
+        "step",
+        &format!(r#"(param "config" {nested})"#),
+        "(param i32 i32)",
+    );
+    assert!(deep.contains('…') && deep.len() < 800, "{deep}");
+}
+
 #[tokio::test]
 async fn a_compiled_plugin_is_kept_for_the_next_start_and_a_damaged_one_is_not_run() {
     let folder = tempfile::tempdir().unwrap();
@@ -174,6 +206,69 @@ async fn a_compiled_plugin_is_kept_for_the_next_start_and_a_damaged_one_is_not_r
         2,
         "nothing temporary is left"
     );
+}
+
+/// A folder that every build of a plugin adds to does not grow for ever.
+#[test]
+fn of_a_cache_with_little_room_what_was_used_longest_ago_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = fixture("fixture-scheduler");
+    let version = |number: u32| {
+        with_manifest(
+            &bytes,
+            Some(&manifest(
+                "scheduler",
+                &format!(r#","limits":{{"memory_mib":{number}}}"#),
+            )),
+        )
+    };
+    let engine = |cache_room| {
+        let cache_dir = Some(folder.path().to_owned());
+        let options = Options {
+            cache_dir,
+            cache_room,
+            ..options()
+        };
+        Engine::new(options).unwrap()
+    };
+    let kept = || -> Vec<String> {
+        let engines = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let mut names: Vec<_> = engines
+            .flat_map(|engine| fs::read_dir(engine).unwrap())
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    let names = |versions: &[u32]| {
+        let digests = versions
+            .iter()
+            .map(|&number| capstan_model::Digest::of(&version(number)));
+        let mut names: Vec<_> = digests
+            .flat_map(|digest| [format!("{digest}.cwasm"), format!("{digest}.sum")])
+            .collect();
+        names.sort();
+        names
+    };
+    let roomy = engine(Some(1 << 40));
+    for number in [1, 2, 3] {
+        roomy.load(&version(number)).unwrap();
+    }
+    roomy.load(&version(1)).unwrap();
+    assert_eq!(kept(), names(&[1, 2, 3]));
+    let of_engine = fs::read_dir(folder.path())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let one = fs::metadata(of_engine.join(&names(&[1])[0])).unwrap().len();
+    engine(Some(2 * one + one / 2)).load(&version(4)).unwrap();
+    assert_eq!(kept(), names(&[1, 4]));
+    engine(Some(0)).load(&version(5)).unwrap();
+    assert_eq!(kept(), names(&[5]), "the newest one is kept, however large");
 }
 
 fn flipped(code: &[u8]) -> Vec<u8> {

@@ -68,6 +68,7 @@ async fn a_step_runs_commands_and_learns_how_they_ended() {
         StepEnd {
             outcome: Outcome::Warnings,
             summary: None,
+            ends_build: None,
             failure: None
         }
     );
@@ -174,6 +175,30 @@ async fn every_effect_has_two_rows_and_the_rest_one() {
         sleep["do"],
         json!({ "sleep": { "duration_ms": 50, "deadline": 50 } })
     );
+}
+
+#[tokio::test]
+async fn the_last_word_on_the_end_of_the_build_counts() {
+    let (end, lasting) = play(json!([
+        { "op": "end-build", "outcome": "failure", "text": "on second thoughts" },
+        { "op": "end-build", "outcome": "skipped", "text": "x".repeat(5000) },
+    ]))
+    .await;
+    let (outcome, reason) = end.ends_build.expect("it asked for the end");
+    assert_eq!(outcome, Outcome::Skipped);
+    assert!(
+        reason.len() < 1000,
+        "a reason is a few words: {} bytes",
+        reason.len()
+    );
+    let told = lasting.effects.iter().map(|(_, effect)| effect);
+    let told: Vec<_> = told
+        .filter_map(|effect| match effect {
+            Effect::EndBuild { outcome, .. } => Some(*outcome),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [Outcome::Failure, Outcome::Skipped]);
 }
 
 #[tokio::test]
@@ -459,4 +484,20 @@ pub async fn wait_until(what: &str, condition: impl Fn() -> bool) {
     tokio::time::timeout(Duration::from_secs(20), poll)
         .await
         .unwrap_or_else(|_| panic!("waited for: {what}"));
+}
+
+/// The step is told, and goes on; nothing of it reaches the build.
+#[tokio::test]
+async fn a_property_that_is_too_large_is_refused_with_the_limit() {
+    let large = format!("\"{}\"", "x".repeat(300 << 10));
+    let (end, lasting) = play(json!([
+        { "op": "set", "name": "notes", "value": large },
+        { "op": "get", "name": "notes" },
+    ]))
+    .await;
+    assert_eq!(end.failure, None);
+    assert_snapshot!(trace(&lasting), @r##"
+    set: Err("expected the property `notes` to be at most 262144 bytes long as JSON, found 307202")
+    get: None
+    "##);
 }

@@ -76,14 +76,20 @@ pub fn patch(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
 
 /// The component with another manifest, or with none.
 pub fn with_manifest(bytes: &[u8], manifest: Option<&str>) -> Vec<u8> {
-    let mut out = patch(bytes, "capstan:manifest", "capstan:replaced");
-    if let Some(manifest) = manifest {
-        let section = wasm_encoder::CustomSection {
-            name: "capstan:manifest".into(),
-            data: manifest.as_bytes().into(),
-        };
-        out.push(0);
-        wasm_encoder::Encode::encode(&section, &mut out);
+    let out = patch(bytes, "capstan:manifest", "capstan:replaced");
+    match manifest {
+        Some(manifest) => with_section(out, manifest),
+        None => out,
     }
-    out
+}
+
+/// The component, which has none yet, with a manifest.
+pub fn with_section(mut component: Vec<u8>, manifest: &str) -> Vec<u8> {
+    let section = wasm_encoder::CustomSection {
+        name: "capstan:manifest".into(),
+        data: manifest.as_bytes().into(),
+    };
+    component.push(0);
+    wasm_encoder::Encode::encode(&section, &mut component);
+    component
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use capstan_engine::{Answered, OFFERED, STEP_CALLS, WaitMode};
+use capstan_engine::{Answered, OFFERED, STEP_CALLS, WaitMode, exported_functions};
 use capstan_model::journal::{self, Class};
 use capstan_model::plugin::{Kind, PACKAGE, PACKAGE_VERSION};
 use wit_parser::{Resolve, TypeDefKind, WorldItem};
@@ -23,8 +23,13 @@ fn the_package_has_one_documented_world_per_kind() {
     let (resolve, id) = package();
     let package = &resolve.packages[id];
     assert_eq!(package.name.to_string(), format!("{PACKAGE}@{PACKAGE_VERSION}"));
-    let migrating = ["migrating-scheduler-plugin", "migrating-change-source-plugin"];
-    assert_eq!(package.worlds.len(), Kind::ALL.len() + migrating.len());
+    let beside = [
+        "migrating-scheduler-plugin",
+        "migrating-change-source-plugin",
+        "calling-scheduler-plugin",
+        "following-scheduler-plugin",
+    ];
+    assert_eq!(package.worlds.len(), Kind::ALL.len() + beside.len());
     for kind in Kind::ALL {
         let world = &resolve.worlds[package.worlds[kind.world()]];
         assert!(
@@ -104,9 +109,8 @@ async fn the_journal_has_rows_of_exactly_the_stated_classes() {
 fn what_is_offered_is_what_the_package_has() {
     let (resolve, id) = package();
     let mut imported = BTreeMap::new();
-    for kind in Kind::ALL {
-        let world = &resolve.worlds[resolve.packages[id].worlds[kind.world()]];
-        for import in world.imports.values() {
+    for world in resolve.packages[id].worlds.values() {
+        for import in resolve.worlds[*world].imports.values() {
             let WorldItem::Interface { id, .. } = import else {
                 panic!("expected interfaces alone")
             };
@@ -120,6 +124,37 @@ fn what_is_offered_is_what_the_package_has() {
         .map(|&(interface, functions)| (interface, functions.iter().copied().collect()))
         .collect();
     assert_eq!(offered, imported);
+}
+
+/// What a refusal says that it expected is what the file says, and no function that a plugin exports goes unlooked at.
+#[test]
+fn every_exported_function_is_compared_with_the_signature_that_the_package_has() {
+    let (resolve, id) = package();
+    let text = std::fs::read_to_string(root().join("wit/plugin.wit")).unwrap();
+    let mut exported = BTreeSet::new();
+    for world in resolve.packages[id].worlds.values() {
+        for export in resolve.worlds[*world].exports.values() {
+            let WorldItem::Interface { id, .. } = export else {
+                panic!("expected interfaces alone")
+            };
+            let interface = &resolve.interfaces[*id];
+            let functions = interface.functions.keys().cloned();
+            exported.extend(functions.map(|function| (interface.name.clone().unwrap(), function)));
+        }
+    }
+    let compared: BTreeSet<_> = exported_functions()
+        .map(|(interface, name, signature)| {
+            let start = text.find(&format!("interface {interface} {{")).unwrap();
+            let block = text[start..].split_once("\n}\n").unwrap().0;
+            let line = format!("\n    {name}: {signature};\n");
+            assert!(
+                format!("{block}\n").contains(&line),
+                "{interface} has no line {line}"
+            );
+            (interface.to_owned(), name.to_owned())
+        })
+        .collect();
+    assert_eq!(compared, exported);
 }
 
 /// A step, say, may import what its world has: the list in the engine and the file agree.

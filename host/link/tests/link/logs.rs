@@ -1,7 +1,7 @@
 //! Log bytes from the worker to the store.
 
 use capstan_client::{receive, send};
-use capstan_model::{CommandId, Exit};
+use capstan_model::{CommandId, CommandSpec, Exit, Program};
 use capstan_wire::control::{FromMaster, FromWorker, Held, Resume, ResumeAction};
 use capstan_wire::log_stream::Header;
 use uuid::Uuid;
@@ -258,4 +258,32 @@ async fn an_order_that_fits_into_no_message_ends_its_command() {
         rest(&mut worker.from).await.is_err(),
         "a worker that ends the conversation is let go"
     );
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_print_files_is_not_asked_to() {
+    let farm = Farm::start().await;
+    let identity = member(&farm, "w1").await;
+    let mut worker = Worker::connect(&farm, &identity, vec![]).await;
+    farm.told("ready w1").await;
+    let file = Program::File {
+        path: "build/app".to_owned(),
+        max_bytes: 10,
+    };
+    let spec = CommandSpec {
+        program: file,
+        ..spec()
+    };
+    farm.handle.start("w1", ID, spec, [].into());
+    let store = farm
+        .port
+        .wait("its end", |store| store.ends.contains_key(&ID))
+        .await;
+    let Exit::NotStarted(reason) = &store.ends[&ID].exit else {
+        panic!("{:?}", store.ends)
+    };
+    assert_says(reason, "upgrade it");
+    // The order, which it would not understand, was not sent.
+    farm.handle.forget("w1", ID);
+    assert_eq!(worker.next().await.unwrap(), Some(FromMaster::Forget { id: ID }));
 }

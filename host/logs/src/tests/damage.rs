@@ -267,3 +267,26 @@ async fn the_fault_point_stands_for_a_full_disk() {
     })
     .await;
 }
+
+/// For a log that only carried something: it goes whatever form it has, a second time too, and its writer has lost it.
+#[tokio::test]
+async fn a_log_that_is_removed_is_gone() {
+    let bytes = frames(&[(Stdout, b"a file\n")]);
+    let mut farm = Farm::new();
+    farm.write(&bytes).await;
+    let mut writer = farm.logs().writer(LOG).await.unwrap();
+    let length = writer.length();
+    farm.logs().remove(LOG).await.unwrap();
+    farm.logs().remove(LOG).await.unwrap();
+    assert!(!farm.live().exists());
+    let late = writer.append(length, bytes.clone().into()).await;
+    assert!(matches!(late, Err(Error::Sealed(LOG))), "{late:?}");
+    assert_eq!(farm.logs().totals(LOG).await.unwrap().length, 0);
+
+    farm.write(&bytes).await;
+    farm.logs().seal(LOG).await.unwrap();
+    farm.restart();
+    farm.logs().remove(LOG).await.unwrap();
+    assert!(!farm.sealed().exists() && !farm.live().exists());
+    assert_eq!(farm.logs().unsealed().await.unwrap(), []);
+}

@@ -2,12 +2,17 @@
 
 use capstan_engine::{Attachment, Mailbox as Recipient};
 use capstan_model::SystemClock;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::*;
+
+mod tls;
+
+/// What a server says first.
+const GREETING: &str = "220 test ESMTP\r\n";
 
 /// How the server behaves.
 #[derive(Clone, Copy, PartialEq)]
@@ -38,7 +43,7 @@ impl Peer {
         let mut task = JoinSet::new();
         task.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                converse(stream, mood, &told).await;
+                converse(stream, GREETING, mood, &told).await;
             }
         });
         Self {
@@ -59,12 +64,18 @@ impl Peer {
     }
 }
 
-async fn converse(stream: TcpStream, mood: Mood, told: &mpsc::UnboundedSender<String>) {
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    greeting: &str,
+    mood: Mood,
+    told: &mpsc::UnboundedSender<String>,
+) {
     let mut stream = BufReader::new(stream);
     if mood == Mood::Silent {
         return std::future::pending().await;
     }
-    let _ = stream.write_all(b"220 test ESMTP\r\n").await;
+    let _ = stream.write_all(greeting.as_bytes()).await;
+    let _ = stream.flush().await;
     let mut line = String::new();
     while {
         line.clear();
@@ -73,7 +84,7 @@ async fn converse(stream: TcpStream, mood: Mood, told: &mpsc::UnboundedSender<St
         let said = line.trim_end().to_owned();
         let answer = answer(&said, mood);
         let _ = told.send(said.clone());
-        if stream.write_all(answer.as_bytes()).await.is_err() {
+        if stream.write_all(answer.as_bytes()).await.is_err() || stream.flush().await.is_err() {
             return;
         }
         while mood == Mood::Endless && said.starts_with("RCPT") {
@@ -88,6 +99,7 @@ async fn converse(stream: TcpStream, mood: Mood, told: &mpsc::UnboundedSender<St
             }
             let _ = told.send(data);
             let _ = stream.write_all(b"250 taken\r\n").await;
+            let _ = stream.flush().await;
         }
         if said == "QUIT" {
             return;
@@ -116,7 +128,7 @@ fn answer(said: &str, mood: Mood) -> String {
 
 fn sender(port: u16, lines: &str) -> Server {
     let text = format!("[mail]\nserver = \"127.0.0.1:{port}\"\nfrom = \"CI <ci@farm.example>\"\n{lines}");
-    let operator = capstan_config::Operator::parse(&text, std::path::Path::new("/farm")).unwrap();
+    let operator = capstan_config::Operator::parse(&text, Path::new("/farm")).unwrap();
     let secrets = Secrets::new("/nowhere", "CAPSTAN_MAIL_TEST_");
     let mut server = Server::new(operator.mail.as_ref(), secrets, Arc::new(SystemClock)).unwrap();
     server.patience = Duration::from_millis(300);

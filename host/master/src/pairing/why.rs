@@ -1,13 +1,17 @@
-//! Why requests wait: the same rules as pairing, told to people.
+//! Why requests wait: what pairing itself says, told to people.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-use capstan_model::plan::{Builder, Plan};
+use capstan_model::plan::Builder;
 use capstan_model::{BuildId, RequestId, Timestamp};
+use capstan_store::QueueEntry;
 use serde::{Deserialize, Serialize};
 
-use super::{Place, Places, Waiting, compatible, is_fit, is_named, pair};
+use super::board::{Place, Places, is_fit, is_named};
+use super::lines::{Lines, Turn};
+use super::{Index, Rules, pair};
 
 /// How a worker of the plan stands.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +50,8 @@ pub enum Hindrance {
     Silent(Option<Timestamp>),
     /// Somebody paused it, for this reason.
     Paused(String),
+    /// A function of the configuration keeps builds away from it for a while, for this reason.
+    Quarantined(String),
     /// It has not these labels, which the builder needs.
     Lacks(Vec<String>),
 }
@@ -67,42 +73,70 @@ pub enum Why {
         /// Requests that come before it.
         ahead: usize,
     },
+    /// A worker is free, but a lock or a function of the configuration keeps it: in words.
+    Kept(String),
     /// It becomes one build with an older request for the same.
     With(RequestId),
     /// It starts as soon as the master gets to it.
     Next,
 }
 
-/// Why each of the waiting requests still waits, in their order: most urgent first.
-pub(crate) fn why(plan: &Plan, waiting: &[Waiting], workers: &[Standing]) -> Vec<Why> {
+impl Why {
+    /// The reason as one word, for programs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::UnknownBuilder => "unknown-builder",
+            Self::NoWorker => "no-worker",
+            Self::Hindered(_) => "hindered",
+            Self::Busy { .. } => "busy",
+            Self::Kept(_) => "kept",
+            Self::With(_) => "with",
+            Self::Next => "next",
+        }
+    }
+}
+
+/// Why each of these waiting requests still waits; those that do not wait are left out.
+pub(crate) fn why(
+    index: &Index,
+    lines: &Lines,
+    workers: &[Standing],
+    rules: &mut Rules<'_>,
+    wanted: &[RequestId],
+) -> HashMap<RequestId, Why> {
     let present = workers.iter().filter(|worker| worker.absent.is_none());
-    let mut places: Places = present.map(place).collect();
-    let next: BTreeSet<_> = pair(plan, waiting, &mut places)
+    let places: Places = present.map(place).collect();
+    let paired = pair(index, lines, &places, rules);
+    let next: BTreeSet<_> = paired
+        .pairings
         .into_iter()
         .flat_map(|pairing| pairing.requests)
         .collect();
-    let mut ahead = Ahead::default();
-    let mut answers = Vec::with_capacity(waiting.len());
-    for request in waiting {
-        let Some(builder) = plan.builder(&request.builder) else {
-            answers.push(Why::UnknownBuilder);
-            continue;
+    let rivals = Rivals::of(index, lines);
+    let answer = |entry: &QueueEntry| {
+        let Some((_, builder)) = index.builder(&entry.builder) else {
+            return Why::UnknownBuilder;
         };
-        answers.push(if next.contains(&request.id) {
-            Why::Next
-        } else if let Some(older) = leader(builder, waiting, request) {
-            Why::With(older)
-        } else {
-            one(builder, workers, &ahead)
-        });
-        ahead.add(builder);
-    }
-    answers
+        if next.contains(&entry.id) {
+            return Why::Next;
+        }
+        if let Some(older) = leader(builder, lines, entry) {
+            return Why::With(older);
+        }
+        let kept = paired.kept.get(&entry.id);
+        if let Some(reason) = kept.or_else(|| paired.closed.get(&builder.name)) {
+            return Why::Kept(reason.clone());
+        }
+        one(builder, workers, &rivals, entry)
+    };
+    let waiting = wanted.iter().filter_map(|id| lines.get(*id));
+    waiting.map(|entry| (entry.id, answer(entry))).collect()
 }
 
 fn place(worker: &Standing) -> (String, Place) {
     let running = worker.running.iter().map(|build| build.builder.clone()).collect();
     let place = Place {
+        idle: 0,
         labels: worker.labels.clone(),
         slots: worker.slots,
         running,
@@ -110,34 +144,48 @@ fn place(worker: &Standing) -> (String, Place) {
     (worker.name.clone(), place)
 }
 
-/// The request that this one is built with, if it is not the one that is built.
-fn leader(builder: &Builder, waiting: &[Waiting], request: &Waiting) -> Option<RequestId> {
-    let first = builder.collapse.then(|| compatible(waiting, request))?;
-    first.first().copied().filter(|first| *first != request.id)
+/// The request that this one is built with, if it is not the one that is first of them.
+fn leader(builder: &Builder, lines: &Lines, entry: &QueueEntry) -> Option<RequestId> {
+    // What a function will say of two requests is not known before one of them starts.
+    if !builder.collapse || builder.queueing.collapse.is_some() {
+        return None;
+    }
+    let first = lines.line(&entry.builder)?.group(entry).next();
+    first.filter(|first| *first != entry.id)
 }
 
-/// How many requests of each builder come first.
-#[derive(Default)]
-struct Ahead<'a>(BTreeMap<&'a str, (&'a Builder, usize)>);
+/// The turns of every request that can be served, by builder and in order.
+struct Rivals<'a>(Vec<(&'a Builder, Vec<Turn>)>);
 
-impl<'a> Ahead<'a> {
-    fn add(&mut self, builder: &'a Builder) {
-        self.0.entry(&builder.name).or_insert((builder, 0)).1 += 1;
+impl<'a> Rivals<'a> {
+    fn of(index: &'a Index, lines: &Lines) -> Self {
+        let known = lines.iter().filter_map(|(name, line)| {
+            let (_, builder) = index.builder(name)?;
+            Some((builder, line.turns().map(|turn| raised(turn, builder)).collect()))
+        });
+        Self(known.collect())
     }
 
-    /// Those that may take a place on one of these workers.
-    fn on(&self, workers: &[&Standing]) -> usize {
-        let rivals = self.0.values().filter(|(builder, _)| {
+    /// How many come before that one and may take a place on one of these workers.
+    fn before(&self, entry: &QueueEntry, own: &Builder, workers: &[&Standing]) -> usize {
+        let turn = raised((Reverse(entry.priority), entry.id), own);
+        let rivals = self.0.iter().filter(|(builder, _)| {
             workers
                 .iter()
                 .any(|worker| is_named(builder, &worker.name) && is_fit(builder, &worker.labels))
         });
-        rivals.map(|(_, requests)| requests).sum()
+        let before = rivals.map(|(_, turns)| turns.partition_point(|other| *other < turn));
+        before.sum()
     }
 }
 
+/// A turn with what the builder adds to the priority.
+pub(super) fn raised((Reverse(priority), id): Turn, builder: &Builder) -> Turn {
+    (Reverse(priority.saturating_add(builder.queueing.priority)), id)
+}
+
 /// Why a request cannot start now.
-fn one(builder: &Builder, workers: &[Standing], ahead: &Ahead<'_>) -> Why {
+fn one(builder: &Builder, workers: &[Standing], rivals: &Rivals<'_>, entry: &QueueEntry) -> Why {
     let named: Vec<_> = workers
         .iter()
         .filter(|worker| is_named(builder, &worker.name))
@@ -162,7 +210,7 @@ fn one(builder: &Builder, workers: &[Standing], ahead: &Ahead<'_>) -> Why {
             .iter()
             .flat_map(|worker| in_the_way(builder, worker))
             .collect(),
-        ahead: ahead.on(&able),
+        ahead: rivals.before(entry, builder, &able),
     }
 }
 
@@ -227,6 +275,7 @@ impl fmt::Display for Why {
                     more => write!(f, "; {more} requests come before it"),
                 }
             }
+            Self::Kept(reason) => f.write_str(reason),
             Self::With(older) => write!(f, "it becomes one build with request {older}"),
             Self::Next => f.write_str("it starts at once"),
         }
@@ -240,6 +289,7 @@ impl fmt::Display for Hindrance {
             Self::Revoked => f.write_str("was revoked"),
             Self::Silent(_) => f.write_str("is not connected"),
             Self::Paused(reason) => write!(f, "is paused ({reason})"),
+            Self::Quarantined(reason) => write!(f, "is in quarantine ({reason})"),
             Self::Lacks(labels) if labels.len() == 1 => write!(f, "lacks the label {}", labels[0]),
             Self::Lacks(labels) => write!(f, "lacks the labels {}", labels.join(", ")),
         }
@@ -257,146 +307,4 @@ fn some(texts: impl ExactSizeIterator<Item = String>, between: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::tests::{builder, plan, waiting};
-    use super::*;
-
-    fn worker(name: &str, labels: &[&str], slots: u32, running: &[(&str, i64)]) -> Standing {
-        let running = running.iter().map(|&(builder, build)| Running {
-            build: BuildId(build),
-            builder: builder.to_owned(),
-            number: 7,
-            worker: name.to_owned(),
-        });
-        Standing {
-            name: name.to_owned(),
-            labels: labels.iter().map(|&label| label.to_owned()).collect(),
-            slots,
-            absent: None,
-            running: running.collect(),
-        }
-    }
-
-    fn absent(name: &str, labels: &[&str], why: Hindrance) -> Standing {
-        Standing {
-            absent: Some(why),
-            ..worker(name, labels, 1, &[])
-        }
-    }
-
-    /// Why the last of these requests waits.
-    fn last(builders: Vec<Builder>, queue: &[Waiting], workers: &[Standing]) -> (Why, String) {
-        let why = why(&plan(builders), queue, workers).pop().unwrap();
-        (why.clone(), why.to_string())
-    }
-
-    #[test]
-    fn without_builder_or_worker_it_waits_for_the_configuration() {
-        let queue = [waiting(1, "b", "main", "aa")];
-        assert_eq!(last(vec![], &queue, &[]).0, Why::UnknownBuilder);
-        assert_eq!(last(vec![builder("b", &[], &[])], &queue, &[]).0, Why::NoWorker);
-        let other = [worker("w2", &[], 1, &[])];
-        assert_eq!(
-            last(vec![builder("b", &["w1"], &[])], &queue, &other).0,
-            Why::NoWorker
-        );
-    }
-
-    #[test]
-    fn each_worker_that_cannot_take_it_is_named_with_the_reason() {
-        let queue = [waiting(1, "b", "main", "aa")];
-        let since = Hindrance::Silent(Some(Timestamp(5)));
-        let workers = [
-            absent("w1", &[], Hindrance::NeverJoined),
-            absent("w2", &["gpu", "big"], since.clone()),
-            absent("w3", &["gpu", "big"], Hindrance::Paused("disk".to_owned())),
-            absent("w4", &["gpu", "big"], Hindrance::Revoked),
-            worker("w5", &["gpu"], 1, &[]),
-            absent("w6", &[], Hindrance::Paused("too".to_owned())),
-            worker("unnamed", &["gpu", "big"], 1, &[]),
-        ];
-        let builders = vec![builder(
-            "b",
-            &["w1", "w2", "w3", "w4", "w5", "w6"],
-            &["gpu", "big"],
-        )];
-        let (why, text) = last(builders, &queue, &workers);
-        let Why::Hindered(each) = why else {
-            panic!("{why:?}")
-        };
-        assert_eq!(each[1], ("w2".to_owned(), since));
-        assert_eq!(
-            text,
-            "no worker can take it: w1 has never joined; w2 is not connected; w3 is paused (disk); \
-             w4 was revoked; w5 lacks the label big; and 1 more"
-        );
-    }
-
-    #[test]
-    fn what_is_in_the_way_is_named() {
-        let queue = [waiting(1, "a", "main", "aa"), waiting(2, "b", "main", "aa")];
-        let builders = || vec![builder("a", &[], &[]), builder("b", &[], &[])];
-        // All slots are taken by others.
-        let full = worker("w1", &[], 2, &[("c", 10), ("d", 11)]);
-        let (why, text) = last(builders(), &queue, &[full]);
-        assert!(
-            matches!(&why, Why::Busy { builds, ahead: 1 } if builds.len() == 2),
-            "{why:?}"
-        );
-        assert_eq!(
-            text,
-            "its workers are busy with c/7 on w1, d/7 on w1; 1 request comes before it"
-        );
-        // There is room, but not for a second build of this builder.
-        let own = worker("w1", &[], 3, &[("c", 10), ("b", 11)]);
-        let (why, _) = last(builders(), &queue[1..], &[own]);
-        assert!(
-            matches!(&why, Why::Busy { builds, ahead: 0 } if builds[0].build == BuildId(11) && builds.len() == 1)
-        );
-        // The room goes to the one before.
-        let free = worker("w1", &[], 1, &[]);
-        let (why, text) = last(builders(), &queue, &[free]);
-        assert_eq!(
-            why,
-            Why::Busy {
-                builds: vec![],
-                ahead: 1
-            }
-        );
-        assert_eq!(
-            text,
-            "its workers get other requests first; 1 request comes before it"
-        );
-    }
-
-    #[test]
-    fn requests_for_other_workers_are_not_ahead() {
-        let builders = vec![builder("a", &["w2"], &[]), builder("b", &["w1"], &[])];
-        let queue = [waiting(1, "a", "main", "aa"), waiting(2, "b", "main", "aa")];
-        let workers = [
-            worker("w1", &[], 1, &[("c", 10)]),
-            worker("w2", &[], 1, &[("c", 11)]),
-        ];
-        let (why, _) = last(builders, &queue, &workers);
-        assert!(
-            matches!(&why, Why::Busy { builds, ahead: 0 } if builds[0].build == BuildId(10)),
-            "{why:?}"
-        );
-    }
-
-    #[test]
-    fn what_is_about_to_start_and_what_starts_with_it_is_told_apart() {
-        let builders = || vec![builder("b", &[], &[])];
-        let queue = [waiting(1, "b", "main", "aa"), waiting(2, "b", "main", "bb")];
-        let free = [worker("w1", &[], 1, &[])];
-        assert_eq!(
-            why(&plan(builders()), &queue, &free),
-            [Why::Next, Why::Next],
-            "both are served by one build"
-        );
-        let busy = [worker("w1", &[], 1, &[("c", 10)])];
-        let (why, text) = last(builders(), &queue, &busy);
-        assert_eq!(why, Why::With(RequestId(1)));
-        assert_eq!(text, "it becomes one build with request 1");
-    }
-}
+mod tests;

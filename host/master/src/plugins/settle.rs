@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use capstan_config::{Diagnostic, Evaluated, Severity};
+use capstan_config::{Diagnostic, Evaluated, Functions, Severity};
 use capstan_model::Digest;
 use capstan_model::plan::Plan;
 
@@ -26,6 +26,7 @@ impl Settled {
             choice: before.clone(),
             evaluated: Evaluated {
                 plan: plan.clone(),
+                functions: Functions::default(),
                 remarks: Vec::new(),
             },
             kept: keys.map(|key| (key, reason(faults))).collect(),

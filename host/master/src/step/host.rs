@@ -1,15 +1,16 @@
 //! The port of one step: what its plugin asks of the world, carried out. Made by `step` for each run, called by the engine.
-//! What it does about commands is in `commands`.
+//! What it does about commands is in `commands`, about artefacts in `artefacts`.
 
+mod artefacts;
 mod commands;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use capstan_engine::{Abandoned, CommandFault, StepEnd, StepPort};
+use capstan_engine::{Abandoned, CommandFault, StepEnd, StepPort, StoreFault};
 use capstan_model::journal::{Effect, Entry, Kind};
-use capstan_model::{Channel, CommandId, CommandSpec, Completion, LogId, StepId, Timestamp};
+use capstan_model::{BuildId, Channel, CommandId, CommandSpec, Completion, LogId, StepId, Stored, Timestamp};
 use capstan_store::{Build, NewCommand, Record, Step};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -21,12 +22,16 @@ use crate::{Error, workers};
 /// The clock may be turned while a step sleeps: it looks again at least so often.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
 
+/// What the journal calls the handing over of a file.
+const PUBLISH: &str = "artefacts.publish";
+
 /// See the module.
 pub(super) struct Host {
     farm: Arc<Farm>,
     ledger: Arc<Ledger>,
     step: StepId,
     worker: String,
+    build_id: BuildId,
     /// The build's row, for the steps that follow. Not kept while the step waits without an instance.
     build: Mutex<Option<Arc<Build>>>,
     /// When the step began, by the master's clock: text that it writes is timed from there.
@@ -43,6 +48,8 @@ pub(super) struct Host {
 struct Asked {
     id: CommandId,
     log: LogId,
+    /// Whether the log only carries a file.
+    transport: bool,
     /// Until it is sent, for one whose row this run has made.
     unsent: Option<Box<CommandSpec>>,
     /// Its end was noted.
@@ -65,6 +72,7 @@ impl Host {
             ledger,
             step: step.id,
             worker: build.worker.clone(),
+            build_id: build.id,
             build: Mutex::new(Some(build)),
             began,
             taken_up: !journal.is_empty(),
@@ -104,6 +112,7 @@ impl Host {
         let Some(last) = entries.last().map(|row| row.kind) else {
             return Ok(());
         };
+        let answers_publish = last == Kind::End && entries.last().is_some_and(|row| row.call == PUBLISH);
         let asked = command.as_ref().map(|command| (command.id, command.spec.clone()));
         let record = Record::Journal {
             step,
@@ -117,13 +126,17 @@ impl Host {
         }
         let log = self.ledger.commit(&self.farm).await.map_err(abandoned)?;
         if let (Some((id, spec)), Some(log)) = (asked, log) {
-            self.know(id, log.id, Some(spec));
+            self.know(id, log.id, spec.program.is_file(), Some(spec));
+        }
+        if answers_publish {
+            self.drop_transports().await;
         }
         Ok(())
     }
 
     /// Notes that the step's logs are complete, and its end. Sealing the logs is left to `sealing`: nobody waits for it.
     pub(super) async fn conclude(&self, end: &StepEnd) -> Result<(), Error> {
+        self.end_transports().await?;
         let now = self.farm.clock.now();
         for (log, complete) in self.open_logs().await? {
             let totals = match self.farm.logs.end(log).await {
@@ -168,7 +181,8 @@ impl Host {
         let own = self.logs.lock().await;
         let own = own.values().map(|(log, _)| (*log, false));
         let commands = self.commands();
-        let commands = commands.iter().map(|asked| (asked.log, asked.complete));
+        let commands = commands.iter().filter(|asked| !asked.transport);
+        let commands = commands.map(|asked| (asked.log, asked.complete));
         Ok(own.chain(commands).collect())
     }
 
@@ -271,5 +285,26 @@ impl StepPort for Host {
 
     fn write_log(&self, name: String, offset: u64, text: String) -> BoxFuture<'_, Result<(), Abandoned>> {
         async move { self.write(name, offset, &text).await.map_err(abandoned) }.boxed()
+    }
+
+    fn max_artefact(&self) -> u64 {
+        self.farm.operator.limits.max_artefact
+    }
+
+    fn no_room_for(&self, name: String) -> BoxFuture<'_, Result<Option<String>, Abandoned>> {
+        async move { self.no_room_for(&name).await }.boxed()
+    }
+
+    fn store_output(
+        &self,
+        command: CommandId,
+        name: String,
+        size: u64,
+    ) -> BoxFuture<'_, Result<Stored, StoreFault>> {
+        self.store_output(command, name, size).boxed()
+    }
+
+    fn store_content(&self, name: String, content: Vec<u8>) -> BoxFuture<'_, Result<Stored, StoreFault>> {
+        self.store_content(name, content).boxed()
     }
 }

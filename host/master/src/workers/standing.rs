@@ -1,6 +1,6 @@
 //! How workers stand: where builds could go, and what people are shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use capstan_link::Handle as Link;
 use capstan_model::plan::{self, Location, Plan};
@@ -15,25 +15,39 @@ use crate::pairing::{Place, Places};
 pub(crate) async fn places(farm: &Farm, plan: &Plan) -> Result<Places, Error> {
     let mut places = Places::new();
     let rows = farm.store.workers().await?;
+    let rows: HashMap<_, _> = rows.iter().map(|row| (row.name.as_str(), row)).collect();
+    let link = farm.link()?;
     let mut running = BTreeMap::<_, Vec<_>>::new();
     for build in farm.store.running_builds().await? {
         running.entry(build.worker).or_default().push(build.builder);
     }
     for worker in &plan.workers {
-        let Some(row) = rows.iter().find(|row| row.name == worker.name) else {
+        let Some(row) = rows.get(worker.name.as_str()) else {
             continue;
         };
-        if row.revoked.is_some() || row.paused.is_some() || !farm.link()?.is_connected(&worker.name) {
+        if row.revoked.is_some() || row.paused.is_some() || !link.is_connected(&worker.name) {
             continue;
         }
         places.insert(
             worker.name.clone(),
             Place {
+                idle: 0,
                 labels: labels(worker, &row.info),
                 slots: slots(worker, &row.info),
                 running: running.remove(&worker.name).unwrap_or_default(),
             },
         );
+    }
+    // Those that want their slot back come before newcomers.
+    let has_room = |worker: &str, idle: usize| {
+        places
+            .get(worker)
+            .is_some_and(|place| place.running.len() - idle.min(place.running.len()) < place.slots as usize)
+    };
+    for (worker, idle) in farm.slots.settle(has_room) {
+        if let Some(place) = places.get_mut(&worker) {
+            place.idle = idle;
+        }
     }
     Ok(places)
 }
@@ -81,17 +95,25 @@ pub(crate) async fn status(farm: &Farm) -> Result<Vec<WorkerStatus>, Error> {
         .cloned()
         .collect();
     let connected = farm.link().map(Link::connected).unwrap_or_default();
+    let connected: HashMap<_, _> = connected
+        .iter()
+        .map(|worker| (worker.name.as_str(), worker))
+        .collect();
+    let rows: HashMap<_, _> = rows.iter().map(|row| (row.name.as_str(), row)).collect();
+    let workers: HashMap<_, _> = plan.workers.iter().map(|w| (w.name.as_str(), w)).collect();
     let status = names.into_iter().map(|name| {
-        let link = connected.iter().find(|worker| worker.name == name);
-        let row = rows.iter().find(|row| row.name == name);
+        let link = connected.get(name.as_str());
+        let row = rows.get(name.as_str());
         let fallback = plan::Worker {
             name: name.clone(),
             slots: None,
             labels: vec![],
+            properties: BTreeMap::new(),
+            defaults: BTreeMap::new(),
             location: Location::default(),
         };
-        let configured = plan.workers.iter().find(|w| w.name == name);
-        let worker = configured.unwrap_or(&fallback);
+        let configured = workers.get(name.as_str());
+        let worker = configured.copied().unwrap_or(&fallback);
         let info = row.map_or(&Value::Null, |row| &row.info);
         let facts = info["facts"].as_object().into_iter().flatten();
         WorkerStatus {

@@ -13,7 +13,8 @@ macro_rules! readers {
         }
     )+};
 }
-readers!(commands => Commands, http => Http, git => Git, secrets => Secrets, files => Files, mail => Mail, state => State);
+readers!(commands => Commands, http => Http, git => Git, secrets => Secrets, files => Files, mail => Mail, state => State,
+    artefacts => Artefacts);
 
 struct List(Right);
 

@@ -67,6 +67,7 @@ impl Right {
             }
             Self::Mail => "an address such as `team@example.org`, `*@example.org`, or `*`",
             Self::State => "a key such as `seen`, `seen/*`, or `*`",
+            Self::Artefacts => "an artefact's name such as `app.tar.gz`, `dist/*`, or `*`",
         }
     }
 }
@@ -96,7 +97,7 @@ impl Pattern {
             Right::Http => WebPattern::parse(text).map(Self::Web),
             Right::Secrets => secret(text),
             Right::Mail => mail(text),
-            Right::Files | Right::State => inside(text).and_then(|()| plain(text)),
+            Right::Files | Right::State | Right::Artefacts => inside(text).and_then(|()| plain(text)),
             Right::Commands | Right::Git => plain(text),
         }
         .map_err(|why| wrong(&why))

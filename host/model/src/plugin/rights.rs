@@ -33,6 +33,9 @@ pub struct Rights {
     /// Keys under which a reporter may keep what it wants to remember.
     #[serde(deserialize_with = "lists::state", skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<String>,
+    /// Names under which a step may store artefacts of its build.
+    #[serde(deserialize_with = "lists::artefacts", skip_serializing_if = "Vec::is_empty")]
+    pub artefacts: Vec<String>,
 }
 
 /// One capability of [`Rights`].
@@ -53,11 +56,13 @@ pub enum Right {
     Mail,
     /// [`Rights::state`]
     State,
+    /// [`Rights::artefacts`]
+    Artefacts,
 }
 
 impl Right {
     /// Every capability.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Commands,
         Self::Http,
         Self::Git,
@@ -65,6 +70,7 @@ impl Right {
         Self::Files,
         Self::Mail,
         Self::State,
+        Self::Artefacts,
     ];
 
     /// The key in manifests and in the operator's file.
@@ -77,6 +83,7 @@ impl Right {
             Self::Files => "files",
             Self::Mail => "mail",
             Self::State => "state",
+            Self::Artefacts => "artefacts",
         }
     }
 
@@ -160,6 +167,7 @@ impl Rights {
             Right::Files => &self.files,
             Right::Mail => &self.mail,
             Right::State => &self.state,
+            Right::Artefacts => &self.artefacts,
         }
     }
 
@@ -173,6 +181,7 @@ impl Rights {
             Right::Files => &mut self.files,
             Right::Mail => &mut self.mail,
             Right::State => &mut self.state,
+            Right::Artefacts => &mut self.artefacts,
         }
     }
 

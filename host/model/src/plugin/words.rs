@@ -30,6 +30,10 @@ impl Right {
                 "*" => "remember values from one report to the next".to_owned(),
                 _ => format!("remember {}", named(pattern, "the value")),
             },
+            Self::Artefacts => match pattern {
+                "*" => "store files of builds at the master, under any name".to_owned(),
+                _ => format!("store {} at the master", named(pattern, "the artefact")),
+            },
         }
     }
 }

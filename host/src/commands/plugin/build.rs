@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use capstan_model::sized;
 use capstan_pack::{Project, Toolbox};
 use serde_json::{Value, json};
 
-use super::file::{PluginFile, size};
+use super::file::PluginFile;
 use super::inspect::rights;
 use crate::cli::{BuildArguments, Common};
 use crate::output::{plain, print, print_error, print_json};
@@ -28,7 +29,7 @@ pub fn run(common: &Common, arguments: &BuildArguments) -> anyhow::Result<ExitCo
         return Ok(ExitCode::SUCCESS);
     }
     print(&plain(&format!("{}: {}", file.title(), path.display())));
-    print(&format!("{:<12} {}", "size", size(file.size)));
+    print(&format!("{:<12} {}", "size", sized(file.size as u64)));
     print(&format!("{:<12} {}", "sha256", file.digest));
     rights(&built.manifest.rights)
         .iter()

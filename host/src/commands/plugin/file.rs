@@ -89,14 +89,6 @@ pub fn rights_json(rights: &Rights) -> Value {
         .into()
 }
 
-/// Bytes for people.
-pub fn size(bytes: usize) -> String {
-    match bytes {
-        0..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
-    }
-}
-
 /// An interface without what is the same of all: `http` for `capstan:plugin/http@0.1.1`.
 pub fn short(interface: &str) -> &str {
     let own = interface

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use capstan_config::{Parameter, parameters};
 use capstan_engine::Options;
 use capstan_model::plugin::{Limits, PACKAGE, PACKAGE_VERSION, Rights};
+use capstan_model::sized;
 use serde_json::{Value, json};
 
-use super::file::{PluginFile, short, size};
+use super::file::{PluginFile, short};
 use crate::cli::{Common, InspectArguments};
 use crate::output::{plain, print, print_json};
 
@@ -40,7 +41,7 @@ fn describe(file: &PluginFile) -> Vec<String> {
     if !plugin.license.is_empty() {
         fact("license", plugin.license.clone());
     }
-    fact("size", size(file.size));
+    fact("size", sized(file.size as u64));
     fact("sha256", file.digest.to_string());
     let note = match &outside.newer {
         Some(_) => format!(" (this program offers {PACKAGE_VERSION}: it may be refused)"),

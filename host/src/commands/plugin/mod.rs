@@ -1,5 +1,6 @@
 //! `capstan plugin`: one file per command.
 
+pub mod audit;
 pub mod build;
 pub mod diff;
 mod file;
@@ -27,6 +28,7 @@ pub async fn run(common: &Common, command: PluginCommand) -> anyhow::Result<Exit
         PluginCommand::Grant(arguments) => grant::run(common, &arguments).await,
         PluginCommand::Install(arguments) => install::run(common, &arguments).await,
         PluginCommand::List => list::run(common).await,
+        PluginCommand::Audit(arguments) => audit::run(common, &arguments).await,
         PluginCommand::Remove(arguments) => remove::run(common, &arguments).await,
     }
 }

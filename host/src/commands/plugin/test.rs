@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail, ensure};
-use capstan_engine::{Engine, MAX_COMPONENT, Options, Plugin};
+use capstan_engine::{Engine, EngineError, MAX_COMPONENT, Options, Plugin};
 use capstan_pack::{FILE, Project, Toolbox};
 use capstan_scenario::{Fault, MAX_FILE, Report, Scenario};
 use serde_json::{Value, json};
@@ -21,6 +21,9 @@ const FOLDER: &str = "tests";
 const MOST_FILES: usize = 500;
 /// How many files are looked at to see whether the plugin file is out of date.
 const MOST_LOOKED_AT: usize = 2000;
+
+/// How much compiled code is kept, in bytes: a Python is some 35 million.
+const MOST_COMPILED: u64 = 512 << 20;
 
 /// What is tested: scenario files and the plugin file.
 struct Subject {
@@ -41,11 +44,7 @@ struct Ran {
 pub fn run(common: &Common, arguments: &TestArguments) -> anyhow::Result<ExitCode> {
     let subject = Subject::find(&arguments.path, arguments.plugin.as_deref())?;
     let bytes = tokio::task::block_in_place(|| subject.bytes())?;
-    let engine = Engine::new(Options {
-        step_instances: 4,
-        call_instances: 4,
-        ..Options::default()
-    })?;
+    let engine = engine()?;
     let load = || engine.load(&bytes);
     let plugin = tokio::task::block_in_place(load).with_context(|| subject.plugin.display().to_string())?;
     let mut all = Vec::new();
@@ -69,6 +68,33 @@ pub fn run(common: &Common, arguments: &TestArguments) -> anyhow::Result<ExitCod
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Keeps what it compiled with the user's tools: a Python takes seconds, each time.
+fn engine() -> anyhow::Result<Engine> {
+    let options = Options {
+        step_instances: 4,
+        call_instances: 4,
+        ..Options::default()
+    };
+    let Ok(tools) = Toolbox::from_environment(print_error) else {
+        return Ok(Engine::new(options)?);
+    };
+    let kept = Engine::new(Options {
+        cache_dir: Some(tools.cache.join("compiled")),
+        cache_room: Some(MOST_COMPILED),
+        ..options.clone()
+    });
+    match kept {
+        Err(EngineError::Cache { path, source }) => {
+            print_aside(&format!(
+                "nothing compiled is kept in {}: {source}",
+                path.display()
+            ));
+            Ok(Engine::new(options)?)
+        }
+        kept => Ok(kept?),
+    }
 }
 
 impl Subject {

@@ -33,7 +33,8 @@ INSERT INTO changes SELECT i + 1, 'git', 'key-' || i, CASE WHEN i % 2 THEN '' EL
  'https://example.org/' || (i % 10) || '.git', '', CASE WHEN i % 50 = 7 THEN 'release' ELSE 'main' END, 'rev-' || i,
  'Author ' || (i % 40), 'Mend what was broken before.', '[\"src/lib.rs\"]', NULL, i, i, '[]'
  FROM numbers WHERE i < $builds / 2;
-INSERT INTO buildsets SELECT i + 1, 'on-push', 'a change', '[]', i, NULL, NULL FROM numbers;
+INSERT INTO buildsets (id, scheduler, reason, properties, submitted, likeness)
+ SELECT i + 1, 'on-push', 'a change', '[]', i, '$digest' FROM numbers;
 INSERT INTO buildset_sources SELECT i + 1, 0, i + 1 FROM numbers;
 INSERT INTO buildset_changes SELECT i + 1, i / 2 + 1 FROM numbers WHERE i / 2 < $builds / 2;
 INSERT INTO requests SELECT i + 1, i + 1, i % $builders + 1, i % 3,

@@ -108,11 +108,17 @@ pub fn all(farm: &Filled) -> Vec<Read> {
             state: Some(RequestState::Pending));
         "queue": store => store.queue(None, PAGE);
         "queue of a builder": store => store.queue(Some("builder-3"), PAGE);
-        "queue for the dispatcher": store => store.pending_requests();
+        "queue for the dispatcher": store => store.queue_entries();
+        "queue that a commit was about": store => store.queue_entries_of(leak_ids(&[RequestId(1), RequestId(newest)]));
+        "a request to be built": store => async { store.pending_request(RequestId(newest)).await.map(Vec::from_iter) };
         "no logs to seal": store => store.unsealed_logs(None, PAGE);
     }
 }
 
 fn leak<T>(values: Vec<T>) -> &'static [T] {
     values.leak()
+}
+
+fn leak_ids(ids: &[RequestId]) -> &'static std::collections::BTreeSet<RequestId> {
+    Box::leak(Box::new(ids.iter().copied().collect()))
 }

@@ -87,6 +87,7 @@ async fn tell(store: &Store, seed: u64, moment: i64) -> String {
                 source: "x".to_owned(),
             }];
             let new = NewBuild {
+                locks: Vec::new(),
                 builder: name.to_owned(),
                 requests: vec![request],
                 worker: format!("w{}", id % 3),

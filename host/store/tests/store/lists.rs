@@ -49,6 +49,7 @@ async fn some_builds(farm: &Farm) {
             _ => vec![stamp("release", "c")],
         };
         let new = NewBuild {
+            locks: Vec::new(),
             builder,
             requests: vec![request],
             worker: ["w1", "w2"][i / 3 % 2].to_owned(),

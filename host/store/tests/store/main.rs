@@ -1,13 +1,16 @@
 //! The store through its public door. What the master relies on is the same on both databases: `intake`, `building`,
 //! `stepping`, `telling`,
-//! `interruptions`, `keeping`, `versions`, `refusals`; so is what pages read: `lists`, `overview`. `differential` shows that both end with the same
+//! `interruptions`, `keeping`, `versions`, `refusals`, `artefacts`; so is what pages read: `lists`, `overview`. `differential` shows that both end with the same
 //! rows; `faults` are crashes and lost connections, `again` who asks anew after one, `charge` two masters; `schema` is what only SQL shows, `upgrades` what becomes of older
 //! databases.
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error ends there")]
 
 mod again;
+mod artefacts;
+mod asking;
 mod building;
+mod cancelling;
 mod charge;
 mod differential;
 mod farm;
@@ -16,8 +19,11 @@ mod intake;
 mod interruptions;
 mod keeping;
 mod lists;
+mod locking;
 mod overview;
 mod postgres;
+mod properties;
+mod queueing;
 mod recording;
 mod refusals;
 mod schema;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use capstan_model::journal::{Effect, Kind};
-use capstan_model::{ChangeId, Digest, EventId, Outcome, Property, Timestamp};
+use capstan_model::{ChangeId, Digest, EventId, OutboxId, Outcome, Property, Timestamp};
 use capstan_store::{
     Away, BuildFinish, Error, EventFilter, InviteError, LONGEST_PAUSE_MS, NewBuild, NewBuildset,
-    NewCertificate, NewReport, ReportState,
+    NewCertificate, NewReport, ReportState, Requeued,
 };
 use serde_json::json;
 
@@ -15,6 +15,7 @@ use crate::on_both;
 
 on_both! {
     reports_are_retried_until_delivered_or_parked
+    a_parked_report_goes_back_under_the_id_that_it_has
     a_clock_that_was_turned_back_holds_no_report_up
     a_reporter_hears_of_a_builds_moments_in_their_order
     a_report_says_the_same_however_late_it_is_delivered
@@ -82,6 +83,67 @@ async fn reports_are_retried_until_delivered_or_parked(farm: &Farm) {
             "report.delivered"
         ]
     );
+}
+
+async fn a_parked_report_goes_back_under_the_id_that_it_has(farm: &Farm) {
+    let store = &farm.store;
+    let request = farm.request("b", 0).await;
+    let build = farm.build("b", &[request], &[]).await;
+    let report = |reporter: &str| NewReport {
+        reporter: reporter.to_owned(),
+        phase: "finished".to_owned(),
+    };
+    let end = BuildFinish {
+        reports: vec![report("mail"), report("chat"), report("status")],
+        ..finish(Outcome::Success)
+    };
+    store.finish_build(build.id, end, at(40)).await.unwrap();
+    let due = store.due_reports(at(40), None, 10).await.unwrap();
+    let [mail, chat, status] = &due[..] else {
+        panic!("{due:?}")
+    };
+    store.report_retry(mail.id, at(50), "503", at(41)).await.unwrap();
+    store.report_parked(mail.id, "401", at(50)).await.unwrap();
+    store.report_parked(chat.id, "403", at(50)).await.unwrap();
+    let parked: Vec<_> = store.parked_reports(10).await.unwrap();
+    let ids = |reports: &[capstan_store::Report]| reports.iter().map(|r| r.id).collect::<Vec<_>>();
+    assert_eq!(ids(&parked), [chat.id, mail.id], "the newest first");
+    assert_eq!(ids(&store.parked_reports(1).await.unwrap()), [chat.id]);
+
+    let mut bell = store.work_bell();
+    bell.borrow_and_update();
+    assert_eq!(
+        store.requeue_report(mail.id, at(60)).await.unwrap(),
+        Requeued::Due
+    );
+    assert!(bell.has_changed().unwrap(), "who delivers is told");
+    let again = store.requeue_report(mail.id, at(61)).await.unwrap();
+    assert_eq!(again, Requeued::Not(ReportState::Pending));
+    assert_eq!(
+        store.requeue_report(OutboxId(99), at(61)).await.unwrap(),
+        Requeued::Unknown
+    );
+    let due = store.due_reports(at(60), Some("mail"), 10).await.unwrap();
+    let [back] = &due[..] else { panic!("{due:?}") };
+    assert_eq!(
+        (&back.delivery_id, back.attempts, back.finished, &back.payload),
+        (&mail.delivery_id, 0, None, &mail.payload)
+    );
+    assert_eq!(
+        back.last_error.as_deref(),
+        Some("401"),
+        "why it was parked stays to be seen"
+    );
+
+    store.report_parked(mail.id, "401", at(70)).await.unwrap();
+    store.report_delivered(status.id, at(70)).await.unwrap();
+    assert_eq!(store.requeue_reports(at(80)).await.unwrap(), 2);
+    assert_eq!(store.requeue_reports(at(80)).await.unwrap(), 0);
+    let due = store.due_reports(at(80), None, 10).await.unwrap();
+    assert_eq!(ids(&due), [mail.id, chat.id], "what was delivered stays so");
+    let told = kinds(store).await;
+    let requeued = told.iter().filter(|kind| *kind == "report.requeued");
+    assert_eq!(requeued.count(), 3);
 }
 
 async fn a_clock_that_was_turned_back_holds_no_report_up(farm: &Farm) {
@@ -166,6 +228,7 @@ async fn a_report_says_the_same_however_late_it_is_delivered(farm: &Farm) {
         source: "here".to_owned(),
     };
     let new = NewBuild {
+        locks: Vec::new(),
         properties: [property("given")].into_iter().collect(),
         reports: vec![report("started")],
         ..farm.new_build("b", &[second], &["test"]).await

@@ -1,4 +1,4 @@
-//! Builds: listing, one with its steps and logs, stopping.
+//! Builds: listing, one with its steps and logs, stopping, building again.
 
 use axum::Json;
 use axum::extract::State;
@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use super::buildsets::Rebuilt;
 use super::interruptions::Interruption;
-use super::page;
 use super::steps::Step;
+use super::{check_reason, page};
 use crate::extract::{Json as Body, Path, Query};
 use crate::guard::Operator;
 use crate::{App, Error};
@@ -216,7 +217,7 @@ pub(super) async fn get(State(app): State<App>, Path(id): Path<i64>) -> Result<J
     Ok(Json(Build::whole(&app, row).await?))
 }
 
-/// Why a build is stopped or a request cancelled.
+/// Why a build is stopped or built again, or a request cancelled.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Reason)]
@@ -242,4 +243,19 @@ pub(super) async fn stop(
         )
         .await?;
     Ok(StatusCode::ACCEPTED)
+}
+
+/// Asks for a build of what this one built: the same revision, the same properties.
+#[utoipa::path(post, path = "/builds/{id}/rebuild", tag = "builds", security(("token" = [])),
+    params(("id" = i64, Path)), request_body = Stop,
+    responses((status = 202, body = Rebuilt), (status = 409, body = crate::error::Body, description = "the build runs")))]
+pub(super) async fn rebuild(
+    State(app): State<App>,
+    _operator: Operator,
+    Path(id): Path<i64>,
+    Body(body): Body<Stop>,
+) -> Result<(StatusCode, Json<Rebuilt>), Error> {
+    let reason = check_reason(body.reason.as_deref())?;
+    let made = app.control().rebuild(BuildId(id), reason).await?;
+    Ok((StatusCode::ACCEPTED, Json(made.into())))
 }

@@ -1,7 +1,11 @@
-//! The master itself: whether it lives, and reloading its configuration.
+//! The master itself: whether it lives, the plan in force, and reloading its configuration.
+
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use capstan_model::Digest;
+use capstan_model::plan::{Bundle, Plan};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -39,6 +43,36 @@ pub(super) async fn health(State(app): State<App>) -> Result<Json<Health>, Error
         title,
         started,
     }))
+}
+
+/// The plan in force.
+#[derive(Serialize, ToSchema)]
+pub(super) struct InForce {
+    /// What the configuration means, without the contents of its files.
+    #[schema(value_type = Object)]
+    plan: Plan,
+    /// The files that it was made from, and their digests.
+    #[schema(value_type = BTreeMap<String, String>)]
+    files: BTreeMap<String, Digest>,
+}
+
+/// Shows the plan in force. It names what steps run, so it takes the token.
+#[utoipa::path(get, path = "/plan", tag = "farm", security(("token" = [])), responses((status = 200, body = InForce)))]
+pub(super) async fn plan(State(app): State<App>, _operator: Operator) -> Json<InForce> {
+    let plan = app.control().plan();
+    let files = plan.bundle.files.iter();
+    let files = files
+        .map(|(path, bytes)| (path.clone(), Digest::of(bytes)))
+        .collect();
+    let bundle = Bundle {
+        files: BTreeMap::new(),
+        ..plan.bundle.clone()
+    };
+    let plan = Plan {
+        bundle,
+        ..(*plan).clone()
+    };
+    Json(InForce { plan, files })
 }
 
 /// What a reload changed.

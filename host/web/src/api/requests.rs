@@ -68,11 +68,13 @@ impl From<Row> for Request {
 
 impl Request {
     /// With the reasons of those that wait.
-    async fn all(app: &App, rows: Vec<Row>) -> Result<Vec<Self>, Error> {
+    pub(super) async fn all(app: &App, rows: Vec<Row>) -> Result<Vec<Self>, Error> {
         let mut requests: Vec<_> = rows.into_iter().map(Self::from).collect();
         if requests.iter().any(Self::is_pending) {
-            let queue = app.control().queue().await?;
-            let mut why: HashMap<_, _> = queue.into_iter().map(|q| (q.request.id.0, q.why)).collect();
+            let pending = requests.iter().filter(|request| request.is_pending());
+            let pending: Vec<_> = pending.map(|request| RequestId(request.id)).collect();
+            let queued = app.control().why(&pending).await?;
+            let mut why: HashMap<_, _> = queued.into_iter().map(|q| (q.entry.id.0, q.why)).collect();
             for request in requests.iter_mut().filter(|request| request.is_pending()) {
                 request.waiting = why.remove(&request.id).map(|why| why.to_string());
             }

@@ -30,6 +30,8 @@ pub(crate) struct Step {
     pub(crate) state: &'static str,
     pub(crate) outcome: Option<String>,
     pub(crate) summary: String,
+    /// Whether pages leave it out.
+    pub(crate) hidden: bool,
     pub(crate) started: Option<i64>,
     pub(crate) finished: Option<i64>,
     pub(crate) links: Vec<Link>,
@@ -73,6 +75,7 @@ impl Step {
             state: row.state.as_str(),
             outcome: row.outcome.map(|outcome| outcome.to_string()),
             summary: row.summary,
+            hidden: row.hidden,
             started: row.started.map(|time| time.0),
             finished: row.finished.map(|time| time.0),
             links: row

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Redirect;
 use axum::routing::post;
-use capstan_model::{BuildId, RequestId};
+use capstan_model::{BuildId, BuildsetId, OutboxId, RequestId};
 use serde::Deserialize;
 
 use super::session::SignedIn;
@@ -15,6 +15,10 @@ use crate::{App, Error};
 pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/builds/{id}/stop", post(stop))
+        .route("/builds/{id}/rebuild", post(rebuild))
+        .route("/buildsets/{id}/cancel", post(cancel_buildset))
+        .route("/buildsets/{id}/rebuild", post(rebuild_failed))
+        .route("/builds/{id}/reports/{report}/retry", post(retry))
         .route("/requests/{id}/cancel", post(cancel))
         .route("/workers/{name}/pause", post(pause))
         .route("/workers/{name}/unpause", post(unpause))
@@ -56,6 +60,59 @@ async fn stop(
     let reason = reason.or("stopped by the operator")?;
     app.control().stop(BuildId(id), reason).await?;
     Ok(Redirect::to(&format!("/builds/{id}")))
+}
+
+/// Leads to the new request, whose page leads to its build.
+async fn rebuild(
+    State(app): State<App>,
+    _operator: SignedIn,
+    path: Result<Path<i64>, Error>,
+    fields: Result<Form<Reason>, Error>,
+) -> Answer {
+    let (Path(id), Form(reason)) = (path?, fields?);
+    let reason = Some(reason.or("")?).filter(|reason| !reason.is_empty());
+    let made = app.control().rebuild(BuildId(id), reason).await?;
+    Ok(to_first(&made.requests))
+}
+
+async fn cancel_buildset(
+    State(app): State<App>,
+    _operator: SignedIn,
+    path: Result<Path<i64>, Error>,
+    fields: Result<Form<Reason>, Error>,
+) -> Answer {
+    let (Path(id), Form(reason)) = (path?, fields?);
+    let reason = reason.or("cancelled by the operator")?;
+    app.control().cancel_buildset(BuildsetId(id), reason).await?;
+    Ok(Redirect::to("/requests"))
+}
+
+async fn rebuild_failed(
+    State(app): State<App>,
+    _operator: SignedIn,
+    path: Result<Path<i64>, Error>,
+    fields: Result<Form<Reason>, Error>,
+) -> Answer {
+    let (Path(id), Form(reason)) = (path?, fields?);
+    let reason = Some(reason.or("")?).filter(|reason| !reason.is_empty());
+    let made = app
+        .control()
+        .rebuild_buildset(BuildsetId(id), true, reason)
+        .await?;
+    Ok(to_first(&made.requests))
+}
+
+fn to_first(requests: &[RequestId]) -> Redirect {
+    match requests.first() {
+        Some(request) => Redirect::to(&format!("/requests/{request}")),
+        None => Redirect::to("/requests"),
+    }
+}
+
+async fn retry(State(app): State<App>, _operator: SignedIn, path: Result<Path<(i64, i64)>, Error>) -> Answer {
+    let Path((build, report)) = path?;
+    app.control().retry_report(OutboxId(report)).await?;
+    Ok(Redirect::to(&format!("/builds/{build}#reports")))
 }
 
 async fn cancel(

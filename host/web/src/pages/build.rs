@@ -10,6 +10,7 @@ use capstan_model::{BuildId, StepId};
 use super::excerpt::{self, Excerpt};
 use super::glance::{Glance, builder_link};
 use super::{Fault, Layout, format, render};
+use crate::api::artefacts::Artefact;
 use crate::api::builds::{self, Build};
 use crate::api::changes::{self, Change};
 use crate::api::interruptions::Interruption;
@@ -29,6 +30,8 @@ const CHANGES: usize = 50;
 /// Steps whose journals are shown, and rows of each; the rest is JSON.
 const JOURNALS: usize = 30;
 const ROWS: u32 = 40;
+/// Artefacts that are shown; the rest is JSON.
+const ARTEFACTS: usize = 200;
 /// Interruptions that are shown, the newest ones.
 const INTERRUPTIONS: usize = 5;
 /// The waterfall's width in its own units.
@@ -82,8 +85,11 @@ struct BuildPage {
     layout: Layout,
     build: Build,
     steps: Vec<StepRow>,
+    /// Those that the configuration hides.
+    hidden: Vec<Step>,
     verdict: Verdict,
     changes: Vec<Change>,
+    artefacts: Vec<Artefact>,
     reports: Vec<Report>,
     journals: Vec<StepJournal>,
     /// What interrupted it, the newest ones.
@@ -167,6 +173,13 @@ impl BuildPage {
         elapsed.min(usual.saturating_mul(99) / 100)
     }
 
+    /// The name of the step that stored it.
+    fn stored_by(&self, artefact: &Artefact) -> &str {
+        let mut steps = self.steps.iter();
+        let found = steps.find(|row| row.step.id == artefact.step);
+        found.map_or("", |row| &row.step.name)
+    }
+
     /// How many changes are not shown.
     fn unshown_changes(&self) -> usize {
         self.build.changes.len().saturating_sub(self.changes.len())
@@ -188,11 +201,13 @@ async fn build(
     interruptions.drain(..interruptions.len().saturating_sub(INTERRUPTIONS));
     let verdict = Verdict::of(&build, &steps);
     let journals = journals(&app, &steps).await?;
+    let (hidden, steps) = steps.into_iter().partition(|step| step.hidden);
     let steps = rows(&app, &build, steps, layout.now).await?;
     let history = Glance::one(&app, &build.builder, 1).await?;
     let page = BuildPage {
         verdict,
         changes: changes(&app, &build.changes).await?,
+        artefacts: Artefact::of_build(&app, BuildId(id)).await?,
         reports: Report::of_build(&app, BuildId(id)).await?,
         journals,
         interruptions,
@@ -203,6 +218,7 @@ async fn build(
         layout,
         build,
         steps,
+        hidden,
     };
     Ok(render(&page))
 }

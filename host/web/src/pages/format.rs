@@ -104,23 +104,7 @@ pub(crate) fn encode(name: &str) -> String {
 
 /// `1 line`, `20 lines`.
 pub(super) fn count(number: impl Number, what: &str) -> String {
-    match number.number() {
-        1 => format!("1 {what}"),
-        number => format!("{} {what}s", grouped(number)),
-    }
-}
-
-/// `1,234,567`.
-fn grouped(number: i64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    capstan_model::counted(u64::try_from(number.number()).unwrap_or(0), what)
 }
 
 /// What a change's author says it is, in one line of a list.

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use capstan_model::StepId;
+use capstan_model::{StepId, sized};
 use capstan_store::{Build, Step};
 
 use super::ansi::Span;
@@ -123,22 +123,6 @@ fn elapsed(ms: u64) -> String {
     }
 }
 
-/// `512 B`, `4.2 kB`, `1.0 GB`.
-fn size(bytes: u64) -> String {
-    let units = ["kB", "MB", "GB", "TB"];
-    let mut tenths = bytes / 100;
-    for unit in units {
-        if tenths < 10_000 || unit == "TB" {
-            return match bytes {
-                0..1000 => format!("{bytes} B"),
-                _ => format!("{}.{} {unit}", tenths / 10, tenths % 10),
-            };
-        }
-        tenths /= 1000;
-    }
-    String::new()
-}
-
 /// What the worker says about the command whose output this is.
 #[derive(Default)]
 struct Command {
@@ -222,7 +206,7 @@ async fn log(
         log,
         others,
         command,
-        size: size(totals.stdout + totals.stderr),
+        size: sized(totals.stdout + totals.stderr),
         lines: Shown::all(&range.lines),
         range,
         interruptions,
@@ -270,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_sizes_read_well() {
+    fn times_read_well() {
         for (ms, text) in [
             (0, "0.000"),
             (12_345, "12.345"),
@@ -278,16 +262,6 @@ mod tests {
             (3_725_123, "1:02:05.123"),
         ] {
             assert_eq!(elapsed(ms), text);
-        }
-        for (bytes, text) in [
-            (0, "0 B"),
-            (999, "999 B"),
-            (4_250, "4.2 kB"),
-            (999_999, "999.9 kB"),
-            (6_888_896, "6.8 MB"),
-            (2_000_000_000_000_000, "2000.0 TB"),
-        ] {
-            assert_eq!(size(bytes), text);
         }
     }
 }

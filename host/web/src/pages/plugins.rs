@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use capstan_master::{PluginState, PluginStatus, Reloaded};
 use capstan_model::plan::{Plan, PluginUse};
 use capstan_model::plugin::{Kind, Right, Rights, Side};
+use capstan_model::sized;
 
 use super::glance::builder_link;
 use super::session::SignedIn;
@@ -134,7 +135,7 @@ impl Plugin {
     }
 
     fn size(&self) -> String {
-        self.status.size.map(size).unwrap_or_default()
+        self.status.size.map(sized).unwrap_or_default()
     }
 
     fn mean(&self) -> String {
@@ -186,15 +187,6 @@ fn uses(plan: &Plan, kind: Kind, name: &str) -> Vec<Use> {
             .filter(|reporter| its(&reporter.plugin))
             .map(|reporter| plain(&reporter.name, &reporter.plugin))
             .collect(),
-    }
-}
-
-/// `87 kB`, `1.2 MB`.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1000 => format!("{bytes} bytes"),
-        1000..1_000_000 => format!("{} kB", bytes / 1000),
-        _ => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
     }
 }
 
@@ -295,11 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_times_read_well() {
-        assert_eq!(
-            [size(999), size(87_654), size(1_250_000)],
-            ["999 bytes", "87 kB", "1.2 MB"]
-        );
+    fn times_read_well() {
         assert_eq!(
             [micros(12), micros(3_450), micros(1_250_000)],
             ["12 µs", "3.4 ms", "1.2 s"]

@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::routing::get;
 use capstan_master::{Hindrance, Queued, Why};
 use capstan_model::{Outcome, RequestId};
-use capstan_store::{Build, Buildset, RequestFilter, RequestState};
+use capstan_store::{Build, Buildset, RequestFilter};
 use serde::Deserialize;
 
 use super::glance::{Word, builder_link};
@@ -21,8 +21,6 @@ use crate::{App, Error};
 
 /// Requests that the queue shows.
 const QUEUE: usize = 200;
-/// Requests that are read at once for it; an older one is read by itself.
-const PENDING: u32 = 1000;
 /// Requests of the past on one page.
 const RECENT: u32 = 40;
 /// Builds of one request that are shown: more than one after a retry.
@@ -73,15 +71,9 @@ async fn list(
     let layout = Layout::new(&app, "requests", &visitor);
     let Query(query) = query?;
     let builder = Some(query.builder.clone()).filter(|name| !name.is_empty());
-    let queue = app.control().queue().await?;
-    let fits = |queued: &Queued| {
-        builder
-            .as_ref()
-            .is_none_or(|name| *name == queued.request.builder)
-    };
-    let queue: Vec<_> = (1..).zip(queue).filter(|(_, queued)| fits(queued)).collect();
-    let total = queue.len();
-    let waiting = waiting(&app, queue).await?;
+    let queue = app.control().queue(builder.as_deref(), QUEUE).await?;
+    let total = queue.total;
+    let waiting = waiting(&app, queue.first).await?;
     let filter = RequestFilter {
         builder,
         before: query.before.map(RequestId),
@@ -111,25 +103,20 @@ async fn list(
 }
 
 /// The first of the queue, with what the queue itself does not know of them.
-async fn waiting(app: &App, queue: Vec<(usize, Queued)>) -> Result<Vec<Waiting>, Error> {
-    let filter = RequestFilter {
-        state: Some(RequestState::Pending),
-        ..RequestFilter::default()
-    };
-    let rows = app.store().requests(&filter, PENDING).await?.into_iter();
+async fn waiting(app: &App, queue: Vec<Queued>) -> Result<Vec<Waiting>, Error> {
+    let ids: Vec<_> = queue.iter().map(|queued| queued.entry.id).collect();
+    let rows = app.store().requests_of(&ids).await?.into_iter();
     let mut rows: HashMap<_, _> = rows.map(|row| (row.id, row)).collect();
-    let mut found = Vec::new();
-    for (place, queued) in queue.into_iter().take(QUEUE) {
-        let row = match rows.remove(&queued.request.id) {
-            Some(row) => Some(row),
-            None => app.store().request(queued.request.id).await?,
-        };
+    let found = queue.into_iter().filter_map(|queued| {
+        let Queued { entry, place, why } = queued;
         // One that got a build a moment ago shows up below.
-        let request = row.map(Request::from).filter(Request::is_pending);
-        let why = queued.why;
-        found.extend(request.map(|request| Waiting { place, request, why }));
-    }
-    Ok(found)
+        let request = rows
+            .remove(&entry.id)
+            .map(Request::from)
+            .filter(Request::is_pending)?;
+        Some(Waiting { place, request, why })
+    });
+    Ok(found.collect())
 }
 
 impl Request {
@@ -159,6 +146,21 @@ impl RequestPage {
         self.builds.last()
     }
 
+    /// The request and those that were made together with it.
+    fn set(&self) -> impl Iterator<Item = &Request> {
+        std::iter::once(&self.request).chain(&self.others)
+    }
+
+    fn may_cancel_all(&self) -> bool {
+        self.set().any(|request| request.outcome.is_none())
+    }
+
+    fn any_failed(&self) -> bool {
+        let bad = |word: &str| word.parse().is_ok_and(|outcome: Outcome| !outcome.is_good());
+        self.set()
+            .any(|request| request.outcome.as_deref().is_some_and(bad))
+    }
+
     fn scheduler(&self) -> Option<&str> {
         self.buildset.as_ref()?.scheduler.as_deref()
     }
@@ -172,11 +174,8 @@ async fn one(
     let layout = Layout::new(&app, "request", &visitor);
     let row = requests::find(&app, path?.0).await?;
     let (id, set) = (row.id, row.buildset);
-    let queue = app.control().queue().await?.into_iter().enumerate();
-    let waiting = queue
-        .map(|(before, queued)| (queued, before))
-        .find(|(queued, _)| queued.request.id == id)
-        .map(|(queued, before)| (queued.why, before));
+    let queued = app.control().why(&[id]).await?.pop();
+    let waiting = queued.map(|queued| (queued.why, queued.place.saturating_sub(1)));
     let mut builds = Vec::new();
     for build in row.builds.iter().rev().take(BUILDS).rev() {
         builds.extend(app.store().build(*build).await?);

@@ -65,7 +65,7 @@ async fn every_address_that_changes_something_wants_the_token() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 8);
+    assert_eq!(checked, 13);
 }
 
 #[tokio::test]
@@ -236,4 +236,42 @@ async fn a_fault_in_a_handler_is_one_failed_request() {
     let body: Value = serde_json::from_str(&text(response).await).unwrap();
     assert_eq!(body["error"]["code"], "internal");
     assert_eq!(site.json("/api/v1/health").await["epoch"], 3);
+}
+
+#[tokio::test]
+async fn buildsets_and_builds_are_wanted_again_or_not_at_all() {
+    let site = Site::new().await;
+    for (path, body, asked) in [
+        ("/api/v1/builds/7/rebuild", json!({}), "rebuild 7 None"),
+        (
+            "/api/v1/buildsets/3/rebuild",
+            json!({ "failed": true, "reason": "x" }),
+            "rebuild set 3 true Some(\"x\")",
+        ),
+    ] {
+        let response = site.post(path, &body).await;
+        assert_eq!(response.status(), StatusCode::ACCEPTED, "{path}");
+        assert_eq!(text(response).await, r#"{"buildset":5,"requests":[6]}"#);
+        assert_eq!(site.asked().last().map(String::as_str), Some(asked));
+    }
+    for (path, body, status) in [
+        ("/api/v1/buildsets/99/cancel", json!({}), StatusCode::NOT_FOUND),
+        (
+            "/api/v1/builds/7/rebuild",
+            json!({ "reason": "x".repeat(2001) }),
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
+        (
+            "/api/v1/buildsets/3/rebuild",
+            json!({ "faild": true }),
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
+    ] {
+        let response = site.post(path, &body).await;
+        let found = response.status();
+        assert!(
+            found == status || found == StatusCode::BAD_REQUEST && status != StatusCode::NOT_FOUND,
+            "{path}: {found}"
+        );
+    }
 }

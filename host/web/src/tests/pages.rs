@@ -73,6 +73,7 @@ impl Site {
             options: json!({}),
         };
         let new = NewBuild {
+            locks: Vec::new(),
             builder: plot.builder.to_owned(),
             requests: submitted.requests,
             worker: "w1".to_owned(),

@@ -99,6 +99,19 @@ extern void __wasm_import_capstan_plugin_commands_run(int32_t, uint8_t *);
 __attribute__((__import_module__("capstan:plugin/commands@0.1.1"), __import_name__("wait-any")))
 extern int32_t __wasm_import_capstan_plugin_commands_wait_any(uint8_t *, size_t);
 
+// Imported Functions from `capstan:plugin/artefacts@0.1.1`
+
+__attribute__((__import_module__("capstan:plugin/artefacts@0.1.1"), __import_name__("publish")))
+extern void __wasm_import_capstan_plugin_artefacts_publish(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("capstan:plugin/artefacts@0.1.1"), __import_name__("write")))
+extern void __wasm_import_capstan_plugin_artefacts_write(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+// Imported Functions from `capstan:plugin/ending@0.1.1`
+
+__attribute__((__import_module__("capstan:plugin/ending@0.1.1"), __import_name__("end-build")))
+extern void __wasm_import_capstan_plugin_ending_end_build(int32_t, uint8_t *, size_t);
+
 // Exported Functions from `capstan:plugin/step@0.1.1`
 
 __attribute__((__weak__, __export_name__("cabi_post_capstan:plugin/step@0.1.1#check")))
@@ -416,6 +429,52 @@ void capstan_plugin_commands_list_borrow_command_free(capstan_plugin_commands_li
     for (size_t i = 0; i < list_len; i++) {
     }
     free(list_ptr);
+  }
+}
+
+void capstan_plugin_artefacts_artefact_free(capstan_plugin_artefacts_artefact_t *ptr) {
+  wit_string_free(&ptr->name);
+  wit_string_free(&ptr->sha256);
+}
+
+void capstan_plugin_artefacts_artefact_error_free(capstan_plugin_artefacts_artefact_error_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 0: {
+      wit_string_free(&ptr->val.denied);
+      break;
+    }
+    case 1: {
+      wit_string_free(&ptr->val.invalid);
+      break;
+    }
+    case 2: {
+      wit_string_free(&ptr->val.missing);
+      break;
+    }
+    case 3: {
+      wit_string_free(&ptr->val.too_large);
+      break;
+    }
+    case 4: {
+      wit_string_free(&ptr->val.cancelled);
+      break;
+    }
+    case 5: {
+      wit_string_free(&ptr->val.worker_lost);
+      break;
+    }
+    case 6: {
+      wit_string_free(&ptr->val.unavailable);
+      break;
+    }
+  }
+}
+
+void capstan_plugin_artefacts_result_artefact_artefact_error_free(capstan_plugin_artefacts_result_artefact_artefact_error_t *ptr) {
+  if (!ptr->is_err) {
+    capstan_plugin_artefacts_artefact_free(&ptr->val.ok);
+  } else {
+    capstan_plugin_artefacts_artefact_error_free(&ptr->val.err);
   }
 }
 
@@ -836,6 +895,138 @@ bool capstan_plugin_commands_run(capstan_plugin_commands_borrow_spec_t spec, cap
 uint32_t capstan_plugin_commands_wait_any(capstan_plugin_commands_list_borrow_command_t *commands) {
   int32_t ret = __wasm_import_capstan_plugin_commands_wait_any((uint8_t *) (*commands).ptr, (*commands).len);
   return (uint32_t) (ret);
+}
+
+bool capstan_plugin_artefacts_publish(wit_string_t *path, wit_string_t *name, capstan_plugin_artefacts_artefact_t *ret, capstan_plugin_artefacts_artefact_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_capstan_plugin_artefacts_publish((uint8_t *) (*path).ptr, (*path).len, (uint8_t *) (*name).ptr, (*name).len, ptr);
+  capstan_plugin_artefacts_result_artefact_artefact_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (capstan_plugin_artefacts_artefact_t) {
+        (wit_string_t) (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) },
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + (8+2*sizeof(void*))))),
+        (wit_string_t) (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      capstan_plugin_artefacts_artefact_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant.val.invalid = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant.val.missing = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.too_large = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant.val.cancelled = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant.val.worker_lost = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant.val.unavailable = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool capstan_plugin_artefacts_write(wit_string_t *name, wit_list_u8_t *content, capstan_plugin_artefacts_artefact_t *ret, capstan_plugin_artefacts_artefact_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_capstan_plugin_artefacts_write((uint8_t *) (*name).ptr, (*name).len, (uint8_t *) (*content).ptr, (*content).len, ptr);
+  capstan_plugin_artefacts_result_artefact_artefact_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (capstan_plugin_artefacts_artefact_t) {
+        (wit_string_t) (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) },
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + (8+2*sizeof(void*))))),
+        (wit_string_t) (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      capstan_plugin_artefacts_artefact_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant.val.invalid = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant.val.missing = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.too_large = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant.val.cancelled = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant.val.worker_lost = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant.val.unavailable = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+void capstan_plugin_ending_end_build(capstan_plugin_ending_outcome_t outcome, wit_string_t *reason) {
+  __wasm_import_capstan_plugin_ending_end_build((int32_t) outcome, (uint8_t *) (*reason).ptr, (*reason).len);
 }
 
 __attribute__((__export_name__("capstan:plugin/step@0.1.1#check")))

@@ -215,6 +215,53 @@ typedef struct {
   size_t len;
 } capstan_plugin_commands_list_borrow_command_t;
 
+// A file as it was stored.
+typedef struct capstan_plugin_artefacts_artefact_t {
+  wit_string_t   name;
+  uint64_t   size;
+  // The digest of its bytes, in 64 hexadecimal digits.
+  wit_string_t   sha256;
+} capstan_plugin_artefacts_artefact_t;
+
+typedef struct capstan_plugin_artefacts_artefact_error_t {
+  uint8_t tag;
+  union {
+    wit_string_t     denied;
+    wit_string_t     invalid;
+    wit_string_t     missing;
+    wit_string_t     too_large;
+    wit_string_t     cancelled;
+    wit_string_t     worker_lost;
+    wit_string_t     unavailable;
+  } val;
+} capstan_plugin_artefacts_artefact_error_t;
+
+// A right is missing: for this name.
+#define CAPSTAN_PLUGIN_ARTEFACTS_ARTEFACT_ERROR_DENIED 0
+// The name or the path is malformed, the build has that name already, or the path is that of no regular file inside
+// the builder's directory.
+#define CAPSTAN_PLUGIN_ARTEFACTS_ARTEFACT_ERROR_INVALID 1
+// There is no such file.
+#define CAPSTAN_PLUGIN_ARTEFACTS_ARTEFACT_ERROR_MISSING 2
+// It is larger than the operator allows.
+#define CAPSTAN_PLUGIN_ARTEFACTS_ARTEFACT_ERROR_TOO_LARGE 3
+// The build was stopped meanwhile.
+#define CAPSTAN_PLUGIN_ARTEFACTS_ARTEFACT_ERROR_CANCELLED 4
+// The worker is gone, and with it the file.
+#define CAPSTAN_PLUGIN_ARTEFACTS_ARTEFACT_ERROR_WORKER_LOST 5
+// The file cannot be read there or stored here.
+#define CAPSTAN_PLUGIN_ARTEFACTS_ARTEFACT_ERROR_UNAVAILABLE 6
+
+typedef struct {
+  bool is_err;
+  union {
+    capstan_plugin_artefacts_artefact_t ok;
+    capstan_plugin_artefacts_artefact_error_t err;
+  } val;
+} capstan_plugin_artefacts_result_artefact_artefact_error_t;
+
+typedef capstan_plugin_types_outcome_t capstan_plugin_ending_outcome_t;
+
 typedef capstan_plugin_types_json_t exports_capstan_plugin_step_json_t;
 
 typedef capstan_plugin_types_outcome_t exports_capstan_plugin_step_outcome_t;
@@ -304,6 +351,19 @@ extern bool capstan_plugin_commands_run(capstan_plugin_commands_borrow_spec_t sp
 // Waits until one of the commands has ended, and answers its place in the list. The list must not be empty.
 extern uint32_t capstan_plugin_commands_wait_any(capstan_plugin_commands_list_borrow_command_t *commands);
 
+// Imported Functions from `capstan:plugin/artefacts@0.1.1`
+// Stores a file of the build's worker. The path is relative to the builder's directory: `build/dist/app.whl`. What comes
+// back is stored for good.
+extern bool capstan_plugin_artefacts_publish(wit_string_t *path, wit_string_t *name, capstan_plugin_artefacts_artefact_t *ret, capstan_plugin_artefacts_artefact_error_t *err);
+// Stores what the plugin itself has made, at most 1 MiB.
+extern bool capstan_plugin_artefacts_write(wit_string_t *name, wit_list_u8_t *content, capstan_plugin_artefacts_artefact_t *ret, capstan_plugin_artefacts_artefact_error_t *err);
+
+// Imported Functions from `capstan:plugin/ending@0.1.1`
+// Has the build end when this step has returned: steps behind it that do not always run are left out, and the build's
+// result is this one, whatever came before. The last call counts. A step that itself ends as exception, retry or
+// cancelled ends the build as that.
+extern void capstan_plugin_ending_end_build(capstan_plugin_ending_outcome_t outcome, wit_string_t *reason);
+
 // Exported Functions from `capstan:plugin/step@0.1.1`
 bool exports_capstan_plugin_step_check(exports_capstan_plugin_step_json_t *config, exports_capstan_plugin_step_plugin_error_t *err);
 bool exports_capstan_plugin_step_run(exports_capstan_plugin_step_json_t *config, exports_capstan_plugin_step_outcome_t *ret, exports_capstan_plugin_step_plugin_error_t *err);
@@ -363,6 +423,12 @@ void capstan_plugin_commands_result_completion_command_error_free(capstan_plugin
 void capstan_plugin_commands_result_own_command_command_error_free(capstan_plugin_commands_result_own_command_command_error_t *ptr);
 
 void capstan_plugin_commands_list_borrow_command_free(capstan_plugin_commands_list_borrow_command_t *ptr);
+
+void capstan_plugin_artefacts_artefact_free(capstan_plugin_artefacts_artefact_t *ptr);
+
+void capstan_plugin_artefacts_artefact_error_free(capstan_plugin_artefacts_artefact_error_t *ptr);
+
+void capstan_plugin_artefacts_result_artefact_artefact_error_free(capstan_plugin_artefacts_result_artefact_artefact_error_t *ptr);
 
 void exports_capstan_plugin_step_json_free(exports_capstan_plugin_step_json_t *ptr);
 

@@ -36,7 +36,7 @@ pub(crate) struct Migrate {
     pub error: Option<At<String>>,
 }
 
-/// What happens; exactly one of the first four is there.
+/// What happens; exactly one of the first six is there.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Event {
@@ -44,6 +44,9 @@ pub(crate) struct Event {
     pub change: Option<Change>,
     pub timer: Option<String>,
     pub finished: Option<Finished>,
+    /// What it is asked for, as the interface `calls` has it.
+    pub call: Option<Json>,
+    pub completed: Option<Completed>,
     pub after: Option<Span>,
     pub at: Option<Moment>,
     pub expect: Option<EventExpect>,
@@ -77,6 +80,30 @@ pub(crate) struct Finished {
     pub outcome: Outcome,
     #[serde(default)]
     pub sources: Vec<Stamp>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Completed {
+    #[serde(default = "first")]
+    pub id: i64,
+    pub scheduler: String,
+    #[serde(default = "success")]
+    pub outcome: Outcome,
+    #[serde(default)]
+    pub reason: String,
+    #[serde(default)]
+    pub sources: Vec<Stamp>,
+    #[serde(default)]
+    pub properties: Members,
+    #[serde(default)]
+    pub changes: Vec<i64>,
+    #[serde(default)]
+    pub builds: Vec<Finished>,
+}
+
+fn first() -> i64 {
+    1
 }
 
 fn one() -> u64 {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use capstan_model::plugin::Rights;
-use capstan_model::{Outcome, SourceStamp};
+use capstan_model::{FileFault, Outcome, SourceStamp};
 use serde::Deserialize;
 
 use super::{At, Calls, Check};
@@ -22,6 +22,8 @@ pub(crate) struct File {
     pub build: Build,
     #[serde(default)]
     pub command: Vec<At<Command>>,
+    #[serde(default)]
+    pub artefact: Vec<At<Artefact>>,
     pub expect: Option<Expect>,
 }
 
@@ -85,6 +87,46 @@ pub(crate) struct Command {
     pub killed: Option<String>,
     pub not_started: Option<String>,
     pub lost: Option<String>,
+    #[serde(skip)]
+    pub no_file: Option<(FileFault, String)>,
+}
+
+/// What files there are on the worker, and what comes of storing them.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Artefact {
+    #[serde(rename = "match")]
+    pub pattern: Option<String>,
+    pub times: Option<u64>,
+    pub after: Span,
+    pub content: String,
+    pub missing: Option<String>,
+    pub invalid: Option<String>,
+    pub too_large: Option<String>,
+    pub unavailable: Option<String>,
+    pub lost: Option<String>,
+}
+
+impl Artefact {
+    /// The command that prints the file.
+    pub(crate) fn printed(&self) -> Command {
+        let faults = [
+            (FileFault::Missing, &self.missing),
+            (FileFault::Invalid, &self.invalid),
+            (FileFault::TooLarge, &self.too_large),
+            (FileFault::Unreadable, &self.unavailable),
+        ];
+        let fault = faults
+            .into_iter()
+            .find_map(|(fault, reason)| Some((fault, reason.clone()?)));
+        Command {
+            after: self.after,
+            stdout: self.content.clone(),
+            lost: self.lost.clone(),
+            no_file: fault,
+            ..Command::default()
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -98,5 +140,7 @@ pub(crate) struct Expect {
     pub properties: Option<At<Json>>,
     pub links: Option<At<Json>>,
     pub logs: BTreeMap<String, At<String>>,
+    pub artefacts: Option<BTreeMap<String, At<String>>>,
+    pub ends_build: Option<At<Outcome>>,
     pub duration: Option<At<Span>>,
 }

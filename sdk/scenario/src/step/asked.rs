@@ -42,6 +42,12 @@ fn call(made: &Asked, farm: &Farm) -> Call {
         }
         "build.set-summary" => Call::new(name, text("text"), asked.clone()),
         "build.add-link" => Call::new(name, format!("{} {}", text("label"), text("url")), asked.clone()),
+        "artefacts.publish" => Call::new(name, format!("{} {}", text("path"), text("name")), asked.clone()),
+        "artefacts.write" => Call::new(name, text("name"), asked.clone()),
+        "ending.end-build" => {
+            let words = format!("{} {}", text("outcome"), text("reason"));
+            Call::new(name, words, asked.clone())
+        }
         "build.write-log" => Call::new(name, text("name"), asked.clone()),
         _ => Call::new(name, "", asked.clone()),
     }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use capstan_engine::{Abandoned, CommandFault, StepPort};
+use capstan_engine::{Abandoned, CommandFault, StepPort, StoreFault};
 use capstan_model::journal::{Effect, Entry, Kind};
-use capstan_model::{CommandId, CommandSpec, Completion, Exit, Program, TimeOut, Timestamp};
+use capstan_model::{CommandId, CommandSpec, Completion, Digest, Exit, Program, Stored, TimeOut, Timestamp};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use crate::format::step::Command;
+use crate::format::step::{Artefact, Command};
 use crate::rules::{Found, Rules};
 use crate::time::Time;
 
@@ -21,6 +21,8 @@ pub(crate) struct Farm {
 
 struct Inner {
     rules: Rules<Command>,
+    files: Rules<Artefact>,
+    artefacts: BTreeMap<String, Vec<u8>>,
     journal: Vec<Entry>,
     effects: Vec<Effect>,
     logs: BTreeMap<String, String>,
@@ -49,11 +51,19 @@ impl Begun {
 }
 
 impl Farm {
-    pub(crate) fn new(time: Arc<Time>, rules: Rules<Command>, journal: Vec<Entry>, known: Known) -> Self {
+    pub(crate) fn new(
+        time: Arc<Time>,
+        rules: Rules<Command>,
+        files: Rules<Artefact>,
+        journal: Vec<Entry>,
+        known: Known,
+    ) -> Self {
         Self {
             time,
             inner: Mutex::new(Inner {
                 rules,
+                files,
+                artefacts: BTreeMap::new(),
                 journal,
                 effects: Vec::new(),
                 logs: BTreeMap::new(),
@@ -77,6 +87,11 @@ impl Farm {
 
     pub(crate) fn logs(&self) -> BTreeMap<String, String> {
         self.inner().logs.clone()
+    }
+
+    /// What the step has stored, by name.
+    pub(crate) fn artefacts(&self) -> BTreeMap<String, Vec<u8>> {
+        self.inner().artefacts.clone()
     }
 
     /// What the scenario does not say, but should.
@@ -135,6 +150,12 @@ impl Inner {
             return Ok(());
         }
         let words = words(&spec.program);
+        if spec.program.is_file() {
+            let end = self.file(&words)?.printed();
+            let started = now;
+            self.known.begun.insert(id, Begun { spec, started, end });
+            return Ok(());
+        }
         let end = match self.rules.answer(&words) {
             Found::Answer(command) => command.clone(),
             Found::Free => Command::default(),
@@ -147,6 +168,25 @@ impl Inner {
         let started = now;
         self.known.begun.insert(id, Begun { spec, started, end });
         Ok(())
+    }
+
+    /// What the scenario says of a file, or of an artefact that the step makes.
+    fn file(&mut self, words: &str) -> Result<Artefact, Abandoned> {
+        match self.files.answer(words) {
+            Found::Answer(artefact) => Ok(artefact.clone()),
+            Found::Free => Ok(Artefact::default()),
+            Found::None => {
+                let text = format!("no [[artefact]] fits `{words}`, or those that do are used up");
+                self.missing.get_or_insert(text.clone());
+                Err(Abandoned(text))
+            }
+        }
+    }
+
+    fn keep(&mut self, name: String, content: Vec<u8>) -> Stored {
+        let (size, sha256) = (content.len() as u64, Digest::of(&content));
+        self.artefacts.insert(name.clone(), content);
+        Stored { name, size, sha256 }
     }
 
     /// When a command ends, and how.
@@ -184,6 +224,13 @@ impl Inner {
 fn exit(end: &Command) -> Exit {
     match end {
         Command {
+            no_file: Some((fault, reason)),
+            ..
+        } => Exit::NoFile {
+            fault: *fault,
+            reason: reason.clone(),
+        },
+        Command {
             not_started: Some(reason),
             ..
         } => Exit::NotStarted(reason.clone()),
@@ -208,6 +255,7 @@ pub(crate) fn words(program: &Program) -> String {
     match program {
         Program::Argv(argv) => argv.join(" "),
         Program::Shell(line) => line.clone(),
+        Program::File { path, .. } => path.clone(),
     }
 }
 
@@ -269,6 +317,42 @@ impl StepPort for Farm {
         async move {
             self.inner().write(name, offset, &text);
             Ok(())
+        }
+        .boxed()
+    }
+
+    fn no_room_for(&self, name: String) -> BoxFuture<'_, Result<Option<String>, Abandoned>> {
+        let stored = |row: &Entry| {
+            let answer = row.response.as_ref();
+            answer.is_some_and(|answer| answer["stored"]["name"] == name.as_str())
+        };
+        let known = self.inner().journal.iter().any(stored);
+        let text = format!("expected a new name, found that this build has stored an artefact `{name}`");
+        async move { Ok(known.then_some(text)) }.boxed()
+    }
+
+    fn store_output(
+        &self,
+        command: CommandId,
+        name: String,
+        _size: u64,
+    ) -> BoxFuture<'_, Result<Stored, StoreFault>> {
+        async move {
+            let mut inner = self.inner();
+            let begun = inner.known.begun.get(&command);
+            let content = begun.map(|begun| begun.end.stdout.clone()).unwrap_or_default();
+            Ok(inner.keep(name, content.into_bytes()))
+        }
+        .boxed()
+    }
+
+    fn store_content(&self, name: String, content: Vec<u8>) -> BoxFuture<'_, Result<Stored, StoreFault>> {
+        async move {
+            let mut inner = self.inner();
+            match inner.file(&name)?.unavailable {
+                Some(reason) => Err(StoreFault::Unavailable(reason)),
+                None => Ok(inner.keep(name, content)),
+            }
         }
         .boxed()
     }

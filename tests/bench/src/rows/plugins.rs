@@ -190,6 +190,7 @@ pub(super) fn step_run(plugin: &Plugin, config: Value) -> StepRun {
         world: plugin.world(),
         host_abi: HOST_ABI,
         config,
+        env: None,
         seed: 42,
         step_name: "compile".to_owned(),
         sources: vec![SourceStamp::default()],

@@ -112,6 +112,7 @@ pub(super) async fn build_of(store: &Store, count: usize) -> Result<Vec<StepId>>
         options: json!({}),
     };
     let build = NewBuild {
+        locks: Vec::new(),
         builder: "hello".to_owned(),
         requests,
         worker: "w1".to_owned(),
@@ -146,7 +147,7 @@ async fn running_steps(store: &Store) -> Result<Vec<StepId>> {
 }
 
 /// A row as the start of a command makes it; `append` counts from 0, after the row that begins a journal.
-fn entry(append: usize) -> Entry {
+pub(super) fn entry(append: usize) -> Entry {
     Entry {
         seq: u32::try_from(append).map_or(u32::MAX, |append| append + 1),
         kind: Kind::Start,

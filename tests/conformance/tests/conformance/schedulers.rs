@@ -1,4 +1,4 @@
-//! What schedulers do, in every language that has them.
+//! What schedulers do, in every language.
 
 use std::sync::Arc;
 

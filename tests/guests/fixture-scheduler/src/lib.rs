@@ -42,6 +42,15 @@ impl Guest for Fixture {
                 .iter_mut()
                 .for_each(|set| set.properties[0].value = "{".into()),
             "big-state" => decision.state = vec![0; 2 << 20],
+            // Whatever it is woken for, it wants to be woken at a moment that is over.
+            "hurry" => {
+                log::write(log::Level::Info, "in a hurry");
+                decision.set_timers = vec![Timer {
+                    name: "again".into(),
+                    at: 0,
+                }];
+                decision.clear_timers.clear();
+            }
             "too-many" => decision.clear_timers = vec![String::new(); 2000],
             _ => {}
         }

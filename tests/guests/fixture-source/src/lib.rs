@@ -1,5 +1,5 @@
 //! A change source that reports the tips of a repository's branches: `{"repository": URL}`, with `{"url": URL}` also what
-//! an HTTP server answers. What it is refused becomes its error.
+//! an HTTP server answers, with `{"hold": MIB}` while it holds so much memory. What it is refused becomes its error.
 
 use serde_json::Value;
 
@@ -24,6 +24,8 @@ impl Guest for Fixture {
     fn poll(config: String, cursor: Vec<u8>) -> Result<PollResult, PluginError> {
         let config = parse(&config)?;
         let mut changes = Vec::new();
+        let held = vec![1_u8; config["hold"].as_u64().unwrap_or_default() as usize * (1 << 20)];
+        std::hint::black_box(&held);
         if let Some(url) = config["url"].as_str() {
             changes.push(change(url, "index", &ask(url)?));
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 wit_bindgen::generate!({ path: "../../../wit", world: "step-plugin" });
 
 use capstan::plugin::types::{Outcome, PluginError, Problem};
-use capstan::plugin::{build, clock, commands, entropy, log, timers};
+use capstan::plugin::{artefacts, build, clock, commands, ending, entropy, log, timers};
 
 struct Fixture;
 export!(Fixture);
@@ -38,11 +38,16 @@ impl exports::capstan::plugin::step::Guest for Fixture {
         }
         let trace = json!(player.trace).to_string();
         build::set_property("trace", &trace).map_err(PluginError::Permanent)?;
-        Ok(match config["outcome"].as_str() {
-            Some("failure") => Outcome::Failure,
-            Some("warnings") => Outcome::Warnings,
-            _ => Outcome::Success,
-        })
+        Ok(outcome(text(&config, "outcome")))
+    }
+}
+
+fn outcome(word: &str) -> Outcome {
+    match word {
+        "failure" => Outcome::Failure,
+        "warnings" => Outcome::Warnings,
+        "skipped" => Outcome::Skipped,
+        _ => Outcome::Success,
     }
 }
 
@@ -71,6 +76,11 @@ impl Player {
             }
             "wait-all" => self.wait_all(),
             "wait-none" => commands::wait_any(&[]).to_string(),
+            "publish" => format!("{:?}", artefacts::publish(text(op, "path"), text(op, "name"))),
+            "write" => {
+                let content = text(op, "text").repeat(op["times"].as_u64().unwrap_or(1) as usize);
+                format!("{:?}", artefacts::write(text(op, "name"), content.as_bytes()))
+            }
             "sleep" => timers::sleep_ms(number(op, "ms")).to_string(),
             other => local(other, op)?,
         })
@@ -107,6 +117,10 @@ fn local(name: &str, op: &Value) -> Result<String, PluginError> {
         }
         "text" => {
             build::write_log(text(op, "log"), text(op, "text"));
+            String::new()
+        }
+        "end-build" => {
+            ending::end_build(outcome(text(op, "outcome")), text(op, "text"));
             String::new()
         }
         "log" => {

@@ -1,5 +1,5 @@
 ;; The functions of a step that take a number where they are given a text, which is two.
-;; expect: ends expected `string` found `u64`
+;; expect: refused `step.check` has another signature
 (component
   (core module $m (func (export "f") (param i64) (result i32) i32.const 0))
   (core instance $i (instantiate $m))

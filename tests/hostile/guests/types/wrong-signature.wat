@@ -1,5 +1,5 @@
 ;; The functions of a step without parameters and results.
-;; expect: ends expected 1-tuple
+;; expect: refused `step.check` has another signature
 (component
   (core module $m (func (export "f")))
   (core instance $i (instantiate $m))

@@ -27,6 +27,9 @@
 (import "capstan:plugin/commands@wit" "run" (func $commands.run (param i32 i32)))
 (import "capstan:plugin/commands@wit" "wait-any" (func $commands.wait-any (param i32 i32) (result i32)))
 
+(import "capstan:plugin/artefacts@wit" "publish" (func $artefacts.publish (param i32 i32 i32 i32 i32)))
+(import "capstan:plugin/artefacts@wit" "write" (func $artefacts.write (param i32 i32 i32 i32 i32)))
+
 ;; Answers lie at 128 (success, never written) and 16 (an error); what the host answers goes to 256 and following.
 (func $done (result i32) (i32.const 128))
 (func $fail (param $text i32) (param $length i32) (result i32)
@@ -53,6 +56,12 @@
 ;; Runs a command; a refusal becomes the step's error.
 (func $run (param $spec i32) (result i32)
   (call $commands.run (local.get $spec) (i32.const 256))
+  (if (i32.load8_u (i32.const 256))
+    (then (return (call $fail (i32.load (i32.const 268)) (i32.load (i32.const 272))))))
+  (call $done))
+
+;; Publishes a file or writes an artefact, which went before into 256; a refusal becomes the step's error.
+(func $stored (result i32)
   (if (i32.load8_u (i32.const 256))
     (then (return (call $fail (i32.load (i32.const 268)) (i32.load (i32.const 272))))))
   (call $done))

@@ -52,6 +52,9 @@ pub async fn call(plugin: &Plugin, header: &Header, world: &World) -> Came {
     if header.call == Call::Check {
         return came(plugin.check(config).await);
     }
+    if header.call == Call::Migrate {
+        return migrate(plugin, &caller, config).await;
+    }
     match plugin.kind() {
         Kind::Step if header.call == Call::Repeat => repeat(plugin, header, world).await,
         Kind::Step => {
@@ -69,6 +72,19 @@ pub async fn call(plugin: &Plugin, header: &Header, world: &World) -> Came {
         }
         Kind::ChangeSource => came(plugin.poll(&caller, config, &[]).await),
         Kind::Reporter => came(plugin.deliver(&caller, config, &report()).await),
+    }
+}
+
+/// Twice, as a master does whose answer was not committed.
+async fn migrate(plugin: &Plugin, caller: &Caller, config: &serde_json::Value) -> Came {
+    let first = plugin.migrate(caller, config, "0.0.0", b"old").await;
+    let second = plugin.migrate(caller, config, "0.0.0", b"old").await;
+    match (first, second) {
+        (Ok(None), _) => Came::Fault("there is no migration".to_owned()),
+        (Ok(first), Ok(second)) if first != second => {
+            Came::Fault(format!("expected {first:?} again, found {second:?}"))
+        }
+        (first, _) => came(first),
     }
 }
 

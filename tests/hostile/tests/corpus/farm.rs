@@ -74,6 +74,7 @@ impl StepPort for Farm {
         let words = match &spec.program {
             Program::Argv(words) => words.join(" "),
             Program::Shell(line) => line.clone(),
+            Program::File { path, .. } => path.clone(),
         };
         (self.note)(format!(
             "command {words:.200} in {} with {:?}",
@@ -119,6 +120,7 @@ pub fn run_of(plugin: &Plugin, header: &Header, journal: Vec<Entry>, mode: WaitM
         world: plugin.world(),
         host_abi: HOST_ABI,
         config: header.config.clone(),
+        env: None,
         seed: 42,
         step_name: "compile".to_owned(),
         sources: Vec::new(),

@@ -128,7 +128,7 @@ async fn one(engine: &Engine, world: &World, guest: &Guest) -> Option<String> {
 async fn called(plugin: &Plugin, header: &Header, world: &World) -> Came {
     match header.call {
         Call::Configure => configure::configure(plugin, header).await,
-        Call::Check | Call::Run | Call::Repeat => calls::call(plugin, header, world).await,
+        Call::Check | Call::Run | Call::Repeat | Call::Migrate => calls::call(plugin, header, world).await,
     }
 }
 

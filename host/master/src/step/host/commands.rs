@@ -61,7 +61,7 @@ impl Host {
         }
         let missing = || Abandoned(format!("command {id} has no row"));
         let command = self.row(id).await?.ok_or_else(missing)?;
-        self.know(id, command.log, None);
+        self.know(id, command.log, command.spec.program.is_file(), None);
         if command.completion.is_some() {
             return Ok(());
         }
@@ -79,12 +79,13 @@ impl Host {
         self.look_once_more(id).await
     }
 
-    pub(super) fn know(&self, id: CommandId, log: LogId, unsent: Option<CommandSpec>) {
+    pub(super) fn know(&self, id: CommandId, log: LogId, transport: bool, unsent: Option<CommandSpec>) {
         let mut commands = self.commands();
         if !commands.iter().any(|asked| asked.id == id) {
             commands.push(Asked {
                 id,
                 log,
+                transport,
                 unsent: unsent.map(Box::new),
                 ended: false,
                 complete: false,
@@ -99,7 +100,7 @@ impl Host {
     }
 
     async fn send(&self, id: CommandId, spec: CommandSpec, log: LogId) -> Result<(), CommandFault> {
-        let secrets = match self.secrets(&spec) {
+        let secrets = match self.secrets(&spec).await {
             Ok(secrets) => secrets,
             Err(reason) => return self.end_here(id, Exit::NotStarted(reason)).await,
         };
@@ -121,20 +122,17 @@ impl Host {
         Ok(())
     }
 
-    fn secrets(&self, spec: &CommandSpec) -> Result<BTreeMap<String, String>, String> {
-        let named = spec.env.values().filter_map(|value| match value {
-            EnvValue::Secret(name) => Some(name),
-            _ => None,
-        });
-        named
-            .map(|name| {
-                let secret = self.farm.secrets.get(name).map_err(|e| e.to_string())?;
-                let text = secret
-                    .expose_text()
-                    .ok_or_else(|| format!("secret `{name}` is not UTF-8 text"))?;
-                Ok((name.clone(), text.to_owned()))
-            })
-            .collect()
+    async fn secrets(&self, spec: &CommandSpec) -> Result<BTreeMap<String, String>, String> {
+        let mut values = BTreeMap::new();
+        for value in spec.env.values() {
+            let EnvValue::Secret(name) = value else { continue };
+            let secret = self.farm.secrets.get(name).await.map_err(|e| e.to_string())?;
+            let text = secret
+                .expose_text()
+                .ok_or_else(|| format!("secret `{name}` is not UTF-8 text"))?;
+            values.insert(name.clone(), text.to_owned());
+        }
+        Ok(values)
     }
 
     /// Ends a command that its worker does not run.
@@ -163,7 +161,7 @@ impl Host {
                 Box::pin(self.start(id)).await?;
                 continue;
             };
-            self.know(id, flight.log, None);
+            self.know(id, flight.log, flight.spec.program.is_file(), None);
             let mut end = flight.end.subscribe();
             let gone = tokio::select! {
                 _ = end.wait_for(Option::is_some) => None,
@@ -229,7 +227,7 @@ impl Host {
             // After a restart. One that its worker never got is over; else the worker is to hear of the kill alone.
             if self.farm.commands.is_missing(&self.worker, id) {
                 if let Some(row) = self.row(id).await? {
-                    self.know(id, row.log, None);
+                    self.know(id, row.log, row.spec.program.is_file(), None);
                 }
                 let end = without_output(Exit::Killed(reason.to_owned()));
                 workers::end_command(&self.farm, id, end)
@@ -248,7 +246,7 @@ impl Host {
         let Some(command) = self.row(id).await?.filter(|row| row.completion.is_none()) else {
             return Ok(());
         };
-        self.know(id, command.log, None);
+        self.know(id, command.log, command.spec.program.is_file(), None);
         let flight = Flight::new(&command.worker, command.spec, BTreeMap::new(), command.log);
         let _first = flight.kill.set(reason.to_owned());
         self.farm.commands.adopt(id, flight);

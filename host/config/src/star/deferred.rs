@@ -1,0 +1,128 @@
+//! `interpolate`, `prop`, `render`: what a configuration writes where a value is known only when a build runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use capstan_model::Deferred;
+use capstan_model::deferred::{Hole, Name, Part, PropertyOr, Template};
+
+use super::arguments::Call;
+use super::values::Handle;
+use crate::template;
+
+type Result<T> = starlark::Result<T>;
+
+/// `interpolate("{branch:-main}-{tag}", tag = …)`.
+pub(super) fn interpolate(mut call: Call<'_, '_>) -> Result<Handle> {
+    let text = call.text("template")?;
+    let Some(text) = text else {
+        if !call.faulty {
+            let fault = call.site.error("interpolate");
+            call.report(
+                fault
+                    .expected("a text with holes such as \"{branch}\"")
+                    .found("nothing"),
+            )?;
+        }
+        return Ok(Handle::Broken);
+    };
+    let secrets = call.secrets();
+    let given = call.rest(|_| true)?;
+    if call.faulty {
+        return Ok(Handle::Broken);
+    }
+    let values: BTreeMap<String, serde_json::Value> = match given {
+        serde_json::Value::Object(map) => map.into_iter().collect(),
+        _ => BTreeMap::new(),
+    };
+    let names: BTreeSet<&str> = values.keys().map(String::as_str).collect();
+    let parts = match template::parse(&text, &names) {
+        Ok(parts) => parts,
+        Err(fault) => {
+            let at = call
+                .site
+                .error_within(&text, fault.at, fault.width, "interpolate");
+            call.report(
+                at.expected(fault.expected)
+                    .found(fault.found)
+                    .maybe_hint(fault.hint),
+            )?;
+            return Ok(Handle::Broken);
+        }
+    };
+    if let Some((name, secret)) = secrets.first_key_value() {
+        return alone(&mut call, &text, &parts, name, secret);
+    }
+    let template = Template { text, parts, values };
+    Ok(deferred(&Deferred::Interpolate(template)))
+}
+
+/// A secret goes where the target takes one, as a whole: a text around it would have to be put together where the value must
+/// not be known.
+fn alone(call: &mut Call<'_, '_>, text: &str, parts: &[Part], name: &str, secret: &str) -> Result<Handle> {
+    if let [
+        Part::Hole(Hole {
+            of: Name::Value(value),
+            instead: None,
+            filters,
+        }),
+    ] = parts
+        && value == name
+        && filters.is_empty()
+    {
+        return Ok(Handle::Secret(secret.to_owned()));
+    }
+    let at = text.find(&format!("{{{name}")).unwrap_or_default();
+    let fault = call.site.error_within(
+        text,
+        at,
+        name.len() + 2,
+        format!("interpolate: the secret `{secret}`"),
+    );
+    call.report(
+        fault
+            .expected("a secret that stands alone, as the value of a variable in `env`")
+            .found("a text around it")
+            .hint("put the text together in the command: `\"Bearer $TOKEN\"`"),
+    )?;
+    Ok(Handle::Broken)
+}
+
+/// `prop("name", default = …)`.
+pub(super) fn prop(mut call: Call<'_, '_>) -> Result<Handle> {
+    let name = call.text("name")?.filter(|name| !name.is_empty());
+    let default = call.given("default")?;
+    call.only(&[])?;
+    let Some(name) = name else {
+        if !call.faulty {
+            let fault = call.site.error("prop");
+            call.report(fault.expected("the name of a property").found("nothing"))?;
+        }
+        return Ok(Handle::Broken);
+    };
+    if call.faulty {
+        return Ok(Handle::Broken);
+    }
+    Ok(deferred(&Deferred::Property(PropertyOr {
+        name,
+        default: default.map(Box::new),
+    })))
+}
+
+/// `render(function)`.
+pub(super) fn render(mut call: Call<'_, '_>) -> Result<Handle> {
+    let function = call.function("function")?;
+    call.only(&[])?;
+    match function {
+        Some(function) => Ok(deferred(&Deferred::Function(function.number))),
+        None if call.faulty => Ok(Handle::Broken),
+        None => {
+            let fault = call.site.error("render");
+            call.report(fault.expected("a function").found("nothing"))?;
+            Ok(Handle::Broken)
+        }
+    }
+}
+
+fn deferred(value: &Deferred) -> Handle {
+    Handle::Deferred(value.to_value().to_string())
+}

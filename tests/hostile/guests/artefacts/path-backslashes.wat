@@ -1,0 +1,6 @@
+;; Climbs as on another system.
+;; grants: artefacts = ["*"]
+;; expect: ends a file inside the builder
+(func (export "step#run") (param i32 i32) (result i32)
+  (call $artefacts.publish (text "build\\..\\..\\key") (text "key") (i32.const 256))
+  (call $stored))

@@ -1,0 +1,6 @@
+;; Climbs out of the builder's folder by way of it.
+;; grants: artefacts = ["*"]
+;; expect: ends a file inside the builder
+(func (export "step#run") (param i32 i32) (result i32)
+  (call $artefacts.publish (text "build/../../other/key") (text "key") (i32.const 256))
+  (call $stored))

@@ -1,0 +1,6 @@
+;; Publishes a file beside the builder's folder.
+;; grants: artefacts = ["*"]
+;; expect: ends a file inside the builder
+(func (export "step#run") (param i32 i32) (result i32)
+  (call $artefacts.publish (text "../other/build/key") (text "key") (i32.const 256))
+  (call $stored))
