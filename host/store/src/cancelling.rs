@@ -161,7 +161,8 @@ pub(crate) async fn supersede(
     let scheduler = new.scheduler.as_deref();
     for (builder, request) in new.builders.iter().zip(made) {
         let everybodys = new.cancel_older_of.contains(builder);
-        if !everybodys && !(new.cancel_own_older && scheduler.is_some()) {
+        let own = new.cancel_own_older && scheduler.is_some();
+        if !everybodys && !own {
             continue;
         }
         // What is common to all is looked for here, the other codebases below.

@@ -86,7 +86,7 @@ fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(requests::list))
         .routes(routes!(requests::get))
         .routes(routes!(requests::cancel))
-        .routes(routes!(why::get))
+        .routes(routes!(why::why))
         .routes(routes!(schedulers::list))
         .routes(routes!(schedulers::describe))
         .routes(routes!(schedulers::call))

@@ -10,7 +10,7 @@ use capstan_logs::{Artefacts, Options as LogOptions};
 use capstan_master::{
     About, Force, Forced, Invitation, PluginStatus, QueuePage, Queued, Reloaded, Why, WorkerStatus,
 };
-use capstan_model::plan::{Bundle, Plan};
+use capstan_model::plan::Plan;
 use capstan_model::{
     BuildId, BuildsetId, CallId, Channel, LogId, OutboxId, RequestId, SourceStamp, StepId, Timestamp,
 };
@@ -68,7 +68,7 @@ impl Recorder {
 
 impl Recorder {
     /// What waits, each for the next of the reasons that the test gave.
-    async fn queued(&self) -> Result<Vec<Queued>, crate::Error> {
+    async fn queued(&self) -> Result<Vec<Queued>, Error> {
         let why = self.why.lock().unwrap().clone();
         let mut why = why.into_iter().chain(std::iter::repeat(Why::Next));
         let mut entries = self.store.queue_entries().await?;
@@ -159,7 +159,7 @@ impl Control for Recorder {
         async { Ok(schedulers::statuses(&self.plan)) }.boxed()
     }
 
-    fn describe_scheduler<'a>(&'a self, name: &'a str) -> Answer<'a, serde_json::Value> {
+    fn describe_scheduler<'a>(&'a self, name: &'a str) -> Answer<'a, Value> {
         async move { Ok(serde_json::json!({ "kind": "force", "fields": [], "of": name })) }.boxed()
     }
 
@@ -167,7 +167,7 @@ impl Control for Recorder {
         &'a self,
         name: &'a str,
         key: Option<&'a str>,
-        call: serde_json::Value,
+        call: Value,
     ) -> Answer<'a, capstan_master::Called> {
         self.note(format!("call {name} {key:?} {call}"));
         async move { schedulers::answer(&call) }.boxed()
@@ -212,7 +212,7 @@ impl Control for Recorder {
         self.note(format!("cancel set {buildset} {reason}"));
         async move {
             let cancelled = self.store.cancel_buildset(buildset, reason, NOW).await?;
-            cancelled.ok_or_else(|| crate::Error::not_found("buildset", buildset))
+            cancelled.ok_or_else(|| Error::not_found("buildset", buildset))
         }
         .boxed()
     }

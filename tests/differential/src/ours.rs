@@ -198,7 +198,7 @@ impl Farm {
 fn completed(number: usize, asked: &Asked) -> Completed {
     let revisions = asked.stamps.iter().filter_map(|stamp| stamp.revision.as_deref());
     let sum: u32 = revisions.flat_map(str::bytes).map(u32::from).sum();
-    let outcome = if sum % 4 == 0 {
+    let outcome = if sum.is_multiple_of(4) {
         Outcome::Failure
     } else {
         Outcome::Success
@@ -229,7 +229,6 @@ fn source(stamp: Stamp) -> SourceStamp {
         project: stamp.project,
         branch: stamp.branch,
         revision: stamp.revision,
-        ..SourceStamp::default()
     }
 }
 

@@ -16,7 +16,10 @@ use crate::support::plugin;
 
 /// Collects the messages of plugins, each with its other fields.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<(String, Vec<String>)>>>);
+struct Collector(Arc<Mutex<Vec<Said>>>);
+
+/// A message, and its fields as `name=value`.
+type Said = (String, Vec<String>);
 
 impl tracing::Subscriber for Collector {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {

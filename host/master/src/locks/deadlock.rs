@@ -1,7 +1,5 @@
 //! What of a table of locks can never come to an end, and what is done about it.
 
-use capstan_model::Mode;
-
 use super::graph::{Graph, Need, Node, Process};
 use super::table::{LockTable, Owner, Waiter, Want};
 use super::unit::Order;
@@ -61,6 +59,10 @@ impl LockTable {
 
     /// Adds what is known elsewhere of who waits for whom: a parent for its children, a request for a slot. It takes part in
     /// the next look for deadlocks; `None` takes it away again.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for a step that waits for other builds")
+    )]
     pub fn also(&mut self, node: Node, process: Option<Process>) {
         match process {
             Some(process) => drop(self.others.processes.insert(node, process)),
@@ -69,6 +71,7 @@ impl LockTable {
     }
 
     /// How much there is of something that is no lock: a worker's slots.
+    #[expect(dead_code, reason = "for a step that waits for other builds")]
     pub fn capacity(&mut self, node: Node, capacity: u32) {
         self.others.capacity.insert(node, capacity);
     }
@@ -171,6 +174,3 @@ fn node_of(owner: Owner, waiter: &Waiter) -> Option<Node> {
         Owner::Step(_) => waiter.who.build.map(Node::Build),
     }
 }
-
-/// What a build holds of a worker's slots.
-pub(crate) const ONE_SLOT: Mode = Mode::Shared(1);

@@ -16,6 +16,10 @@ pub(crate) enum Node {
     /// A lock; with a worker, the one of that worker.
     Lock(String, Option<String>),
     /// The slots of a worker.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for a step that waits for other builds")
+    )]
     Slot(String),
 }
 

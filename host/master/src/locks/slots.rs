@@ -22,6 +22,10 @@ struct Given {
 impl Slots {
     /// A build that waits lets others use its slot. After a restart the step that waits does so again; until then the slot is
     /// counted as in use, which at worst keeps a build back.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for a step that waits for other builds")
+    )]
     pub fn release_slot(&self, build: BuildId, worker: &str) {
         let given = Given {
             worker: worker.to_owned(),
@@ -31,6 +35,10 @@ impl Slots {
     }
 
     /// A build goes on: becomes true when it has a slot again. Whoever gives slots out has to be told that somebody asks.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for a step that waits for other builds")
+    )]
     pub fn take_back(&self, build: BuildId) -> watch::Receiver<bool> {
         let mut given = self.lock();
         let Some(entry) = given.get_mut(&build) else {

@@ -109,8 +109,8 @@ pub fn all(farm: &Filled) -> Vec<Read> {
         "queue": store => store.queue(None, PAGE);
         "queue of a builder": store => store.queue(Some("builder-3"), PAGE);
         "queue for the dispatcher": store => store.queue_entries();
-        "queue that a commit was about": store => store.queue_entries_of(leak_ids(&[RequestId(1), RequestId(newest)]));
-        "a request to be built": store => async { store.pending_request(RequestId(newest)).await.map(Vec::from_iter) };
+        "queue that a commit was about": store => store.queue_entries_of(leak_ids(&[RequestId(1), RequestId(newest + 7)]));
+        "a request to be built": store => async { store.pending_request(RequestId(newest + 7)).await.map(Vec::from_iter) };
         "no logs to seal": store => store.unsealed_logs(None, PAGE);
     }
 }

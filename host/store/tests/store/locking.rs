@@ -59,7 +59,7 @@ async fn what_is_held_and_waited_for_comes_back_in_order(farm: &Farm) {
     );
     assert_eq!(
         (holds[0].accesses.as_slice(), holds[0].worker.as_str()),
-        (own.as_slice(), "w1")
+        (own.as_slice(), "w")
     );
     let step = store.step(builds[2].steps[0]).await.unwrap().unwrap();
     assert_eq!(

@@ -59,7 +59,7 @@ struct Worker {
 /// Says why a request waits, or what became of it.
 #[utoipa::path(get, path = "/requests/{id}/why", tag = "requests", params(("id" = i64, Path)),
     responses((status = 200, body = Answer)))]
-pub(super) async fn get(State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Answer>, Error> {
+pub(super) async fn why(State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Answer>, Error> {
     // Asked first: one that gets a build meanwhile is shown with it.
     let queued = app.control().why(&[RequestId(id)]).await?.pop();
     let row = requests::find(&app, id).await?;

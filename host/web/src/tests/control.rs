@@ -65,7 +65,7 @@ async fn every_address_that_changes_something_wants_the_token() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 13);
+    assert_eq!(checked, 16);
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ fn plan(builders: usize) -> Result<Plan> {
             "name": format!("b{number}"), "description": "", "tags": [], "workers": [],
             // A third needs nothing, a third needs what half of the workers have, a third what a few have.
             "labels": match number % 3 { 0 => vec![], 1 => vec!["linux".to_owned()], _ => vec![format!("rack={}", number % 10)] },
-            "env": {}, "properties": {}, "collapse": number % 2 == 0, "steps": [],
+            "env": {}, "properties": {}, "collapse": number.is_multiple_of(2), "steps": [],
             "location": { "file": "ci.star", "line": 1, "column": 1 },
         })
     };
@@ -75,7 +75,7 @@ fn plan(builders: usize) -> Result<Plan> {
 fn places(count: usize) -> Places {
     let place = |number: usize| {
         let mut labels = vec![format!("rack={}", number % 10), "arch=x86_64".to_owned()];
-        labels.extend((number % 2 == 0).then(|| "linux".to_owned()));
+        labels.extend((number.is_multiple_of(2)).then(|| "linux".to_owned()));
         let place = Place {
             idle: 0,
             labels: labels.into_iter().collect(),
@@ -93,7 +93,7 @@ fn entry(number: usize, builders: usize) -> QueueEntry {
         id: RequestId(id),
         buildset: BuildsetId(id),
         builder: format!("b{}", number % builders).into(),
-        priority: i32::from(number % 7 == 0),
+        priority: i32::from(number.is_multiple_of(7)),
         submitted: Timestamp(id),
         likeness: Digest::of(&[u8::try_from(number % 3).unwrap_or(0)]),
     }
