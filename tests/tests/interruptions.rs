@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 /// How often a master notes that it is alive, with some room for a busy machine.
 const STAMP: Duration = Duration::from_millis(2500);
-/// Interruptions of one kind that are further apart than this are told apart.
-const APART: Duration = Duration::from_millis(3500);
+/// Interruptions of one kind that are further apart than three seconds are told apart, and a master's begins with
+/// the last sign of life before its end.
+const APART: Duration = Duration::from_secs(3).saturating_add(STAMP);
 
 /// A farm whose one command prints numbered lines on both channels until the test allows its end.
 fn counting(farm: &mut Farm) -> Result<()> {
