@@ -1,5 +1,6 @@
 //! The command line, as clap sees it.
 
+mod changes;
 mod plugin;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use changes::{ChangeCommand, SendArguments, TryArguments};
 pub use plugin::{
     AuditArguments, BuildArguments, DiffArguments, GrantArguments, InspectArguments, InstallArguments,
     NewArguments, PluginCommand, RemoveArguments, TestArguments,
@@ -135,6 +137,9 @@ pub enum Command {
     Artefact(ArtefactCommand),
     /// Run a step's plugin again on its recorded journal, without any effect
     Replay(ReplayArguments),
+    /// Take in changes that no change source finds
+    #[command(subcommand)]
+    Change(ChangeCommand),
     /// List changes, newest first
     Changes {
         /// How many
@@ -144,11 +149,34 @@ pub enum Command {
     /// List reports, and have told after all what was given up
     #[command(subcommand)]
     Report(ReportCommand),
+    /// Say what there is, and what the rules of retention would remove
+    Retention {
+        #[command(subcommand)]
+        command: Option<RetentionCommand>,
+    },
     /// Write, build, look at and install plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// List plugins: the same as `plugin list`
     Plugins,
+    /// Look at the pipeline of a repository
+    #[command(subcommand)]
+    Pipeline(PipelineCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PipelineCommand {
+    /// Evaluate a pipeline's file as the master would, and say which steps it has or what is wrong
+    Check {
+        /// The file; what it loads is taken from the same repository
+        file: PathBuf,
+        /// Only what this builder of the farm allows; otherwise all built-in steps and any secret
+        #[arg(long)]
+        builder: Option<String>,
+    },
+    /// Evaluate a pipeline for a master, within limits
+    #[command(hide = true)]
+    Evaluate,
 }
 
 #[derive(Debug, Subcommand)]
@@ -180,9 +208,33 @@ pub enum BuildsetCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum RetentionCommand {
+    /// Carry the rules out now, and say what was removed
+    Run,
+}
+
+#[derive(Debug, Subcommand)]
 pub enum BuildCommand {
     /// Show a build with its steps, or what its steps asked of the master
     Show(ShowArguments),
+    /// Say who may have broken a build: the authors of what came since the last good one of its branch
+    Blame {
+        /// `ID` or `BUILDER/NUMBER`
+        build: String,
+    },
+    /// Keep a build, whatever the rules of retention say
+    Keep {
+        /// `ID` or `BUILDER/NUMBER`
+        build: String,
+        /// Why, for people
+        #[arg(long, default_value = "kept on the command line")]
+        reason: String,
+    },
+    /// Leave a build to the rules of retention again
+    Unkeep {
+        /// `ID` or `BUILDER/NUMBER`
+        build: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -290,28 +342,11 @@ pub enum SchedulerCommand {
     },
 }
 
-#[derive(Debug, Args)]
-pub struct TryArguments {
-    /// The scheduler
-    pub scheduler: String,
-    /// The patch, a unified diff; `-` is standard input
-    #[arg(long, default_value = "-", value_name = "FILE")]
-    pub patch: PathBuf,
-    /// How many leading folders of the patch's paths to leave out
-    #[arg(long, default_value_t = 1)]
-    pub level: u32,
-    /// The folder of the checkout that the patch applies to
-    #[arg(long, default_value = "", value_name = "DIR")]
-    pub subdirectory: String,
-    #[command(flatten)]
-    pub asked: AskedArguments,
-}
-
 /// What a scheduler is asked for.
 #[derive(Debug, Args)]
 pub struct AskedArguments {
     /// Only this builder of the scheduler; may be repeated
-    #[arg(long = "on", value_name = "BUILDER")]
+    #[arg(long = "on", visible_alias = "builder", value_name = "BUILDER")]
     pub on: Vec<String>,
     /// The codebase that branch, revision and repository are of
     #[arg(long, default_value = "")]

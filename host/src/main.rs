@@ -14,11 +14,16 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{
-    ArtefactCommand, BuildCommand, Cli, Command, ReportCommand, SchedulerCommand, WorkerCommand,
+    ArtefactCommand, BuildCommand, ChangeCommand, Cli, Command, PipelineCommand, ReportCommand,
+    RetentionCommand, SchedulerCommand, WorkerCommand,
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Alone, and before anything else is there.
+    if matches!(cli.command, Command::Pipeline(PipelineCommand::Evaluate)) {
+        return commands::pipeline::serve();
+    }
     // The master's own faults go to a file or the journal with times; a client's user sees only the last error.
     output::start_tracing(matches!(cli.command, Command::Run));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -62,7 +67,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             commands::worker::act(&common, &name, "revoke", serde_json::json!({})).await
         }
         Command::Force(arguments) => commands::force::run(&common, arguments).await,
-        Command::Try(arguments) => commands::force::attempt(&common, arguments).await,
+        Command::Try(arguments) => commands::tries::run(&common, arguments).await,
         Command::Scheduler(SchedulerCommand::List) => commands::scheduler::list(&common).await,
         Command::Scheduler(SchedulerCommand::Form { name }) => {
             commands::scheduler::form(&common, &name).await
@@ -83,6 +88,17 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Buildset(command) => commands::buildset::run(&common, command).await,
         Command::Build(BuildCommand::Show(arguments)) => commands::builds::show(&common, arguments).await,
+        Command::Build(BuildCommand::Blame { build }) => commands::changes::blame(&common, &build).await,
+        Command::Build(BuildCommand::Keep { build, reason }) => {
+            commands::retention::keep(&common, &build, Some(reason)).await
+        }
+        Command::Build(BuildCommand::Unkeep { build }) => {
+            commands::retention::keep(&common, &build, None).await
+        }
+        Command::Retention { command: None } => commands::retention::show(&common).await,
+        Command::Retention {
+            command: Some(RetentionCommand::Run),
+        } => commands::retention::run(&common).await,
         Command::Log(arguments) => commands::log::run(&common, arguments).await,
         Command::Artefact(ArtefactCommand::List { build }) => commands::artefact::list(&common, &build).await,
         Command::Artefact(ArtefactCommand::Get { build, name, out }) => {
@@ -96,7 +112,12 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(arguments) => commands::replay::run(&common, arguments).await,
         Command::Why { request } => commands::why::run(&common, request).await,
         Command::Changes { limit } => commands::changes::list(&common, limit).await,
+        Command::Change(ChangeCommand::Send(change)) => commands::changes::send(&common, change).await,
         Command::Plugin(command) => commands::plugin::run(&common, command).await,
+        Command::Pipeline(PipelineCommand::Check { file, builder }) => {
+            commands::pipeline::run(&common, &file, builder.as_deref()).await
+        }
+        Command::Pipeline(PipelineCommand::Evaluate) => Ok(commands::pipeline::serve()),
         Command::Plugins => commands::plugin::list::run(&common).await,
     }
 }

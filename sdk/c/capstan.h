@@ -53,6 +53,19 @@ typedef struct cap_event cap_event;
 // A scheduler handles one event, without side effects: the master stores the state and what it decided in one transaction, and
 // makes a call that was cut off again. The state is an empty object at first; see `cap_keep`.
 void scheduler_handle(const cap_json *params, const cap_json *state, int64_t now, const cap_event *event);
+// With exports = ["calls"] under [build] in plugin.toml: what to ask a person for, an object with `kind` ("trigger", "force" or "try")
+// and `fields`, a list of objects with at least `name`, `type` and `label`.
+const cap_json *scheduler_describe(const cap_json *params);
+// Handles one call, an object with `kind` and as far as they are given `owner`, `reason`, `builders`, `sources`, `properties`,
+// `values` (what was filled in, by field), `patch` and `priority`. `cap_problem` says what is wrong in it, by its path there: nothing
+// has happened then.
+void scheduler_call(const cap_json *params, const cap_json *state, int64_t now, const cap_json *call);
+
+typedef struct cap_completed cap_completed;
+
+// With exports = ["completions"]: handles one complete buildset of the schedulers that it follows. Those are what its parameters name
+// whose schema has the format `scheduler`.
+void scheduler_completed(const cap_json *params, const cap_json *state, int64_t now, const cap_completed *set);
 // The state that another version of the plugin left, in the form of this version. Optional; NULL is the state as it is.
 const cap_json *scheduler_migrate(const cap_json *params, const char *from_version, const cap_json *state);
 
@@ -198,12 +211,30 @@ void cap_set_summary(const char *text);
 void cap_add_link(const char *label, const char *url);
 // Appends to a log of this step.
 void cap_write_log(const char *name, const char *text);
+// Has the build end when this step has returned, with this result. Steps that always run still do.
+void cap_end_build(cap_outcome outcome, const char *reason);
 // Milliseconds since 1970, the same on every replay.
 int64_t cap_now(void);
 // A number that is fixed for the life of the step.
 uint64_t cap_seed(void);
 // Waits, over restarts of the master too. False if the step was stopped meanwhile.
 bool cap_sleep(uint64_t ms);
+
+// ---- steps: artefacts ----
+
+// A file as it was stored at the master.
+typedef struct {
+    const char *name;
+    uint64_t size;
+    // The digest of its bytes, in 64 hexadecimal digits.
+    const char *sha256;
+} cap_artefact;
+
+// Stores a file of the worker as an artefact of the build. The path is relative to the builder's folder: "build/dist/app.whl".
+// A file that is not there or too large fails the step. The last argument may be NULL.
+bool cap_publish(const char *path, const char *name, cap_artefact *stored);
+// Stores what the step itself made, at most 1 MiB.
+bool cap_write_artefact(const char *name, const void *bytes, size_t length, cap_artefact *stored);
 
 // ---- schedulers: events ----
 
@@ -220,7 +251,7 @@ typedef struct {
     const char *const *files;
     // Milliseconds since 1970.
     int64_t when;
-    // By name.
+    // By name; a value that `cap_parse` does not read is null.
     const cap_json *properties;
 } cap_change;
 
@@ -232,6 +263,23 @@ typedef struct {
     const cap_source *sources;
     size_t source_count;
 } cap_build;
+
+// A buildset of which all requests have ended. The outcome is the worst of its builds; the properties are as those of a change.
+struct cap_completed {
+    int64_t id;
+    const char *scheduler;
+    cap_outcome outcome;
+    const char *reason;
+    const cap_source *sources;
+    size_t source_count;
+    const cap_json *properties;
+    // By id.
+    const int64_t *changes;
+    size_t change_count;
+    // Oldest first.
+    const cap_build *builds;
+    size_t build_count;
+};
 
 // The scheduler or the master was started; a change came; a timer is due; a build ended.
 typedef enum { CAP_STARTED, CAP_CHANGE, CAP_TIMER, CAP_FINISHED } cap_event_kind;

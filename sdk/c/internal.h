@@ -11,7 +11,9 @@ void *cap_allocate(size_t size);
 char *cap_take(const uint8_t *bytes, size_t length);
 // A text for the master, which only reads it.
 wit_string_t cap_give(const char *text);
-// JSON that is about to be written.
+// An object of these members, whose values are JSON; one that `cap_parse` does not read is null.
+const cap_json *cap_members(const char *const *names, const char *const *values, size_t count);
+// The parameters, or a call; NULL and the error if it cannot be read.
 const cap_json *cap_params(const wit_string_t *config, capstan_plugin_types_plugin_error_t *error);
 // The failure that was kept, as the master hears it. False if there is none.
 bool cap_failure(capstan_plugin_types_plugin_error_t *error);

@@ -199,6 +199,20 @@ const cap_json *cap_parse(const char *text) {
     return *in.at ? NULL : value;
 }
 
+const cap_json *cap_members(const char *const *names, const char *const *values, size_t count) {
+    cap_json *object = cap_allocate(sizeof *object);
+    object->kind = CAP_OBJECT;
+    object->items = cap_allocate(count * sizeof *object->items);
+    object->names = cap_allocate(count * sizeof *object->names);
+    object->count = count;
+    for (size_t place = 0; place < count; place++) {
+        const cap_json *value = cap_parse(values[place]);
+        object->names[place] = names[place];
+        object->items[place] = value ? *value : (cap_json){.kind = CAP_NULL};
+    }
+    return object;
+}
+
 // A list or an object as a text: what is before, between and behind its members.
 static char *write_items(const cap_json *value, const char *open, const char *close) {
     const char **parts = cap_allocate(value->count * sizeof *parts);

@@ -22,6 +22,26 @@ __attribute__((weak)) const cap_json *scheduler_migrate(
     return NULL;
 }
 
+#ifndef CAP_CALLS
+const cap_json *scheduler_describe(const cap_json *params) {
+    (void)params;
+    cap_permanent("expected exports = [\"calls\"] under [build] in plugin.toml");
+    return NULL;
+}
+
+void scheduler_call(const cap_json *params, const cap_json *state, int64_t now, const cap_json *call) {
+    (void)state, (void)now, (void)call;
+    scheduler_describe(params);
+}
+#endif
+
+#ifndef CAP_COMPLETIONS
+void scheduler_completed(const cap_json *params, const cap_json *state, int64_t now, const cap_completed *set) {
+    (void)params, (void)state, (void)now, (void)set;
+    cap_permanent("expected exports = [\"completions\"] under [build] in plugin.toml");
+}
+#endif
+
 // The bindings free what they are given: every text is a copy.
 static wit_string_t copied(const char *text) {
     wit_string_t copy;
@@ -62,11 +82,12 @@ static const cap_source *stamps(const stamp_t *stamps, size_t count) {
 }
 
 static const cap_json *by_name(const property_t *properties, size_t count) {
-    const cap_json *object = NULL;
+    const char **names = cap_allocate(count * sizeof *names), **values = cap_allocate(count * sizeof *values);
     for (size_t place = 0; place < count; place++) {
-        object = cap_with(object, taken(&properties[place].name), taken(&properties[place].value));
+        names[place] = taken(&properties[place].name);
+        values[place] = taken(&properties[place].value);
     }
-    return object;
+    return cap_members(names, values, count);
 }
 
 static const cap_change *change_of(const exports_capstan_plugin_scheduler_change_t *given) {
@@ -209,6 +230,107 @@ bool exports_capstan_plugin_scheduler_handle(
     if (cap_failure(error)) return false;
     decision.state = written(kept);
     *answer = decision;
+    return true;
+}
+
+// The functions that came after 0.1.0 share a decision of their own, with the same members.
+static capstan_plugin_decisions_decision_t shared(void) {
+    size_t count = decision.submit.len, alarms = decision.set_timers.len;
+    capstan_plugin_decisions_buildset_t *sets = cap_allocate(count * sizeof *sets);
+    capstan_plugin_decisions_timer_t *timers = cap_allocate(alarms * sizeof *timers);
+    for (size_t place = 0; place < count; place++) {
+        const buildset_t *set = &decision.submit.ptr[place];
+        sets[place] = (capstan_plugin_decisions_buildset_t){
+            .builders = {set->builders.is_some, set->builders.val},
+            .sources = {set->sources.ptr, set->sources.len},
+            .priority = set->priority,
+            .reason = set->reason,
+            .properties = {set->properties.ptr, set->properties.len},
+            .changes = set->changes,
+        };
+    }
+    for (size_t place = 0; place < alarms; place++) {
+        timers[place] = (capstan_plugin_decisions_timer_t){
+            .name = decision.set_timers.ptr[place].name,
+            .at = decision.set_timers.ptr[place].at,
+        };
+    }
+    return (capstan_plugin_decisions_decision_t){
+        .state = written(kept),
+        .submit = {sets, count},
+        .set_timers = {timers, alarms},
+        .clear_timers = decision.clear_timers,
+    };
+}
+
+bool exports_capstan_plugin_calls_describe(
+    wit_string_t *config, wit_string_t *answer, capstan_plugin_types_plugin_error_t *error
+) {
+    const cap_json *params = cap_params(config, error);
+    if (!params) return false;
+    const cap_json *form = scheduler_describe(params);
+    if (cap_failure(error)) return false;
+    *answer = copied(cap_write(form));
+    return true;
+}
+
+bool exports_capstan_plugin_calls_call(
+    wit_string_t *config, wit_list_u8_t *state, int64_t now, wit_string_t *given,
+    capstan_plugin_decisions_decision_t *answer, capstan_plugin_types_plugin_error_t *error
+) {
+    const cap_json *params = cap_params(config, error);
+    if (!params) return false;
+    const cap_json *call = cap_params(given, error);
+    if (!call) return false;
+    kept = remembered(state);
+    if (!kept) return !cap_failure(error);
+    scheduler_call(params, kept, now, call);
+    if (cap_failure(error)) return false;
+    *answer = shared();
+    return true;
+}
+
+static const cap_completed *completed_of(const exports_capstan_plugin_completions_completed_buildset_t *given) {
+    cap_completed *set = cap_allocate(sizeof *set);
+    cap_build *builds = cap_allocate(given->builds.len * sizeof *builds);
+    for (size_t place = 0; place < given->builds.len; place++) {
+        const exports_capstan_plugin_completions_build_t *build = &given->builds.ptr[place];
+        builds[place] = (cap_build){
+            .builder = taken(&build->builder),
+            .number = build->number,
+            .outcome = (cap_outcome)build->outcome,
+            .sources = stamps(build->sources.ptr, build->sources.len),
+            .source_count = build->sources.len,
+        };
+    }
+    *set = (cap_completed){
+        .id = given->id,
+        .scheduler = taken(&given->scheduler),
+        .outcome = (cap_outcome)given->outcome,
+        .reason = taken(&given->reason),
+        .sources = stamps(given->sources.ptr, given->sources.len),
+        .source_count = given->sources.len,
+        .properties = by_name(given->properties.ptr, given->properties.len),
+        .changes = given->changes.ptr,
+        .change_count = given->changes.len,
+        .builds = builds,
+        .build_count = given->builds.len,
+    };
+    return set;
+}
+
+bool exports_capstan_plugin_completions_completed(
+    wit_string_t *config, wit_list_u8_t *state, int64_t now,
+    exports_capstan_plugin_completions_completed_buildset_t *given, capstan_plugin_decisions_decision_t *answer,
+    capstan_plugin_types_plugin_error_t *error
+) {
+    const cap_json *params = cap_params(config, error);
+    if (!params) return false;
+    kept = remembered(state);
+    if (!kept) return !cap_failure(error);
+    scheduler_completed(params, kept, now, completed_of(given));
+    if (cap_failure(error)) return false;
+    *answer = shared();
     return true;
 }
 

@@ -240,6 +240,67 @@ void cap_write_log(const char *name, const char *text) {
     capstan_plugin_build_write_log(&given, &words);
 }
 
+void cap_end_build(cap_outcome outcome, const char *reason) {
+    wit_string_t words = cap_give(reason);
+    capstan_plugin_ending_end_build((uint8_t)outcome, &words);
+}
+
+static bool stored(
+    bool good, const capstan_plugin_artefacts_artefact_t *from, const capstan_plugin_artefacts_artefact_error_t *error,
+    cap_artefact *artefact
+) {
+    if (good) {
+        if (artefact) {
+            *artefact = (cap_artefact){
+                .name = cap_take(from->name.ptr, from->name.len),
+                .size = from->size,
+                .sha256 = cap_take(from->sha256.ptr, from->sha256.len),
+            };
+        }
+        return true;
+    }
+    // Every case holds a text.
+    const char *text = cap_take(error->val.denied.ptr, error->val.denied.len);
+    switch (error->tag) {
+    case CAPSTAN_PLUGIN_ARTEFACTS_ARTEFACT_ERROR_MISSING:
+    case CAPSTAN_PLUGIN_ARTEFACTS_ARTEFACT_ERROR_TOO_LARGE:
+        cap_end(CAP_FAILURE, text);
+        break;
+    case CAPSTAN_PLUGIN_ARTEFACTS_ARTEFACT_ERROR_CANCELLED:
+        cap_end(CAP_CANCELLED, cap_join("stopped: ", text, NULL));
+        break;
+    case CAPSTAN_PLUGIN_ARTEFACTS_ARTEFACT_ERROR_WORKER_LOST:
+        cap_end(CAP_RETRY, cap_join("worker lost: ", text, NULL));
+        break;
+    case CAPSTAN_PLUGIN_ARTEFACTS_ARTEFACT_ERROR_UNAVAILABLE:
+        cap_end(CAP_EXCEPTION, text);
+        break;
+    default:
+        cap_permanent(text);
+    }
+    return false;
+}
+
+bool cap_publish(const char *path, const char *name, cap_artefact *artefact) {
+    wit_string_t file = cap_give(path), given = cap_give(name);
+    capstan_plugin_artefacts_artefact_t answer;
+    capstan_plugin_artefacts_artefact_error_t error;
+    bool good = capstan_plugin_artefacts_publish(&file, &given, &answer, &error);
+    return stored(good, &answer, &error, artefact);
+}
+
+bool cap_write_artefact(const char *name, const void *bytes, size_t length, cap_artefact *artefact) {
+    wit_string_t given = cap_give(name);
+    // The bindings have no word for what is only read.
+    uint8_t *copy = cap_allocate(length);
+    if (length) memcpy(copy, bytes, length);
+    wit_list_u8_t content = {copy, length};
+    capstan_plugin_artefacts_artefact_t answer;
+    capstan_plugin_artefacts_artefact_error_t error;
+    bool good = capstan_plugin_artefacts_write(&given, &content, &answer, &error);
+    return stored(good, &answer, &error, artefact);
+}
+
 int64_t cap_now(void) { return capstan_plugin_clock_now(); }
 
 uint64_t cap_seed(void) { return capstan_plugin_entropy_seed(); }

@@ -5,11 +5,12 @@ import { bytes, checked, guarded, properties, remembered, setClock, stamp } from
 export { InvalidParameters, Outcome, Permanent, Transient, log, span } from "./shared.js";
 
 export function defineScheduler(plugin) {
-    const handle = (config, raw, now, event) =>
+    // What any function of a scheduler decides.
+    const decided = (raw, now, decide) =>
         guarded(() => {
             setClock(() => now);
             const state = remembered("state", raw, {});
-            const answer = plugin.handle(JSON.parse(config), state, now, eventOf(event)) ?? {};
+            const answer = decide(state) ?? {};
             return {
                 state: bytes(state),
                 submit: (answer.submit ?? []).map(buildset),
@@ -17,15 +18,41 @@ export function defineScheduler(plugin) {
                 clearTimers: answer.clearTimers ?? [],
             };
         });
-    return { scheduler: { check: checked(plugin), handle }, migration: migration(plugin) };
+    const scheduler = {
+        check: checked(plugin),
+        handle: (config, raw, now, event) =>
+            decided(raw, now, (state) => plugin.handle(JSON.parse(config), state, now, eventOf(event))),
+    };
+    const calls = {
+        describe: (config) => guarded(() => JSON.stringify(has(plugin, "describe").describe(JSON.parse(config)))),
+        call: (config, raw, now, call) =>
+            decided(raw, now, (state) => has(plugin, "call").call(JSON.parse(config), state, now, callOf(call))),
+    };
+    const completions = {
+        completed: (config, raw, now, set) =>
+            decided(raw, now, (state) => has(plugin, "completed").completed(JSON.parse(config), state, now, completedOf(set))),
+    };
+    return { scheduler, migration: migration(plugin), calls, completions };
 }
+
+function has(plugin, name) {
+    if (!plugin[name]) throw new TypeError(`expected the scheduler to have the function ${name}, as plugin.toml says`);
+    return plugin;
+}
+
+const callOf = (text) => {
+    const given = JSON.parse(text);
+    return { ...given, properties: given.properties ?? {}, values: given.values ?? {}, sources: (given.sources ?? []).map(stamp) };
+};
+
+const completedOf = (set) => ({ ...set, properties: byName(set.properties), changes: [...set.changes] });
+
+const byName = (given) => Object.fromEntries(given.map((p) => [p.name, JSON.parse(p.value)]));
 
 function eventOf({ tag, val }) {
     switch (tag) {
-        case "change": {
-            const values = val.properties.map((p) => [p.name, JSON.parse(p.value)]);
-            return { kind: tag, change: { ...val, properties: Object.fromEntries(values) } };
-        }
+        case "change":
+            return { kind: tag, change: { ...val, properties: byName(val.properties) } };
         case "timer":
             return { kind: tag, timer: val };
         case "finished":

@@ -7,7 +7,7 @@ import commands from "capstan:plugin/commands";
 import ending from "capstan:plugin/ending";
 import entropy from "capstan:plugin/entropy";
 import timers from "capstan:plugin/timers";
-import { Outcome, Permanent, checked, guarded, refusal, setClock, span, text } from "./shared.js";
+import { Outcome, Permanent, checked, guarded, refusal, setClock, span, text, utf8 } from "./shared.js";
 
 export { InvalidParameters, Outcome, Permanent, Transient, log, span } from "./shared.js";
 
@@ -171,7 +171,7 @@ export function publish(path, name) {
 
 // What the step itself made: a text, or bytes.
 export function writeArtefact(name, content) {
-    return stored(() => artefacts.write(name, typeof content === "string" ? new TextEncoder().encode(content) : content));
+    return stored(() => artefacts.write(name, typeof content === "string" ? utf8(content) : content));
 }
 
 function stored(call) {

@@ -76,6 +76,20 @@ pub mod reporter {
     });
 }
 
+pub mod generator {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "capstan:plugin/generator-plugin",
+        with: {
+            "capstan:plugin/types@0.1.1": crate::bindings::shared::capstan::plugin::types,
+            "capstan:plugin/log@0.1.1": crate::bindings::shared::capstan::plugin::log,
+        },
+        pub_export_macro: true,
+        export_macro_name: "export_generator",
+        default_bindings_module: "capstan_sdk::bindings::generator",
+    });
+}
+
 /// Exported beside the world of a scheduler or a change source by those that translate what an older version left.
 pub mod migration {
     wit_bindgen::generate!({

@@ -40,6 +40,7 @@ pub mod artefacts;
 pub mod bindings;
 pub mod change_source;
 mod config;
+pub mod generator;
 mod host;
 pub mod http;
 pub mod log;
@@ -54,6 +55,7 @@ pub mod schema;
 pub mod step;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod test;
+pub mod triggers;
 
 pub use bindings::shared::capstan::plugin::types::{
     Outcome, PluginError, Problem, Property, SourceStamp, TimestampMs,

@@ -4,6 +4,7 @@
 pub use serde_json::{Value, json};
 
 pub use crate::change_source::{ChangeSource, NewChange, Poll};
+pub use crate::generator::Generator;
 pub use crate::params::{Patterns, Span, Texts};
 pub use crate::reporter::{Phase, Report, Reporter};
 pub use crate::scheduler::{
@@ -15,6 +16,6 @@ pub use crate::step::{
     wait_any, write_log,
 };
 pub use crate::{
-    Outcome, PluginError, Problem, Property, SourceStamp, TimestampMs, artefacts, change_source, log,
-    parameters, problem, remembered, reporter, scheduler, step,
+    Outcome, PluginError, Problem, Property, SourceStamp, TimestampMs, artefacts, change_source, generator,
+    log, parameters, problem, remembered, reporter, scheduler, step,
 };

@@ -30,6 +30,7 @@
 
 mod answers;
 pub(crate) mod call;
+mod generator;
 pub(crate) mod mail;
 mod repeat;
 mod reporter;
@@ -49,8 +50,9 @@ use crate::host::artefacts::ArtefactError;
 use crate::host::http::HttpError;
 use crate::host::mail::MailError;
 use crate::host::report_files::FileError;
+use crate::host::triggers::TriggerError;
 use crate::params::Span;
-use crate::{PluginError, Problem, Property, SourceStamp, TimestampMs};
+use crate::{Outcome, PluginError, Problem, Property, SourceStamp, TimestampMs};
 pub use answers::{Answers, Ends};
 pub use call::Call;
 pub use mail::Mail;
@@ -122,6 +124,18 @@ impl Host {
     /// Artefacts that cannot be stored, by their name.
     pub fn artefact_error(mut self, pattern: &str, error: ArtefactError) -> Self {
         self.world.artefact_faults.add(pattern, None, error);
+        self
+    }
+
+    /// How the builds end that schedulers make whose names fit the pattern; well by default, one build each.
+    pub fn scheduler_makes(mut self, pattern: &str, outcome: Outcome) -> Self {
+        self.world.schedulers.add(pattern, None, Ok(outcome));
+        self
+    }
+
+    /// Schedulers that make nothing, by their names.
+    pub fn scheduler_error(mut self, pattern: &str, error: TriggerError) -> Self {
+        self.world.schedulers.add(pattern, None, Err(error));
         self
     }
 

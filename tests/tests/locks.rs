@@ -173,6 +173,44 @@ fn a_request_whose_lock_is_held_has_no_build_and_why_says_so() {
 }
 
 #[test]
+fn a_request_whose_worker_is_full_is_not_ahead_of_what_runs_there() {
+    story(|farm| {
+        let (a, b, c) = (
+            step(farm, "a", "[]"),
+            step(farm, "b", "[]"),
+            step(farm, "c", "[]"),
+        );
+        farm.write(
+            "ci.star",
+            format!(
+                "w1 = [worker(\"w1\")]\nw2 = [worker(\"w2\")]\nx = lock(\"x\")\n\
+                 builder(\"a\", workers = w2, locks = [x], steps = [{a}])\n\
+                 builder(\"b\", workers = w1, locks = [x], steps = [{b}])\n\
+                 builder(\"c\", workers = w1, steps = [{c}, step.shell(name = \"x\", command = \"true\", locks = [x])])\n"
+            ),
+        )?;
+        farm.start_master()?;
+        farm.add_worker("w1")?;
+        farm.add_worker("w2")?;
+        farm.capstan_ok(&["force", "a"])?;
+        begins(farm, "a")?;
+        farm.capstan_ok(&["force", "b"])?;
+        stands(farm, "x", &["a"], &["b"])?;
+        // It takes the only slot that the request before it could have had, and then wants the lock.
+        farm.capstan_ok(&["force", "c"])?;
+        begins(farm, "c")?;
+        let_end(farm, "c")?;
+        stands(farm, "x", &["a"], &["c"])?;
+        let_end(farm, "a")?;
+        ensure!(outcome(farm, "c")? == "success");
+        begins(farm, "b")?;
+        let_end(farm, "b")?;
+        ensure!(outcome(farm, "b")? == "success");
+        Ok(())
+    });
+}
+
+#[test]
 fn builds_that_would_wait_for_each_other_end_and_say_why() {
     story(|farm| {
         let builder = |name: &str, own: &str, other: &str| {

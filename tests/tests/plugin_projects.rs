@@ -9,7 +9,7 @@ use capstan_tests::Programs;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const KINDS: [&str; 4] = ["step", "scheduler", "change-source", "reporter"];
+const KINDS: [&str; 5] = ["step", "scheduler", "change-source", "reporter", "generator"];
 
 /// An author's desk: an empty folder, and the program.
 struct Desk {

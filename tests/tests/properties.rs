@@ -142,6 +142,7 @@ one("unfit", prop("number", default = 3))
 one("sneaky", ["echo", prop("x")])
 one("good", interpolate("echo {buildername}"))
 builder("given", workers = ["w1"], properties = {"x": raises}, steps = [step.shell(name = "run", command = "echo never")])
+schedule.triggerable(name = "asked", builders = ["good"])
 "#;
 
 #[test]
@@ -208,13 +209,82 @@ fn a_function_that_fails_ends_its_build_and_nothing_else() {
             printed(farm, &build, "run")? == "good\n",
             "the master does not build any more"
         );
-        let large = json!({ "properties": { "notes": "x".repeat(300 << 10) } });
-        let (status, answer) = farm.api()?.try_post("/builders/good/force", &large)?;
-        ensure!((400..500).contains(&status), "{status} {answer}");
+        too_large(farm)
+    });
+}
+
+/// A property that nobody can have is refused by its own limit, also where the whole call is larger than calls usually are.
+fn too_large(farm: &Farm) -> Result<()> {
+    for bytes in [300 << 10, 1_500_000, 3_000_000] {
+        let large = json!({ "properties": { "notes": "x".repeat(bytes) } });
+        for path in ["/builders/good/force", "/schedulers/asked/call"] {
+            let (status, answer) = farm.api()?.try_post(path, &large)?;
+            ensure!(
+                status == 400 || status == 422,
+                "{path} {bytes}: {status} {answer}"
+            );
+            let told = answer.to_string();
+            ensure!(
+                told.contains("the property `notes` to be at most 262144 bytes"),
+                "{path} {bytes}: {status} {answer}"
+            );
+        }
+    }
+    let many: serde_json::Map<_, _> = (0..6)
+        .map(|n| (n.to_string(), json!("x".repeat(200 << 10))))
+        .collect();
+    let (_, answer) = farm
+        .api()?
+        .try_post("/builders/good/force", &json!({ "properties": many }))?;
+    ensure!(
+        answer.to_string().contains("at most 1048576 bytes together"),
+        "{answer}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_build_knows_what_it_is_and_from_whom() {
+    story(|farm| {
+        let program = r#"
+worker("w1")
+told = interpolate("{scheduler} {buildername} {buildnumber} {workername} {branch} {revision} {repository} [{project}]")
+builder("known", steps = [step.shell(name = "say", command = ["echo", told])])
+schedule.triggerable(name = "asked", builders = ["known"])
+"#;
+        start(farm, program)?;
+        let source = json!({ "branch": "main", "revision": "r1", "repository": "https://git.example.org/r.git", "project": "p" });
+        let call = json!({ "kind": "trigger", "sources": [source] });
+        farm.api()?.post("/schedulers/asked/call", &call)?;
+        let build = farm.finished("known", 1)?;
+        let text = printed(farm, &build, "say")?;
         ensure!(
-            answer.to_string().contains("at most 262144 bytes"),
-            "{status} {answer}"
+            text == "asked known 1 w1 main r1 https://git.example.org/r.git [p]\n",
+            "{text}"
         );
+        let source_of = |name: &str| {
+            let list = build["properties"].as_array().into_iter().flatten();
+            let mut named = list.filter(|property| property["name"] == name);
+            named.next().map(|property| property["source"].clone())
+        };
+        for (name, from) in [
+            ("scheduler", "scheduler"),
+            ("buildnumber", "build"),
+            ("workername", "worker"),
+            ("project", "source stamp"),
+        ] {
+            ensure!(
+                source_of(name) == Some(json!(from)),
+                "{name}: {:#}",
+                build["properties"]
+            );
+        }
+        // Who rebuilds it is no scheduler; what it was asked for by still is known.
+        let id = build["id"].as_i64().context("expected an id")?;
+        farm.api()?.post(&format!("/builds/{id}/rebuild"), &json!({}))?;
+        let again = farm.finished("known", 2)?;
+        let text = printed(farm, &again, "say")?;
+        ensure!(text.starts_with("asked known 2 "), "{text}");
         Ok(())
     });
 }

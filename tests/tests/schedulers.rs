@@ -1,8 +1,10 @@
 //! Schedulers that people and others ask for builds, that follow each other, and that are switched off.
 
+use std::path::Path;
+
 use anyhow::{Context as _, ensure};
 use capstan_tests::farm::Farm;
-use capstan_tests::story;
+use capstan_tests::{BOUND, story, wait_for};
 use serde_json::{Value, json};
 
 const CONFIGURATION: &str = r#"
@@ -172,4 +174,184 @@ fn a_function_names_the_builders_and_its_fault_is_told() {
         assert_eq!(status, 404);
         Ok(())
     });
+}
+
+const JUDGED: &str = r#"
+worker("w1")
+run = [step.shell(name = "run", command = ["true"])]
+builder("linux", steps = run)
+builder("all", steps = run)
+
+def wanted(change):
+    if change.author == "crash":
+        fail("no such author")
+    return change.author != "robot"
+
+def important(change):
+    return not all([name.endswith(".md") for name in change.files])
+
+def rank(request):
+    return 7 if request.sources[0]["branch"] == "release" else "high"
+
+schedule.any_branch(
+    name = "judged", builders = ["linux"],
+    change_filter = wanted, is_important = important, priority = rank,
+)
+schedule.any_branch(name = "all", builders = ["all"])
+"#;
+
+#[test]
+fn functions_judge_changes_and_requests_and_have_a_fallback() {
+    story(|farm| {
+        farm.write("ci.star", JUDGED)?;
+        farm.start_master()?;
+        let push = |author: &str, branch: &str, revision: &str, file: &str| {
+            let change = json!({
+                "author": author, "branch": branch, "revision": revision, "files": [file],
+                "repository": "https://git.example.org/r.git", "comments": "c",
+            });
+            farm.api()?.post("/changes", &change)
+        };
+        push("robot", "main", "r1", "a.c")?;
+        push("ann", "main", "r2", "a.md")?;
+        push("ann", "main", "r3", "a.c")?;
+        push("ann", "release", "r4", "a.c")?;
+        push("crash", "late", "r5", "a.c")?;
+        let requests = |builder: &str, count: usize| {
+            wait_for(&format!("{count} requests for {builder}"), BOUND, || {
+                let found = farm
+                    .api()?
+                    .get(&format!("/requests?builder={builder}&limit=50"))?;
+                let found = found["requests"].as_array().cloned().unwrap_or_default();
+                let one = |request: &Value| {
+                    let source = &request["sources"][0];
+                    (
+                        source["revision"].as_str().unwrap_or_default().to_owned(),
+                        request["priority"].clone(),
+                    )
+                };
+                let mut found: Vec<_> = found.iter().map(one).collect();
+                found.sort_by(|a, b| a.0.cmp(&b.0));
+                Ok((found.len() == count).then_some(found))
+            })
+        };
+        requests("all", 5)?;
+        let judged = requests("linux", 3)?;
+        let expected = [("r3", 0), ("r4", 7), ("r5", 0)]
+            .map(|(revision, priority)| (revision.to_owned(), json!(priority)));
+        assert_eq!(judged, expected);
+        let log = farm.master()?.output()?;
+        for fault in [
+            "no such author",
+            "expected a whole number within 32 bits, found \"high\"",
+        ] {
+            let lines = log.lines().filter(|line| line.contains(fault));
+            assert_eq!(lines.count(), 1, "{fault}: {log}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_could_never_work_is_refused_when_it_is_loaded() {
+    story(|farm| {
+        for (line, texts) in [
+            (
+                "schedule.any_branch(name = \"s\", builders = [\"linux\"], branches = \"~(a{1000}){1000}\")",
+                &["`branches`", "expected a regular expression"][..],
+            ),
+            (
+                "schedule.any_branch(name = \"s\", builders = [\"linux\"], branches = \"~(?<=a)b\")",
+                &["`branches`", "expected a regular expression"],
+            ),
+            (
+                "schedule.nightly(name = \"s\", builders = [\"linux\"], hour = 1, day_of_month = 30, month = 2)",
+                &["these times never come"],
+            ),
+            (
+                "schedule.nightly(name = \"s\", builders = [\"linux\"], at = \"03:30\", timezone = \"Mars/Base\")",
+                &["`timezone`", "expected a time zone such as", "Mars/Base"],
+            ),
+            (
+                "schedule.dependent(name = \"s\", builders = [\"linux\"], upstream = \"t\")\n\
+                 schedule.dependent(name = \"t\", builders = [\"linux\"], upstream = \"s\")",
+                &[
+                    "schedulers follow each other in a circle",
+                    "`s` follows `t` follows `s`",
+                ],
+            ),
+            (
+                "x = lock(\"x\", limit = 1)\nbuilder(\"greedy\", steps = [], locks = [x.shared(amount = 2)])",
+                &["`locks`", "at most 1"],
+            ),
+            (
+                "builder(\"lazy\", steps = [step.shell(command = lambda: \"true\")])",
+                &["`command`", "a function of one argument, found one of none"],
+            ),
+        ] {
+            farm.write(
+                "ci.star",
+                format!("worker(\"w1\")\nbuilder(\"linux\", steps = [])\n{line}\n"),
+            )?;
+            let told = farm.capstan_refused(&["check"])?;
+            for text in texts {
+                ensure!(told.contains(text), "{line}: expected {text:?} in {told}");
+            }
+            ensure!(
+                told.contains("ci.star:3:") || told.contains("ci.star:4:"),
+                "{line}: expected its place in {told}"
+            );
+        }
+        Ok(())
+    });
+}
+
+/// What stands on the page is what people copy.
+#[test]
+fn every_scheduler_has_an_example_that_passes_the_check() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = std::fs::read_to_string(root.join("docs/src/schedulers.md")).expect("the page");
+    let examples = examples(&page);
+    let mut kinds = 0;
+    for folder in std::fs::read_dir(root.join("plugins")).expect("the plugins") {
+        let manifest = folder.expect("a folder").path().join("plugin.toml");
+        let Ok(text) = std::fs::read_to_string(&manifest) else {
+            continue;
+        };
+        let manifest: toml::Table = text.parse().expect("a manifest is TOML");
+        if manifest["plugin"]["kind"].as_str() == Some("scheduler") {
+            kinds += 1;
+            let name = manifest["plugin"]["name"]
+                .as_str()
+                .expect("a name")
+                .replace('-', "_");
+            let call = format!("schedule.{name}(");
+            assert!(
+                examples.iter().any(|example| example.contains(&call)),
+                "docs/src/schedulers.md has no example of {call}…)"
+            );
+        }
+    }
+    assert!(kinds >= 9, "expected the built-in schedulers, found {kinds}");
+    story(|farm| {
+        let steps = "steps = [step.shell(command = \"true\")]";
+        let builders =
+            ["linux", "mac", "package"].map(|name| format!("{name} = builder(\"{name}\", {steps})\n"));
+        let text = format!("worker(\"w1\")\n{}{}", builders.concat(), examples.join("\n"));
+        farm.write("ci.star", text)?;
+        farm.capstan_ok(&["check"])?;
+        let queue = std::fs::read_to_string(root.join("docs/src/configuration/queue.md"))?;
+        farm.write(
+            "ci.star",
+            format!("worker(\"w1\")\n{}", self::examples(&queue).join("\n")),
+        )?;
+        farm.capstan_ok(&["check"])?;
+        Ok(())
+    });
+}
+
+/// The programs on a page.
+fn examples(page: &str) -> Vec<&str> {
+    let blocks = page.split("```python\n").skip(1);
+    blocks.filter_map(|rest| rest.split("```").next()).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -20,7 +20,7 @@ const AUTHORITY: &str = "authority.der";
 const MAX_FILE: u64 = 1024 * 1024;
 
 const PREFACE: &str = "\
-# Written by `capstan-worker join`. Addresses, slots, labels, base and spool_quota_mb may be changed;
+# Written by `capstan-worker join`. Addresses, slots, labels, base, folders and spool_quota_mb may be changed;
 # the worker reads this file when it starts.
 
 ";
@@ -76,6 +76,9 @@ pub struct Member {
     /// Where builders have their directories; relative to the worker's folder.
     #[serde(default = "builds")]
     pub base: PathBuf,
+    /// Folders outside `base` that commands may run in; each a path from the root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<PathBuf>,
     /// The longest log of one command that is kept; none is as long as there is room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spool_quota_mb: Option<u64>,
@@ -93,6 +96,7 @@ impl Member {
             slots,
             labels,
             base: builds(),
+            folders: Vec::new(),
             spool_quota_mb: None,
             folder: PathBuf::new(),
         }
@@ -115,6 +119,16 @@ impl Member {
         let mut member: Self = toml::from_str(text).map_err(|error| invalid(error.to_string()))?;
         if member.slots == 0 {
             return Err(invalid("expected at least one slot, found 0".to_owned()));
+        }
+        let plain = |folder: &&PathBuf| {
+            let climbs = folder.components().any(|part| part == Component::ParentDir);
+            folder.is_absolute() && !climbs
+        };
+        if let Some(wrong) = member.folders.iter().find(|folder| !plain(folder)) {
+            return Err(invalid(format!(
+                "expected each of `folders` to be a path from the root without `..`, found `{}`",
+                wrong.display()
+            )));
         }
         member.folder = folder.canonicalize().map_err(|source| Error::File {
             file: folder.to_owned(),
@@ -232,9 +246,10 @@ mod tests {
           |
         3 | slot = 2
           | ^^^^
-        unknown field `slot`, expected one of `name`, `addresses`, `slots`, `labels`, `base`, `spool_quota_mb`
+        unknown field `slot`, expected one of `name`, `addresses`, `slots`, `labels`, `base`, `folders`, `spool_quota_mb`
         ");
         insta::assert_snapshot!(load("name = 'w1'\naddresses = ['ci:1']\nslots = 0\n").unwrap_err(), @"worker.toml: expected at least one slot, found 0");
+        insta::assert_snapshot!(load("name = 'w1'\naddresses = ['ci:1']\nfolders = ['srv']\n").unwrap_err(), @"worker.toml: expected each of `folders` to be a path from the root without `..`, found `srv`");
         let none = Member::load(Path::new("/nowhere/worker"))
             .unwrap_err()
             .to_string();

@@ -221,6 +221,37 @@ async fn only_some_schedulers_can_be_asked_or_follow_others() {
     );
 }
 
+/// The plugin hands on what it was given: nothing is wrong with the plugin.
+#[tokio::test]
+async fn what_a_caller_gave_wrongly_is_a_refusal_of_the_call() {
+    let (triggerable, caller) = (plugin("triggerable"), Master::default().caller());
+    let many: serde_json::Map<_, _> = (0..1001).map(|n| (n.to_string(), json!(n))).collect();
+    for (call, text) in [
+        (
+            json!({"kind": "trigger", "reason": "x".repeat(20_000)}),
+            "reason: expected at most",
+        ),
+        (
+            json!({"kind": "trigger", "properties": many}),
+            "properties: expected at most 1000",
+        ),
+        (
+            json!({"kind": "trigger", "properties": {"a\nb": 1}}),
+            "without control characters",
+        ),
+        (
+            json!({"kind": "trigger", "properties": {"large": "x".repeat(300_000)}}),
+            "`large` to be at most",
+        ),
+    ] {
+        let answer = triggerable.call(&caller, &json!({}), &[], ms(0), &call).await;
+        let Err(CallError::InvalidConfig(problems)) = answer else {
+            panic!("expected a refusal with {text:?}, found {answer:?}")
+        };
+        assert!(problems[0].message.contains(text), "{problems:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_form_is_described_filled_in_and_refused_field_by_field() {
     let (force, caller) = (plugin("force"), Master::default().caller());

@@ -58,6 +58,7 @@ fn the_promised_plugins_are_there() {
         "step finish",
         "step git",
         "step shell",
+        "step trigger",
         "step upload",
     ];
     for plugin in promised {
@@ -75,6 +76,7 @@ fn a_plugin_imports_only_what_it_uses() {
         let expected: &[&str] = match (manifest.plugin.kind, *name) {
             (Kind::Step, "git") => &["types", "log", "timers", "build", "commands"],
             (Kind::Step, "finish") => &["types", "log", "build", "ending"],
+            (Kind::Step, "trigger") => &["types", "log", "build", "triggers"],
             (Kind::Step, "upload") => &["types", "log", "build", "artefacts"],
             (Kind::Step, "shell") => &["types", "log", "build", "commands"],
             // `decisions` are types, too.

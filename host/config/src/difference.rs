@@ -118,7 +118,7 @@ impl Comparable {
                 definitions.insert((kind, name), definition);
             }
         }
-        for key in ["order", "properties"] {
+        for key in ["order", "properties", "env"] {
             let mut value = all[key].take();
             bare(&mut value, functions);
             if !value.is_null() {
@@ -246,12 +246,21 @@ fn flat(definition: &Value) -> Map<String, Value> {
     fields
 }
 
-/// A plugin, its version, and its parameters one by one.
+/// A plugin, its version, and its parameters one by one. Of a plugin whose parameters are called so, too, these keep their names:
+/// the plugin's own stand in brackets, as no parameter can.
 fn used(fields: &mut Map<String, Value>, prefix: &str, value: &Value) {
-    fields.insert(format!("{prefix}plugin"), value["plugin"].clone());
-    fields.insert(format!("{prefix}version"), value["digest"].clone());
-    for (name, parameter) in value["config"].as_object().into_iter().flatten() {
+    let parameters = value["config"].as_object();
+    for (name, parameter) in parameters.into_iter().flatten() {
         fields.insert(format!("{prefix}{name}"), parameter.clone());
+    }
+    for (name, own) in [("plugin", &value["plugin"]), ("version", &value["digest"])] {
+        let taken = parameters.is_some_and(|parameters| parameters.contains_key(name));
+        let name = if taken {
+            format!("[{name}]")
+        } else {
+            name.to_owned()
+        };
+        fields.insert(format!("{prefix}{name}"), own.clone());
     }
 }
 
@@ -354,5 +363,26 @@ fn shown(value: Option<&Value>) -> String {
     match text.char_indices().nth(MAX_VALUE) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_parameter_does_not_hide_the_version_of_its_plugin() {
+        let scheduler = |digest: &str, version: &str| json!({ "use": { "plugin": "p", "digest": digest, "config": { "version": version, "a": 1 } } });
+        let changed = |after: Value| {
+            let found = fields(&scheduler("d1", "1"), &after);
+            found.into_iter().map(|change| change.field).collect::<Vec<_>>()
+        };
+        assert_eq!(changed(scheduler("d2", "1")), ["[version]"]);
+        assert_eq!(changed(scheduler("d1", "2")), ["version"]);
+        let plain = |digest: &str| json!({ "use": { "plugin": "p", "digest": digest, "config": {} } });
+        let found = fields(&plain("d1"), &plain("d2"));
+        assert_eq!(found[0].field, "version");
     }
 }

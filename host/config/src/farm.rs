@@ -26,6 +26,22 @@ enum Origin {
         excluded: Vec<PathBuf>,
     },
     Bundle(Bundle),
+    Asked {
+        entry: String,
+        ask: Ask,
+    },
+}
+
+/// Answers the content of a file, or why there is none.
+pub(crate) type Answer = dyn Fn(&str) -> Result<Vec<u8>, String> + Send + Sync;
+
+/// Whoever is asked for each file.
+struct Ask(Box<Answer>);
+
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ask")
+    }
 }
 
 /// How much a configuration may read. The defaults are far above what people write by hand.
@@ -67,6 +83,14 @@ impl Farm {
         Self::new(Origin::Bundle(bundle))
     }
 
+    /// Asks `ask` for each file, starting with `entry`.
+    pub(crate) fn asked(entry: impl Into<String>, ask: Box<Answer>) -> Self {
+        Self::new(Origin::Asked {
+            entry: entry.into(),
+            ask: Ask(ask),
+        })
+    }
+
     /// The same with other limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
@@ -84,7 +108,7 @@ impl Farm {
     /// The file that evaluation starts with.
     pub(crate) fn entry(&self) -> &str {
         match &*self.origin {
-            Origin::Folder { entry, .. } => entry,
+            Origin::Folder { entry, .. } | Origin::Asked { entry, .. } => entry,
             Origin::Bundle(bundle) => &bundle.entry,
         }
     }
@@ -92,7 +116,7 @@ impl Farm {
     /// The bundle that is evaluated again, if it is one.
     pub(crate) fn pinned(&self) -> Option<&Bundle> {
         match &*self.origin {
-            Origin::Folder { .. } => None,
+            Origin::Folder { .. } | Origin::Asked { .. } => None,
             Origin::Bundle(bundle) => Some(bundle),
         }
     }
@@ -139,6 +163,8 @@ pub(crate) enum Error {
     NotText { path: String, line: usize },
     #[error("expected `{0}` in the bundle that the build was made from, found no such file")]
     NotPinned(String),
+    #[error("{0}")]
+    Refused(String),
     #[error("expected to read `{path}`: {source}")]
     Unreadable { path: String, source: std::io::Error },
 }
@@ -226,6 +252,7 @@ impl Reader {
                 .cloned()
                 .ok_or_else(|| Error::NotPinned(path.to_owned())),
             Origin::Folder { folder, excluded, .. } => read(folder, excluded, path, limit),
+            Origin::Asked { ask, .. } => (ask.0)(path).map_err(Error::Refused),
         }
     }
 }

@@ -18,26 +18,29 @@ mod lock;
 mod locking;
 mod nearest;
 mod operator;
+pub mod pipeline;
 mod plugins;
 mod remarks;
 mod render;
 mod resolve;
 mod schema;
+mod serving;
 mod shape;
 mod show;
 mod star;
 mod template;
 mod text;
+mod triggering;
 mod weight;
 
 pub use diagnostic::{Diagnostic, Related, Severity, Snippet, grouped, render_all};
 pub use difference::{Change, FieldChange, Happened, changes, changes_since, diff};
-pub use evaluate::{Check, Evaluated, Problem, evaluate};
+pub use evaluate::{Check, Evaluated, Generate, Problem, evaluate, evaluate_with};
 pub use farm::{Farm, Limits as FileLimits};
 pub use lock::{Accepted, LOCK_FILE, Lock, LockError};
 pub use operator::{
-    Backend, Database, Error, Limits, Link, Mail, Master, Operator, Plugins, Secrets, Security, Synchronous,
-    Vault, VaultLogin, Web, starter_star,
+    Backend, Database, Error, Limits, Link, Mail, Master, Operator, Plugins, Retention, RetentionRule,
+    Secrets, Security, Synchronous, Vault, VaultLogin, Web, starter_star,
 };
 pub use plugins::PluginInfo;
 pub use render::{BuildContext, RenderError, Renderer, Unrendered};

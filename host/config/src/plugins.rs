@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use capstan_model::Digest;
 use capstan_model::plan::Bundle;
 use capstan_model::plugin::{Kind, Manifest};
+use serde::{Deserialize, Serialize};
 
 use crate::schema::Schema;
 
 /// A plugin as the configuration needs to know it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PluginInfo {
     /// Its kind.
     pub kind: Kind,

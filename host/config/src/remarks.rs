@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use capstan_model::plan::Scheduler;
+use capstan_model::shell_word;
 
 use crate::diagnostic::Diagnostic;
+use crate::serving;
 use crate::star::{Definitions, Site};
-use crate::text::shell_word;
 
 /// How many names one remark lists.
 const LISTED: usize = 3;
@@ -18,6 +19,7 @@ pub(crate) fn of(definitions: &Definitions) -> Vec<Diagnostic> {
     remarks.extend(builders(definitions));
     remarks.extend(steps(definitions));
     remarks.extend(twice(definitions));
+    remarks.extend(serving::remarks(definitions));
     remarks
 }
 
@@ -103,6 +105,7 @@ fn twice(definitions: &Definitions) -> Vec<Diagnostic> {
             &scheduler.plugin.plugin,
             scheduler.plugin.config.to_string(),
             &scheduler.follows,
+            format!("{:?}", scheduler.judging),
         );
         alike.entry(key).or_default().push(definition);
     }

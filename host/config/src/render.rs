@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use capstan_model::deferred::{Deferred, Hole, Instead, Name, Part, PropertyOr, SourceField, Template};
-use capstan_model::{Properties, SourceStamp};
+use capstan_model::{EnvValue, Properties, SourceStamp};
 use serde_json::{Map, Value, json};
 
 use crate::nearest::nearest;
@@ -167,8 +167,14 @@ impl<'a> Renderer<'a> {
         self.at(value, "", 0)
     }
 
-    /// A step's parameters, checked against the schema in its plugin's manifest.
-    pub fn parameters(&self, schema: &Value, config: &Value) -> Result<Value, RenderError> {
+    /// A step's parameters, checked against the schema in its plugin's manifest, and the lists in an `env` of its own, which are the
+    /// worker's to join.
+    pub fn parameters(
+        &self,
+        schema: &Value,
+        config: &Value,
+    ) -> Result<(Value, BTreeMap<String, EnvValue>), RenderError> {
+        let mut paths = BTreeMap::new();
         let mut rendered = self.value(config)?;
         let unfit = |path: String, expected: String, found: String| RenderError {
             path,
@@ -182,13 +188,14 @@ impl<'a> Renderer<'a> {
                 && config.get("env").is_some_and(Deferred::within)
             {
                 variables.values_mut().for_each(env::as_text);
+                paths = env::paths(variables)?;
             }
             // As in a call: None is a value of a few parameters only, for the others it means "not given".
             parameters.retain(|name, value| !value.is_null() || schema.takes_null(name));
         }
         match schema.faults(&rendered).into_iter().next() {
             Some(fault) => Err(unfit(fault.path, fault.expected, fault.found)),
-            None => Ok(rendered),
+            None => Ok((rendered, paths)),
         }
     }
 

@@ -1,17 +1,18 @@
 //! The second half of an evaluation, when everything is defined: references, names of steps, plugins' own checks.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use capstan_model::Deferred;
 use capstan_model::plan::{Builder, Bundle, Plan, PluginPin, PluginUse, Step};
 use capstan_model::plugin::Kind;
+use capstan_model::{Deferred, Pipeline};
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::evaluate::{Check, Evaluated, Problem};
 use crate::farm::Farm;
 use crate::nearest::{choices, did_you_mean};
-use crate::star::{Definitions, Harvest, Site};
-use crate::{following, locking, remarks};
+use crate::star::{Definitions, Harvest, Site, StepDefinition};
+use crate::{following, locking, remarks, triggering};
 
 /// Makes the plan, or the list of everything that is wrong.
 pub(crate) fn resolve(
@@ -33,20 +34,27 @@ pub(crate) fn resolve(
     diagnostics.extend(same_step_names(&definitions));
     if !halted {
         diagnostics.extend(following::faults(&definitions));
+        diagnostics.extend(triggering::faults(&definitions));
+        diagnostics.extend(locking::faults(&definitions));
     }
-    diagnostics.extend(locking::faults(&definitions));
     diagnostics.extend(ask_plugins(&definitions, check));
     if diagnostics.iter().any(|d| d.severity == Severity::Error) {
         return Err(diagnostics);
     }
     diagnostics.extend(remarks::of(&definitions));
     diagnostics.extend(locking::unused(&definitions));
+    let made_by = definitions.generators.clone();
     let mut plan = assemble(definitions);
     plan.functions = functions.list();
     plan.bundle = Bundle {
         entry: farm.entry().to_owned(),
         files,
-        plugins: pins(&plan),
+        plugins: pins(&plan, &made_by),
+        functions: plan
+            .functions
+            .iter()
+            .map(|function| function.name.clone())
+            .collect(),
     };
     Ok(Evaluated {
         plan,
@@ -123,37 +131,58 @@ fn ask_plugins(definitions: &Definitions, check: &Check<'_>) -> Vec<Diagnostic> 
     let steps = definitions
         .steps
         .iter()
-        .map(|s| (Kind::Step, &s.step.plugin, &s.site));
+        .map(|s| (Kind::Step, Cow::Borrowed(&s.step.plugin), &s.site));
+    let placed = definitions.builders.iter().flat_map(|definition| {
+        let steps = definition.steps.iter().map(|&place| &definitions.steps[place]);
+        steps.filter_map(|step| {
+            let moved = moved(step, definition.workdir.as_ref())?;
+            Some((Kind::Step, Cow::Owned(moved), &definition.site))
+        })
+    });
     let sources = definitions
         .sources
         .iter()
-        .map(|(s, site)| (Kind::ChangeSource, &s.plugin, site));
+        .map(|(s, site)| (Kind::ChangeSource, Cow::Borrowed(&s.plugin), site));
     let schedulers = definitions
         .schedulers
         .iter()
-        .map(|(s, site)| (Kind::Scheduler, &s.plugin, site));
+        .map(|(s, site)| (Kind::Scheduler, Cow::Borrowed(&s.plugin), site));
     let reporters = definitions
         .reporters
         .iter()
-        .map(|(r, site)| (Kind::Reporter, &r.plugin, site));
+        .map(|(r, site)| (Kind::Reporter, Cow::Borrowed(&r.plugin), site));
     let mut asked = HashSet::new();
     let mut faults = Vec::new();
-    for (kind, plugin, site) in steps.chain(sources).chain(schedulers).chain(reporters) {
-        // What is deferred is checked when a step begins with it.
-        if Deferred::within(&plugin.config) {
+    let uses = steps
+        .chain(placed)
+        .chain(sources)
+        .chain(schedulers)
+        .chain(reporters);
+    for (kind, plugin, site) in uses {
+        // What is deferred is checked when a step begins with it; a scheduler gets its functions as they are.
+        if kind != Kind::Scheduler && Deferred::within(&plugin.config) || Pipeline::is(plugin.digest) {
             continue;
         }
-        if asked.insert((kind, &plugin.plugin, plugin.config.to_string()))
-            && let Err(problems) = check(kind, plugin)
+        if asked.insert((kind, plugin.plugin.clone(), plugin.config.to_string()))
+            && let Err(problems) = check(kind, &plugin)
         {
             faults.extend(
                 problems
                     .into_iter()
-                    .map(|problem| refused(kind, plugin, site, &problem)),
+                    .map(|problem| refused(kind, &plugin, site, &problem)),
             );
         }
     }
     faults
+}
+
+/// What a step uses in a builder with a workdir, if it leaves that to its builder.
+fn moved(step: &StepDefinition, workdir: Option<&serde_json::Value>) -> Option<PluginUse> {
+    let workdir = workdir.filter(|_| step.takes_workdir)?;
+    let mut plugin = step.step.plugin.clone();
+    let parameters = plugin.config.as_object_mut()?;
+    parameters.insert("workdir".to_owned(), workdir.clone());
+    Some(plugin)
 }
 
 fn refused(kind: Kind, plugin: &PluginUse, site: &Site, problem: &Problem) -> Diagnostic {
@@ -194,9 +223,11 @@ fn assemble(definitions: Definitions) -> Plan {
                 free_name(&step.step.name, &taken)
             };
             taken.insert(name.clone());
+            let placed = step.step.clone();
             Step {
                 name,
-                ..step.step.clone()
+                plugin: moved(step, definition.workdir.as_ref()).unwrap_or(placed.plugin),
+                ..placed
             }
         });
         Builder {
@@ -208,6 +239,7 @@ fn assemble(definitions: Definitions) -> Plan {
         bundle: Bundle::default(),
         functions: Vec::new(),
         properties: definitions.properties,
+        env: definitions.env,
         order: definitions.order,
         builders: builders.collect(),
         locks: definitions.locks.into_iter().map(|(lock, _)| lock).collect(),
@@ -243,7 +275,8 @@ fn free_name(plain: &str, taken: &BTreeSet<String>) -> String {
         .unwrap_or_default()
 }
 
-fn pins(plan: &Plan) -> Vec<PluginPin> {
+fn pins(plan: &Plan, generators: &[PluginUse]) -> Vec<PluginPin> {
+    let generators = generators.iter().map(|used| (Kind::Generator, used));
     let steps = plan
         .builders
         .iter()
@@ -252,12 +285,27 @@ fn pins(plan: &Plan) -> Vec<PluginPin> {
     let sources = plan.sources.iter().map(|s| (Kind::ChangeSource, &s.plugin));
     let schedulers = plan.schedulers.iter().map(|s| (Kind::Scheduler, &s.plugin));
     let reporters = plan.reporters.iter().map(|r| (Kind::Reporter, &r.plugin));
-    let pins: BTreeSet<PluginPin> = (steps.chain(sources).chain(schedulers).chain(reporters))
-        .map(|(kind, used)| PluginPin {
-            kind,
-            name: used.plugin.clone(),
-            digest: used.digest,
-        })
-        .collect();
+    let used = steps
+        .chain(sources)
+        .chain(schedulers)
+        .chain(reporters)
+        .chain(generators);
+    let pins: BTreeSet<PluginPin> = used.flat_map(|(kind, used)| pinned(kind, used)).collect();
     pins.into_iter().collect()
+}
+
+/// The plugin that is used; for a pipeline those that it may use.
+fn pinned(kind: Kind, used: &PluginUse) -> Vec<PluginPin> {
+    let pin = |name: &str, digest| PluginPin {
+        kind,
+        name: name.to_owned(),
+        digest,
+    };
+    match Pipeline::of(used) {
+        Some(pipeline) => {
+            let allowed = pipeline.allow.iter();
+            allowed.map(|step| pin(&step.plugin, step.digest)).collect()
+        }
+        None => vec![pin(&used.plugin, used.digest)],
+    }
 }

@@ -58,6 +58,7 @@ pub(crate) fn reserved(kind: Kind) -> &'static [&'static str] {
         Kind::ChangeSource => &["name"],
         Kind::Scheduler => &["name", "builders"],
         Kind::Reporter => &["name", "builders", "on"],
+        Kind::Generator => &[],
     }
 }
 

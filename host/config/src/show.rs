@@ -24,7 +24,11 @@ pub fn render_plan(plan: &Plan) -> String {
             } else {
                 format!(", labels {}", worker.labels.join(" "))
             };
-            format!("{}{slots}{labels}", worker.name)
+            let env = match worker.env.is_empty() {
+                true => String::new(),
+                false => format!("\n      env {}", cut(&environment(&worker.env).join(", "))),
+            };
+            format!("{}{slots}{labels}{env}", worker.name)
         }),
     );
     section(
@@ -54,6 +58,10 @@ pub fn render_plan(plan: &Plan) -> String {
     );
     if !plan.locks.is_empty() {
         section(&mut out, "locks", plan.locks.iter().map(lock));
+    }
+    if !plan.env.is_empty() {
+        let variables = environment(&plan.env);
+        let _ = writeln!(out, "environment\n  {}", cut(&variables.join(", ")));
     }
     section(&mut out, "builders", plan.builders.iter().map(builder));
     section(
@@ -151,6 +159,9 @@ fn place(builder: &Builder) -> String {
 
 fn builder(builder: &Builder) -> String {
     let mut text = format!("{} {}{}", builder.name, place(builder), held(&builder.locks));
+    if let Some(directory) = &builder.directory {
+        let _ = write!(text, " in the shared folder {directory}");
+    }
     if !builder.env.is_empty() {
         let variables = environment(&builder.env);
         let _ = write!(text, "\n      env {}", cut(&variables.join(", ")));
@@ -165,6 +176,7 @@ fn environment(env: &Env) -> Vec<String> {
     let map = env.map.iter().map(|map| format!("all of {}", starlark(map)));
     let fixed = env.fixed.iter().map(|(name, value)| match value {
         EnvValue::Set(value) => format!("{name}={value}"),
+        EnvValue::Path(entries) => format!("{name}=[{}]", entries.join(", ")),
         EnvValue::Unset => format!("{name} removed"),
         EnvValue::Secret(secret) => format!("{name} from the secret {secret}"),
     });

@@ -61,6 +61,20 @@ pub mod reporter {
     });
 }
 
+/// Generators.
+pub mod generator {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "generator-plugin",
+        imports: { default: async | trappable },
+        exports: { default: async },
+        with: {
+            "capstan:plugin/types": super::step::capstan::plugin::types,
+            "capstan:plugin/log": super::step::capstan::plugin::log,
+        },
+    });
+}
+
 /// What some schedulers and change sources export beside their world.
 pub mod migration {
     wasmtime::component::bindgen!({

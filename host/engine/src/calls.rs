@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::bindings::decisions;
 use crate::bindings::scheduler::exports::capstan::plugin::scheduler as wit;
-use crate::call::{CallError, CallState, Caller, call_guest};
+use crate::call::{CallError, CallState, Caller, Problem, call_guest};
 use crate::convert::bound;
 use crate::limits::MAX_PAYLOAD;
 use crate::plugin::Plugin;
-use crate::scheduler::{Decision, read};
+use crate::scheduler::{Decision, read, sets};
 use crate::step::canonical;
 use crate::wasi::{Beginning, World};
 
@@ -67,7 +67,15 @@ impl Plugin {
         let decision = call_guest!(self, pre, data, |guest, store| guest
             .capstan_plugin_calls()
             .call_call(&mut store, &config, state, now.0, &call))?;
-        read(decision.into()).map_err(CallError::Malformed)
+        let mut decision = wit::Decision::from(decision);
+        let submit = std::mem::take(&mut decision.submit);
+        let decision = read(decision).map_err(CallError::Malformed)?;
+        // What a request holds is mostly what the call said. Whoever asked is told; the plugin need not be at fault.
+        let submit = sets(submit).map_err(|message| {
+            let path = String::new();
+            CallError::InvalidConfig(vec![Problem { path, message }])
+        })?;
+        Ok(Decision { submit, ..decision })
     }
 
     /// What a call has that decides something: one that was cut off is made again, and is to come to the same.

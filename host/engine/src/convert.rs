@@ -77,12 +77,14 @@ impl From<types::SourceStamp> for SourceStamp {
             branch,
             revision,
         } = stamp;
+        // Patches go their own way: with the event that brings them, and to steps as a property.
         Self {
             codebase,
             repository,
             project,
             branch,
             revision,
+            patch: None,
         }
     }
 }
@@ -95,6 +97,7 @@ impl From<SourceStamp> for types::SourceStamp {
             project,
             branch,
             revision,
+            patch: _,
         } = stamp;
         Self {
             codebase,

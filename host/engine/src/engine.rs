@@ -12,7 +12,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::audit::{Audit, Ear};
-use crate::bindings::{decisions, reporter, scheduler, source, step};
+use crate::bindings::{decisions, generator, reporter, scheduler, source, step};
 use crate::cache::Cache;
 use crate::call::CallState;
 use crate::inspect::LoadError;
@@ -128,6 +128,7 @@ pub(crate) struct Linkers {
     pub scheduler: Linker<CallState>,
     pub source: Linker<CallState>,
     pub reporter: Linker<CallState>,
+    pub generator: Linker<CallState>,
 }
 
 impl Engine {
@@ -193,7 +194,7 @@ impl Inner {
     pub(crate) fn runtime(&self, kind: Kind) -> &Runtime {
         match kind {
             Kind::Step => &self.steps,
-            Kind::ChangeSource | Kind::Scheduler | Kind::Reporter => &self.calls,
+            Kind::ChangeSource | Kind::Scheduler | Kind::Reporter | Kind::Generator => &self.calls,
         }
     }
 }
@@ -222,7 +223,7 @@ impl Runtime {
         let all = self.instances as usize;
         match kind {
             Kind::Step => all - all / 8,
-            Kind::ChangeSource | Kind::Scheduler | Kind::Reporter => (all / 4).max(1),
+            Kind::ChangeSource | Kind::Scheduler | Kind::Reporter | Kind::Generator => (all / 4).max(1),
         }
     }
 
@@ -282,6 +283,7 @@ impl Linkers {
             scheduler: Linker::new(calls),
             source: Linker::new(calls),
             reporter: Linker::new(calls),
+            generator: Linker::new(calls),
         };
         step::StepPlugin::add_to_linker::<_, HasSelf<StepState>>(&mut linkers.step, |state| state)?;
         scheduler::SchedulerPlugin::add_to_linker::<_, HasSelf<CallState>>(
@@ -296,6 +298,10 @@ impl Linkers {
         reporter::ReporterPlugin::add_to_linker::<_, HasSelf<CallState>>(&mut linkers.reporter, |state| {
             state
         })?;
+        generator::GeneratorPlugin::add_to_linker::<_, HasSelf<CallState>>(
+            &mut linkers.generator,
+            |state| state,
+        )?;
         Ok(linkers)
     }
 }

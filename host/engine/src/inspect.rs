@@ -313,6 +313,7 @@ pub(crate) fn world(kind: Kind) -> (&'static [&'static str], &'static str) {
                 "commands",
                 "artefacts",
                 "ending",
+                "triggers",
             ],
             "step",
         ),
@@ -322,6 +323,7 @@ pub(crate) fn world(kind: Kind) -> (&'static [&'static str], &'static str) {
             &["types", "log", "http", "report-files", "reports", "state", "mail"],
             "reporter",
         ),
+        Kind::Generator => (&["types", "log"], "generator"),
     }
 }
 

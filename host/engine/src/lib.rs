@@ -3,8 +3,8 @@
 //!
 //! It knows neither the store nor the worker link: what it needs of them are ports ([`StepPort`], [`GitPort`],
 //! [`HttpPort`], [`FilesPort`], [`StatePort`], [`MailPort`]), which the master implements. The order in which to read it: [`Engine`] (two wasmtime
-//! engines, limits), [`Plugin`] (what one file can do), the three kinds that are called (`scheduler`, `source`,
-//! `reporter`), then `step`, whose calls go through the journal.
+//! engines, limits), [`Plugin`] (what one file can do), the kinds that are called (`scheduler`, `source`,
+//! `reporter`, `generator`), then `step`, whose calls go through the journal.
 
 mod aside;
 mod audit;
@@ -16,6 +16,7 @@ mod completions;
 mod convert;
 mod counters;
 mod engine;
+mod generator;
 mod guest;
 mod http;
 mod inspect;
@@ -54,6 +55,7 @@ pub use scheduler::{Buildset, Decision, Finished, SchedulerEvent, Timer};
 pub use signatures::exported_functions;
 pub use source::Poll;
 pub use step::{
-    Abandoned, Answered, Asked, CommandFault, Message, Mismatch, Past, Replay, STEP_CALLS, StepCall, StepEnd,
-    StepError, StepFailure, StepPort, StepRun, StopSignal, StoreFault, Verdict, WaitMode, created_row, kills,
+    Abandoned, Answered, Asked, Awaited, Child, Children, CommandFault, Message, Mismatch, Past, Replay,
+    STEP_CALLS, StepCall, StepEnd, StepError, StepFailure, StepPort, StepRun, StopSignal, StoreFault,
+    Triggered, Verdict, WaitMode, created_row, kills,
 };

@@ -43,6 +43,7 @@ pub const OFFERED: &[(&str, &[&str])] = &[
     ]),
     ("artefacts", &["publish", "write"]),
     ("ending", &["end-build"]),
+    ("triggers", &["call", "wait"]),
     ("git", &["fetch", "commits"]),
     ("http", &["fetch"]),
     ("report-files", &["append-line"]),

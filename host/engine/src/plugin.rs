@@ -11,7 +11,7 @@ use crate::audit::Ear;
 use crate::bindings::calls::TakesCallsPre;
 use crate::bindings::completions::FollowsPre;
 use crate::bindings::migration::MigratesPre;
-use crate::bindings::{reporter, scheduler, source, step};
+use crate::bindings::{generator, reporter, scheduler, source, step};
 use crate::call::{CallError, CallState, call_guest};
 use crate::counters::{Counters, RefusalCount, Stats};
 use crate::engine::{Inner, Runtime};
@@ -65,6 +65,7 @@ pub(crate) enum Code {
     Scheduler(scheduler::SchedulerPluginPre<CallState>),
     Source(source::ChangeSourcePluginPre<CallState>),
     Reporter(reporter::ReporterPluginPre<CallState>),
+    Generator(generator::GeneratorPluginPre<CallState>),
 }
 
 impl Plugin {
@@ -162,7 +163,7 @@ impl Plugin {
         self.0.facts.counters.refusals()
     }
 
-    /// Checks parameters, of any kind of plugin. The plugin can reach nothing but its diagnostics meanwhile.
+    /// Checks parameters, of any kind of plugin; a generator checks them when it generates. The plugin can reach nothing but its diagnostics meanwhile.
     pub async fn check(&self, config: &Value) -> Result<(), CallError> {
         let config = canonical::text(config);
         let state = || CallState::new(self.facts(), None);
@@ -179,6 +180,7 @@ impl Plugin {
             Code::Reporter(pre) => call_guest!(self, pre, state(), |guest, store| guest
                 .capstan_plugin_reporter()
                 .call_check(&mut store, &config)),
+            Code::Generator(_) => Ok(()),
         }
     }
 
@@ -293,6 +295,13 @@ fn link(
             let pre = fit(&linkers.reporter, &component, stubs)?;
             (
                 Code::Reporter(reporter::ReporterPluginPre::new(pre)?),
+                Beside::default(),
+            )
+        }
+        Kind::Generator => {
+            let pre = fit(&linkers.generator, &component, stubs)?;
+            (
+                Code::Generator(generator::GeneratorPluginPre::new(pre)?),
                 Beside::default(),
             )
         }

@@ -110,7 +110,6 @@ impl Plugin {
 
 pub(crate) fn read(decision: wit::Decision) -> Result<Decision, String> {
     bound("state", decision.state.len(), MAX_PAYLOAD)?;
-    bound("submit", decision.submit.len(), MAX_ITEMS)?;
     bound("set-timers", decision.set_timers.len(), MAX_ITEMS)?;
     bound("clear-timers", decision.clear_timers.len(), MAX_ITEMS)?;
     let names = decision.set_timers.iter().map(|timer| &timer.name);
@@ -123,14 +122,16 @@ pub(crate) fn read(decision: wit::Decision) -> Result<Decision, String> {
     };
     Ok(Decision {
         state: decision.state,
-        submit: decision
-            .submit
-            .into_iter()
-            .map(buildset)
-            .collect::<Result<_, _>>()?,
+        submit: sets(decision.submit)?,
         set_timers: decision.set_timers.into_iter().map(timer).collect(),
         clear_timers: decision.clear_timers,
     })
+}
+
+/// What is asked for.
+pub(crate) fn sets(submit: Vec<wit::Buildset>) -> Result<Vec<Buildset>, String> {
+    bound("submit", submit.len(), MAX_ITEMS)?;
+    submit.into_iter().map(buildset).collect()
 }
 
 fn buildset(set: wit::Buildset) -> Result<Buildset, String> {

@@ -49,7 +49,7 @@ const fn exported(
     }
 }
 
-static EXPORTED: [Exported; 12] = [
+static EXPORTED: [Exported; 13] = [
     exported("step", "check", CHECK, fits::<(String,), Answer<()>>),
     exported(
         "step",
@@ -81,6 +81,12 @@ static EXPORTED: [Exported; 12] = [
             fits::<(String, Resource<Report>), Answer<()>>,
         )
     },
+    exported(
+        "generator",
+        "generate",
+        "func(parameters: json) -> result<json, plugin-error>",
+        fits::<(String,), Answer<String>>,
+    ),
     exported(
         "migration",
         "migrate",

@@ -4,17 +4,23 @@
 //! A file has its name only when all of it is on the disk. What a crash leaves behind lies in `tmp` and goes at the next
 //! start; a file that no row names is harmless: the same content finds it there.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use capstan_model::{Channel, Digest, Hasher, LogId};
 use futures::TryStreamExt as _;
 
 use crate::{Channels, Error, Logs, blocking, segment};
+
+/// So long content that was stored just now is not removed: the row that will name it may be on its way. After a crash the step
+/// stores it again.
+const ON_ITS_WAY: Duration = Duration::from_secs(3600);
 
 /// A store of artefacts. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -24,6 +30,8 @@ pub struct Artefacts(Arc<Inner>);
 struct Inner {
     root: PathBuf,
     next: AtomicU64,
+    /// What was stored of late, and when.
+    recent: Mutex<HashMap<Digest, Instant>>,
 }
 
 impl Artefacts {
@@ -39,7 +47,33 @@ impl Artefacts {
         }
         segment::sync_folder(&root)?;
         let next = AtomicU64::new(0);
-        Ok(Self(Arc::new(Inner { root, next })))
+        let recent = Mutex::default();
+        Ok(Self(Arc::new(Inner { root, next, recent })))
+    }
+
+    /// Removes content that no row names. `false` if it was stored just now, so that a row may come to name it: then it stays.
+    pub async fn remove(&self, sha256: Digest) -> Result<bool, Error> {
+        let this = self.clone();
+        blocking(move || {
+            let path = this.path(sha256);
+            let mut recent = this.recent();
+            recent.retain(|_, stored| stored.elapsed() < ON_ITS_WAY);
+            if recent.contains_key(&sha256) {
+                return Ok(false);
+            }
+            // Whoever stores it now waits for the lock, and then finds no file.
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(Error::io("remove", &path)(error))
+                }
+                _ => Ok(true),
+            }
+        })
+        .await
+    }
+
+    fn recent(&self) -> MutexGuard<'_, HashMap<Digest, Instant>> {
+        self.0.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The content of that digest, from its first byte on, and its size.
@@ -99,7 +133,14 @@ impl Artefacts {
     fn keep(&self, mut draft: Draft) -> Result<(Digest, u64), Error> {
         let sha256 = std::mem::take(&mut draft.hasher).finish();
         let (path, size) = (self.path(sha256), draft.size);
+        // Before it is looked for: what is found then is not removed.
+        self.recent().insert(sha256, Instant::now());
         if std::fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() == size) {
+            // Whoever put it there may have died, or be, between its name and the name's durability.
+            if let Some(folder) = path.parent() {
+                segment::sync_folder(folder)?;
+            }
+            segment::sync_folder(&self.0.root)?;
             return Ok((sha256, size));
         }
         if let Some(temporary) = &draft.path {
@@ -185,6 +226,22 @@ mod tests {
         assert!(read == content && size == stored.1);
         let left = std::fs::read_dir(folder.path().join("artefacts/tmp")).unwrap();
         assert_eq!(left.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn content_that_was_stored_just_now_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = Artefacts::at(folder.path()).unwrap();
+        let stored = old.put(b"content".to_vec()).await.unwrap();
+        assert!(!old.remove(stored).await.unwrap());
+        assert!(old.open(stored).await.is_ok());
+        // Another process knows nothing of it: what it wants to be named by a row it stores again.
+        let new = Artefacts::at(folder.path()).unwrap();
+        assert!(new.remove(stored).await.unwrap());
+        assert!(new.open(stored).await.is_err());
+        assert!(new.remove(stored).await.unwrap());
+        assert_eq!(new.put(b"content".to_vec()).await.unwrap(), stored);
+        assert!(new.open(stored).await.is_ok());
     }
 
     #[tokio::test]

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use capstan_model::plan::Phase;
-use capstan_model::{BuildId, Condition, Outcome, StepId};
+use capstan_model::{BuildId, Condition, Outcome, Pipeline, StepId};
 use capstan_store::{Build, BuildFinish, Record, Step, StepState};
 
 use crate::Error;
 use crate::farm::Farm;
 use crate::ledger::Ledger;
 use crate::locks::{Taken, release_step, take_step};
-use crate::{report, step};
+use crate::{pipelines, report, step};
 
 pub(crate) use conditions::hides;
 pub(crate) use course::{Became, Course};
@@ -122,6 +122,8 @@ async fn advance(
     course: &Course,
 ) -> Result<Became, Error> {
     if let (StepState::Complete, Some(outcome)) = (next.step.state, next.step.outcome) {
+        // Its end became durable, and the word of that was lost: it may hold its locks still.
+        Box::pin(release_step(farm, ledger, next.step.id, &next.options.locks)).await?;
         let ends = next.step.ends_build;
         return Ok(Became { outcome, ends });
     }
@@ -133,8 +135,15 @@ async fn advance(
         };
         if let Some((outcome, summary)) = left_out {
             Box::pin(leave_out(farm, ledger, kept, &next, course, (outcome, summary))).await?;
+            // It may have waited for its locks when the master before this one died.
+            Box::pin(release_step(farm, ledger, next.step.id, &next.options.locks)).await?;
             return Ok(outcome.into());
         }
+    }
+    if Pipeline::is(next.step.digest) {
+        let build = Box::pin(kept.row(farm)).await?;
+        // The build's sources and steps are other ones then.
+        return Box::pin(pipelines::run(farm, ledger, &build, next)).await;
     }
     if next.options.locks.is_empty() {
         return run_step(farm, ledger, kept, next, course).await;

@@ -9,12 +9,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use capstan_config::{Diagnostic, Evaluated, Farm as Files, Functions, Lock, Operator, PluginInfo, Problem};
+use capstan_config::{
+    Diagnostic, Evaluated, Farm as Files, Functions, Lock, Operator, PluginInfo, Problem, Retention,
+};
 use capstan_engine::{CallError, Engine, Options, Plugin};
 use capstan_model::plan::{Bundle, Plan, PluginUse};
 use capstan_model::plugin::Kind;
 use capstan_model::{Digest, Timestamp};
-use capstan_store::{SchedulerEvent, Store};
+use capstan_store::{Applied, Store};
 
 use crate::farm::Farm;
 use crate::plugins::{
@@ -265,7 +267,8 @@ fn evaluate(request: Request, runtime: &tokio::runtime::Handle) -> Result<Config
             .map(|chosen| info(&chosen.version.plugin))
             .collect();
         let check = |kind: Kind, wanted: &PluginUse| checks.check(runtime, choice, kind, wanted);
-        capstan_config::evaluate(&files, &infos, &check)
+        let generate = |wanted: &PluginUse| checks.generate(runtime, choice, wanted);
+        capstan_config::evaluate_with(&files, &infos, &check, &generate)
     };
     let settled = match (settle(&before.in_force, &wanted, &mut fits), otherwise) {
         (Ok(settled), _) => settled,
@@ -305,13 +308,19 @@ fn info(plugin: &Plugin) -> PluginInfo {
     PluginInfo::new(plugin.manifest().clone(), plugin.digest())
 }
 
-/// What plugins said of parameters: each is asked once, however often the configuration is evaluated to find out which
+/// What plugins said of parameters, and what generators made of them: each is asked once, however often the configuration is evaluated to find out which
 /// versions fit. A plugin that does not answer costs its time limit, and once is enough.
 #[derive(Default)]
-struct Checks(RefCell<BTreeMap<(Digest, String), Checked>>);
+struct Checks {
+    checked: RefCell<BTreeMap<(Digest, String), Checked>>,
+    generated: RefCell<BTreeMap<(Digest, String), Generated>>,
+}
 
 /// What one plugin said of one set of parameters.
 type Checked = Result<(), Vec<Problem>>;
+
+/// What a generator made of one set of parameters.
+type Generated = Result<serde_json::Value, Vec<Problem>>;
 
 impl Checks {
     fn check(
@@ -322,29 +331,53 @@ impl Checks {
         wanted: &PluginUse,
     ) -> Result<(), Vec<Problem>> {
         let key = (wanted.digest, wanted.config.to_string());
-        if let Some(known) = self.0.borrow().get(&key) {
+        if let Some(known) = self.checked.borrow().get(&key) {
             return known.clone();
         }
         let found = runtime.block_on(check(choice, kind, wanted));
-        self.0.borrow_mut().insert(key, found.clone());
+        self.checked.borrow_mut().insert(key, found.clone());
         found
+    }
+
+    /// The same parameters give the same builders, so one call does for all evaluations.
+    fn generate(&self, runtime: &tokio::runtime::Handle, choice: &Choice, wanted: &PluginUse) -> Generated {
+        let key = (wanted.digest, wanted.config.to_string());
+        if let Some(known) = self.generated.borrow().get(&key) {
+            return known.clone();
+        }
+        let made = match chosen(choice, Kind::Generator, wanted) {
+            Ok(plugin) => runtime.block_on(generate(plugin, &wanted.config)),
+            Err(problems) => Err(problems),
+        };
+        self.generated.borrow_mut().insert(key, made.clone());
+        made
     }
 }
 
-async fn check(choice: &Choice, kind: Kind, wanted: &PluginUse) -> Result<(), Vec<Problem>> {
-    let problem = |message: String| {
-        vec![Problem {
-            path: String::new(),
-            message,
-        }]
-    };
+/// Lets a generator make builders.
+pub(crate) async fn generate(
+    plugin: &Plugin,
+    parameters: &serde_json::Value,
+) -> Result<serde_json::Value, Vec<Problem>> {
+    plugin.generate(parameters).await.map_err(problems)
+}
+
+fn chosen<'c>(choice: &'c Choice, kind: Kind, wanted: &PluginUse) -> Result<&'c Plugin, Vec<Problem>> {
     let key: Key = (kind, wanted.plugin.clone());
     let chosen = choice.get(&key).filter(|chosen| chosen.digest() == wanted.digest);
-    let Some(chosen) = chosen else {
-        return Err(problem(format!("there is no {kind} `{}`", wanted.plugin)));
-    };
-    let checked = chosen.version.plugin.check(&wanted.config).await;
-    checked.map_err(|error| match error {
+    let chosen = chosen.ok_or_else(|| problem(format!("there is no {kind} `{}`", wanted.plugin)))?;
+    Ok(&chosen.version.plugin)
+}
+
+fn problem(message: String) -> Vec<Problem> {
+    vec![Problem {
+        path: String::new(),
+        message,
+    }]
+}
+
+fn problems(error: CallError) -> Vec<Problem> {
+    match error {
         CallError::InvalidConfig(problems) => problems
             .into_iter()
             .map(|p| Problem {
@@ -353,22 +386,29 @@ async fn check(choice: &Choice, kind: Kind, wanted: &PluginUse) -> Result<(), Ve
             })
             .collect(),
         other => problem(other.to_string()),
-    })
+    }
 }
 
-/// Loads the farm's configuration anew. What was withdrawn is tried again.
-pub(crate) async fn load(farm: &Farm) -> Result<Configured, Error> {
+async fn check(choice: &Choice, kind: Kind, wanted: &PluginUse) -> Result<(), Vec<Problem>> {
+    let plugin = chosen(choice, kind, wanted)?;
+    plugin.check(&wanted.config).await.map_err(problems)
+}
+
+/// Loads the farm's configuration anew, and the operator's rules of retention. What was withdrawn is tried again.
+pub(crate) async fn load(farm: &Farm) -> Result<(Configured, Retention), Error> {
     let operator = Operator::load(&farm.folder).map_err(|e| Error::Invalid(e.to_string()))?;
     if let Err(error) = Lock::update(&farm.folder, Lock::forgive) {
         tracing::warn!(%error, "failed to note that withdrawn plugins are tried again");
     }
     let before = farm.plugins.load_full();
     let request = Request::all(&operator, &farm.engine, farm.built_in, before, farm.clock.now());
-    configure_as(&operator, request).await
+    let configured = configure_as(&operator, request).await?;
+    Ok((configured, operator.retention))
 }
 
-/// Puts a configuration in force: what it pins becomes durable first, then everybody sees the new plan at once. `Started` is
-/// for all schedulers after a start or reload (`anew`), else for those whose plugin was exchanged.
+/// Puts a configuration in force, all of it or nothing: what it pins becomes durable first, then everybody sees the new plan at once,
+/// then all are told. If they cannot be, everybody sees the old one again. `Started` is for all schedulers after a start or reload
+/// (`anew`), else for those whose plugin was exchanged.
 pub(crate) async fn apply(farm: &Farm, configured: Configured, anew: bool) -> Result<(), Error> {
     let Configured {
         plan,
@@ -379,21 +419,12 @@ pub(crate) async fn apply(farm: &Farm, configured: Configured, anew: bool) -> Re
         ..
     } = configured;
     let now = farm.clock.now();
-    let before = farm.plugins.load_full();
-    keep(farm, &before, &registry, &plan).await?;
-    note(farm, record).await;
-    let was = farm.plan();
+    let (before, was) = (farm.plugins.load_full(), farm.plan());
     let changed = anew || *was != plan;
-    if changed {
-        farm.store.put_plan(plan.bundle.clone(), now).await?;
-        for worker in &plan.workers {
-            farm.store.upsert_worker(&worker.name, now).await?;
-        }
-    }
-    if anew {
-        let payload = serde_json::json!({ "plan": plan.digest() });
-        farm.store.record_event("config.loaded", payload, now).await?;
-    }
+    farm.store
+        .apply(durable(&before, &was, &registry, &plan, changed), now)
+        .await?;
+    note(farm, record).await;
     let told = registry.told(&before);
     if functions.len() == plan.functions.len() {
         farm.functions.hold(plan.digest(), functions);
@@ -401,39 +432,67 @@ pub(crate) async fn apply(farm: &Farm, configured: Configured, anew: bool) -> Re
     let plan = Arc::new(plan);
     farm.plugins.store(Arc::new(registry));
     if changed {
-        farm.locks.define(&plan);
-        farm.plan.send_replace(plan.clone());
-        farm.workers_changed.notify_one();
+        show(farm, &plan);
     }
-    // A follower is told of what ends from now on.
-    farm.store.follow(schedulers::followers(&plan)).await?;
     // Not before: what served the scheduler until now would take it, with the parameters of before. A start tells all of them
     // once more, should the master end here.
     let same = |scheduler| !anew && was.schedulers.contains(scheduler);
-    for scheduler in plan.schedulers.iter().filter(|scheduler| !same(scheduler)) {
-        farm.store
-            .enqueue_event(&scheduler.name, SchedulerEvent::Started, now)
-            .await?;
+    let started = plan.schedulers.iter().filter(|scheduler| !same(scheduler));
+    let started = started.map(|scheduler| scheduler.name.clone()).collect();
+    let loaded = anew.then(|| {
+        let payload = serde_json::json!({ "plan": plan.digest() });
+        ("config.loaded".to_owned(), payload)
+    });
+    let events = told
+        .iter()
+        .map(|event| (event.kind.to_owned(), event.payload.clone()));
+    let events = loaded.into_iter().chain(events).collect();
+    if let Err(error) = farm.store.tell_applied(started, events, now).await {
+        take_back(farm, before, &was, changed, now).await;
+        return Err(error.into());
     }
     let took = compiled.elapsed();
     for event in told {
         event.log(took);
-        farm.store.record_event(event.kind, event.payload, now).await?;
     }
     Ok(())
 }
 
-/// Makes durable what would be missed after a restart: the bytes of what is used or came from the folder, and which versions
-/// are in force.
-async fn keep(farm: &Farm, before: &Registry, after: &Registry, plan: &Plan) -> Result<(), Error> {
-    let was = farm.plan();
+/// Everybody goes by this plan from now on.
+fn show(farm: &Farm, plan: &Arc<Plan>) {
+    farm.locks.define(plan);
+    farm.plan.send_replace(plan.clone());
+    farm.workers_changed.notify_one();
+}
+
+/// Puts what was in force before back: whoever asked for another configuration is told that there is none.
+async fn take_back(farm: &Farm, before: Arc<Registry>, was: &Arc<Plan>, changed: bool, now: Timestamp) {
+    let durable = Applied {
+        plugins: Some(before.rows()),
+        followers: schedulers::followers(was),
+        ..Applied::default()
+    };
+    farm.plugins.store(before);
+    if changed {
+        show(farm, was);
+    }
+    // A database that fails here, too, is put right by the next start or reload.
+    if let Err(error) = farm.store.apply(durable, now).await {
+        tracing::warn!(%error, "failed to note that the configuration of before is in force again");
+    }
+}
+
+/// What would be missed after a restart: the bytes of what is used or came from the folder, which versions are in force, the
+/// configuration's files, its workers, and who follows whom.
+fn durable(before: &Registry, was: &Plan, after: &Registry, plan: &Plan, changed: bool) -> Applied {
     let pins = |plan: &Plan| -> BTreeSet<_> { plan.bundle.plugins.iter().map(|pin| pin.digest).collect() };
-    let (pinned, stored) = (pins(plan), pins(&was));
+    let (pinned, stored) = (pins(plan), pins(was));
     let known: BTreeMap<_, _> = before
         .in_force
         .values()
         .map(|chosen| (chosen.digest(), &chosen.origin))
         .collect();
+    let mut components = Vec::new();
     for chosen in after.in_force.values() {
         let digest = chosen.digest();
         let from_folder = |origin: &Origin| matches!(origin, Origin::File(_));
@@ -441,14 +500,18 @@ async fn keep(farm: &Farm, before: &Registry, after: &Registry, plan: &Plan) -> 
             .get(&digest)
             .is_some_and(|origin| from_folder(origin) || stored.contains(&digest));
         if !is_there && (from_folder(&chosen.origin) || pinned.contains(&digest)) {
-            farm.store.put_blob(chosen.version.bytes.to_vec()).await?;
+            components.push(chosen.version.bytes.to_vec());
         }
     }
     let rows = after.rows();
-    if rows != before.rows() || before.built_in.is_empty() {
-        farm.store.set_plugins_in_force(rows).await?;
+    let workers = plan.workers.iter().map(|worker| worker.name.clone());
+    Applied {
+        components,
+        plugins: (rows != before.rows() || before.built_in.is_empty()).then_some(rows),
+        bundle: changed.then(|| plan.bundle.clone()),
+        workers: workers.filter(|_| changed).collect(),
+        followers: schedulers::followers(plan),
     }
-    Ok(())
 }
 
 /// Notes in the lock what was accepted without anybody's help. A lock that cannot be written costs a question at the next

@@ -26,6 +26,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 const ABREAST: usize = 64;
 /// When nothing rings, look again after so long.
 const IDLE: Duration = Duration::from_secs(30);
+/// Before functions are asked again when nothing came of it.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Takes up the builds that a master before this one left running, then gives requests to workers until `shutdown`.
 pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
@@ -182,7 +184,13 @@ async fn decide(farm: &Farm, plan: &Arc<Plan>, digest: Digest) -> Result<Decided
     let keep = still_waiting(farm, &paired, &places, &queue);
     let next = queue.holds.expire(now);
     let pause = next.map_or(IDLE, |next| Duration::from_millis(next.since(now)).min(IDLE));
-    let pause = if paired.again { Duration::ZERO } else { pause };
+    let pause = match paired.again {
+        // What was asked about has its answer, and others come next.
+        true if paired.has_moved() => Duration::ZERO,
+        // Locks alone were in the way of all that was asked about: asked again at once, the answers would be the same.
+        true => pause.min(AGAIN),
+        false => pause,
+    };
     Ok(Decided {
         paired,
         pass,
@@ -191,14 +199,23 @@ async fn decide(farm: &Farm, plan: &Arc<Plan>, digest: Digest) -> Result<Decided
     })
 }
 
-/// The requests that keep their places before locks. One that was not asked about this time, as its workers are busy, does; one
-/// that a rule keeps, or whose worker is away, does not: it would hold others up for nothing.
+/// The requests that keep their places before locks: those that nothing but a lock keeps. One that a rule keeps, or whose worker
+/// is away or full, does not: it would hold others up for nothing, and what runs on that worker may want the very lock.
 fn still_waiting(farm: &Farm, paired: &Paired, places: &Places, queue: &queue::State) -> HashSet<RequestId> {
     let requests = farm.locks.requests().into_iter();
     let waiting = requests.filter(|(id, worker)| {
-        queue.holds(*id) && !paired.kept.contains_key(id) && places.contains_key(worker)
+        queue.holds(*id) && !paired.kept.contains_key(id) && has_room(places, paired, worker)
     });
     waiting.map(|(id, _)| id).collect()
+}
+
+/// Whether a worker is there and has a slot left once what was paired has begun.
+fn has_room(places: &Places, paired: &Paired, worker: &str) -> bool {
+    let begun = paired.pairings.iter().filter(|pairing| pairing.worker == worker);
+    places.get(worker).is_some_and(|place| {
+        let busy = place.running.len().saturating_sub(place.idle) + begun.count();
+        busy < usize::try_from(place.slots).unwrap_or(usize::MAX)
+    })
 }
 
 /// Makes a build. `None` when one of its requests waits no more: whoever changed that has rung the bell.
@@ -287,12 +304,13 @@ async fn new_build(
         builder: builder.name.clone(),
         requests: pairing.requests.clone(),
         worker: pairing.worker.clone(),
+        directory: builder.directory(),
         plan: digest,
         reason: newest.reason,
         sources: newest.sources,
         properties,
         steps: steps
-            .map(|step| new_step(builder, step, fault.as_ref()))
+            .map(|step| new_step(builder, step, (plan, &pairing.worker), fault.as_ref()))
             .collect(),
         reports: report::due(plan, &builder.name, Phase::Started),
     })
@@ -319,6 +337,7 @@ async fn given(
     };
     let (plan, builder, worker) = (plan.clone(), builder.to_owned(), worker.to_owned());
     let (request, sources) = (newest.properties.clone(), newest.sources.clone());
+    let scheduler = newest.scheduler.clone();
     let give = move || {
         let givers = Givers {
             plan: &plan,
@@ -327,6 +346,7 @@ async fn given(
             worker_name: &worker,
             changes,
             request,
+            scheduler: scheduler.as_deref(),
             sources: &sources,
         };
         Some(givers.give(&functions))
@@ -340,12 +360,17 @@ async fn given(
     Ok(given.unwrap_or_default())
 }
 
-fn new_step(builder: &Builder, step: &capstan_model::plan::Step, fault: Option<&String>) -> NewStep {
+fn new_step(
+    builder: &Builder,
+    step: &capstan_model::plan::Step,
+    around: (&Plan, &str),
+    fault: Option<&String>,
+) -> NewStep {
     NewStep {
         name: step.name.clone(),
         plugin: step.plugin.plugin.clone(),
         digest: step.plugin.digest,
         config: step.plugin.config.clone(),
-        options: build::StepOptions::of(step, builder, fault.cloned()).to_value(),
+        options: build::StepOptions::of(step, builder, around, fault.cloned()).to_value(),
     }
 }

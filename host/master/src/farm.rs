@@ -24,9 +24,11 @@ use crate::functions::KnownFunctions;
 use crate::handle::{About, Force, Forced, Invitation, Reloaded, WorkerStatus};
 use crate::interruptions::Absences;
 use crate::locks::{Locks, Slots};
+use crate::pipelines::Pipelines;
 use crate::plugins::Registry;
 use crate::plugins::watch::Condemned;
 use crate::queue::Queue;
+use crate::retention::Retention;
 use crate::stops::Stops;
 use crate::{Error, configuration, rebuild, workers};
 
@@ -53,6 +55,7 @@ pub(crate) struct Farm {
     pub suspects: Notify,
     pub condemned: Condemned,
     pub ports: Ports,
+    pub pipelines: Pipelines,
     pub link: OnceLock<Link>,
     pub link_address: OnceLock<SocketAddr>,
     pub url: OnceLock<String>,
@@ -64,6 +67,7 @@ pub(crate) struct Farm {
     pub workers_changed: Notify,
     /// Rings when logs have become complete that can be sealed.
     pub to_seal: Notify,
+    pub retention: Retention,
 }
 
 impl Farm {
@@ -151,6 +155,7 @@ impl Farm {
             project: String::new(),
             branch: force.branch,
             revision: force.revision,
+            patch: None,
         };
         let buildset = NewBuildset {
             scheduler: None,
@@ -198,7 +203,7 @@ impl Farm {
     pub async fn reload(&self) -> Result<Reloaded, Error> {
         let _one_at_a_time = self.reloading.lock().await;
         let before = self.plan();
-        let configured = configuration::load(self).await?;
+        let (configured, rules) = configuration::load(self).await?;
         let plugins = self.plugins.load_full();
         let mut changes = configured.registry.lines(&plugins);
         changes.extend(configured.registry.settings.regranted(&plugins.settings));
@@ -208,6 +213,9 @@ impl Farm {
         let warnings = warnings.chain(configured.grants.iter().cloned());
         let warnings = warnings.chain(configured.registry.complaints()).collect();
         configuration::apply(self, configured, true).await?;
+        if self.retention.follow(rules) {
+            changes.push("~ retention".to_owned());
+        }
         Ok(Reloaded { changes, warnings })
     }
 

@@ -1,14 +1,17 @@
 //! The functions of configurations: those of the plan in force, and those of the plans that running builds are pinned to. A
 //! pinned plan's functions are evaluated again from its bundle, which gives the same ones under the same numbers.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use capstan_config::{CallLimits, Farm as Files, FunctionError, Functions, PluginInfo};
 use capstan_model::Digest;
+use capstan_model::plan::PluginUse;
+use capstan_model::plugin::Kind;
 use serde_json::Value;
 
-use crate::Error;
 use crate::farm::Farm;
+use crate::{Error, configuration};
 
 /// How many plans' functions are held. Builds of older plans than these wait for an evaluation now and then.
 const MOST_PLANS: usize = 8;
@@ -55,21 +58,36 @@ impl Farm {
         Ok(functions)
     }
 
+    /// The functions are called by their numbers: they have to be those that the plan had.
     async fn evaluate_again(&self, plan: Digest) -> Result<Functions, Error> {
         let missing = || Error::failed("find a plan", format!("{} is not stored", plan.short()));
         let bundle = self.store.plan(plan).await?.ok_or_else(missing)?;
-        let mut plugins = Vec::new();
+        let noted = bundle.functions.clone();
+        let (mut plugins, mut generators) = (Vec::new(), BTreeMap::new());
         for pin in &bundle.plugins {
             let plugin = self.pinned(pin.digest).await?;
             plugins.push(PluginInfo::new(plugin.manifest().clone(), plugin.digest()));
+            if pin.kind == Kind::Generator {
+                generators.insert(pin.digest, plugin);
+            }
         }
+        let runtime = tokio::runtime::Handle::current();
         let evaluate = move || {
+            // The version that made the builders makes them again.
+            let generate = |wanted: &PluginUse| match generators.get(&wanted.digest) {
+                Some(plugin) => runtime.block_on(configuration::generate(plugin, &wanted.config)),
+                None => Err(Vec::new()),
+            };
             // The parameters were accepted when the plan was made.
-            capstan_config::evaluate(&Files::bundle(bundle), &plugins, &|_, _| Ok(()))
+            capstan_config::evaluate_with(&Files::bundle(bundle), &plugins, &|_, _| Ok(()), &generate)
         };
         let evaluated = tokio::task::spawn_blocking(evaluate).await;
         let evaluated = evaluated.map_err(|e| Error::failed("evaluate a plan again", e))?;
-        Ok(evaluated.map_err(Error::Config)?.functions)
+        let functions = evaluated.map_err(Error::Config)?.functions;
+        if let Some(fault) = changed(&noted, &functions) {
+            return Err(Error::failed("evaluate a plan again", fault));
+        }
+        Ok(functions)
     }
 
     /// Calls a function of a plan; the inner error is the function's own. What asks has a fallback, and says so in the log once.
@@ -84,4 +102,27 @@ impl Farm {
         let called = tokio::task::spawn_blocking(move || functions.call(number, args, limits)).await;
         called.map_err(|e| Error::failed("call a function of the configuration", e))
     }
+}
+
+/// How a plan's functions differ from those that were noted when it was made. Nothing was noted of older plans.
+fn changed(noted: &[String], found: &Functions) -> Option<String> {
+    let found: Vec<_> = found.list().into_iter().map(|function| function.name).collect();
+    if noted.is_empty() || noted == found {
+        return None;
+    }
+    let place = noted
+        .iter()
+        .zip(&found)
+        .take_while(|(noted, found)| noted == found)
+        .count();
+    let name = |names: &[String]| {
+        names
+            .get(place)
+            .map_or("none".to_owned(), |name| format!("`{name}`"))
+    };
+    let (noted, found) = (name(noted), name(&found));
+    Some(format!(
+        "expected its function {place} to be {noted} as when it was made, found {found}: this version of Capstan reads it \
+         otherwise; rebuild with the configuration in force"
+    ))
 }

@@ -4,6 +4,8 @@
 //! and everybody who waited shares it. URLs and names come from configurations and from repositories: nothing of them
 //! may be taken for an option, and no transport but those in [`TRANSPORTS`] runs.
 
+mod files;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -7,7 +7,7 @@ use capstan_config::Diagnostic;
 use capstan_logs::{Artefacts, Logs};
 use capstan_model::plan::Plan;
 use capstan_model::{
-    BuildId, BuildsetId, CallId, Clock, OutboxId, Properties, Property, RequestId, Timestamp,
+    BuildId, BuildsetId, CallId, Change, Clock, OutboxId, Properties, Property, RequestId, Timestamp,
 };
 use capstan_store::{Cancelled, Store};
 use serde::{Deserialize, Serialize};
@@ -17,8 +17,10 @@ use crate::farm::Farm;
 use crate::locks::LockStatus;
 use crate::plugins::PluginStatus;
 use crate::queue::{QueuePage, Queued};
+use crate::retention::{Forecast, Progress};
 use crate::schedulers::{Called, SchedulerStatus};
-use crate::{Error, outbox, queue, rebuild};
+use crate::sending::SentChange;
+use crate::{Error, outbox, queue, rebuild, retention};
 
 /// A running master. Cheap to clone.
 #[derive(Clone)]
@@ -218,14 +220,20 @@ impl Handle {
         self.0.force(builder, force).await
     }
 
+    /// Takes in a change that no change source has found; answers it, and whether it is new.
+    pub async fn send_change(&self, change: SentChange) -> Result<(Change, bool), Error> {
+        self.0.send_change(change).await
+    }
+
     /// Every scheduler of the plan, in its order.
     pub async fn schedulers(&self) -> Result<Vec<SchedulerStatus>, Error> {
         self.0.schedulers().await
     }
 
-    /// What a scheduler asks a person for: `kind`, `fields` and `builders`. One that cannot be asked for builds is a conflict.
-    pub async fn describe_scheduler(&self, name: &str) -> Result<Value, Error> {
-        self.0.describe_scheduler(name).await
+    /// What a scheduler asks a person for: `kind`, `fields` and `builders`. What there is to choose may depend on `values`, an object
+    /// with what was filled in so far. One that cannot be asked for builds is a conflict.
+    pub async fn describe_scheduler(&self, name: &str, values: &Value) -> Result<Value, Error> {
+        self.0.describe_scheduler(name, values).await
     }
 
     /// Asks a scheduler for builds and waits a while for what it decides. What it refuses is [`Error::Refused`]. The same key again is
@@ -323,6 +331,26 @@ impl Handle {
     /// Why these requests wait; those that do not are left out.
     pub async fn why(&self, requests: &[RequestId]) -> Result<Vec<Queued>, Error> {
         queue::of(&self.0, requests).await
+    }
+
+    /// What there is, what the rules of retention would remove, and what they did last. Looks at everything.
+    pub async fn retention(&self) -> Result<Forecast, Error> {
+        retention::forecast(&self.0).await
+    }
+
+    /// How far retention is.
+    pub fn retention_progress(&self) -> Progress {
+        retention::progress(&self.0)
+    }
+
+    /// Has the rules of retention carried out now; answers the number that this time has in [`Progress::last`].
+    pub fn run_retention(&self) -> u64 {
+        retention::ask(&self.0)
+    }
+
+    /// Keeps a build for that reason, whatever the rules of retention say; without one it is left to them again.
+    pub async fn keep_build(&self, build: BuildId, reason: Option<&str>) -> Result<(), Error> {
+        retention::keep(&self.0, build, reason).await
     }
 
     /// Every lock: who holds it, and who waits for it in which order.

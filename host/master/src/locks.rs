@@ -5,6 +5,7 @@
 //! one lock does, `table` for all of them, `graph` and `deadlock` for those who wait in a circle, `slots` for builds that let
 //! others use their place while they wait.
 
+mod children;
 mod choice;
 mod deadlock;
 mod explain;
@@ -25,6 +26,7 @@ use capstan_model::{BuildId, LockAccess, RequestId, StepId};
 use capstan_store::LockHold;
 use tokio::sync::watch;
 
+pub(crate) use children::{Family, Parent};
 pub(crate) use choice::chosen;
 pub use explain::{Holder, LockStatus, Obstacle};
 pub(crate) use gate::{Admitted, Pass};
@@ -32,6 +34,7 @@ pub(crate) use slots::Slots;
 pub(crate) use steps::{Taken, release_step, take_step};
 
 use gate::Answers;
+use graph::Node;
 use table::{LockTable, Owner};
 
 /// Waiting steps whose holders are told anew whenever those change; further back nothing changes for a while.
@@ -65,6 +68,8 @@ struct State {
     turns: HashMap<StepId, watch::Sender<Turn>>,
     /// What functions answered for requests that then had to wait.
     answers: Answers,
+    /// Builds that wait for others, and whom the table knows of because of each.
+    parents: HashMap<BuildId, Vec<Node>>,
 }
 
 impl Locks {
@@ -190,6 +195,7 @@ impl Locks {
     /// A build has ended: it and its steps hold and want nothing any more.
     pub fn forget(&self, build: BuildId) {
         self.change(|state| {
+            state.leave(build);
             for owner in state.table.owners(build) {
                 if let Owner::Step(step) = owner {
                     state.turns.remove(&step);

@@ -53,6 +53,14 @@ pub(crate) struct Paired {
     pub again: bool,
 }
 
+impl Paired {
+    /// Whether another round would not be this one again.
+    pub fn has_moved(&self) -> bool {
+        let holds = &self.holds;
+        !(self.pairings.is_empty() && holds.requests.is_empty() && holds.workers.is_empty())
+    }
+}
+
 /// What has a say.
 pub(crate) struct Rules<'r> {
     pub hooks: &'r dyn Hooks,
@@ -63,7 +71,7 @@ pub(crate) struct Rules<'r> {
 
 /// Requests that functions are asked about at a time: others are not kept waiting for longer by slow ones.
 const MOST_ASKED: usize = 200;
-/// Workers that are tried for one request when there is something in the way of the best.
+/// Workers about which functions are asked for one request when there is something in the way of the best.
 const MOST_TRIED: usize = 20;
 
 /// Pairs the waiting requests, most urgent first, with the places.
@@ -162,7 +170,9 @@ impl<'a> Round<'a, '_, '_> {
             self.done.kept.insert(request.id, hold.reason.clone());
             return Fate::Waits;
         }
-        for _ in 0..MOST_TRIED {
+        let asks = builder.queueing.next_worker.is_some() || builder.queueing.may_start.is_some();
+        let tries = if asks { MOST_TRIED } else { usize::MAX };
+        for _ in 0..tries {
             let worker = match self.choose(builder, request, &open) {
                 Ok(Some(worker)) => worker,
                 Ok(None) => break,
@@ -184,7 +194,7 @@ impl<'a> Round<'a, '_, '_> {
             }
             match self.rules.gate.take(builder, request, name) {
                 Ok(()) => {
-                    self.start(worker, builder, line, request);
+                    self.start(worker, (place, builder), line, request);
                     return Fate::Started;
                 }
                 Err(barrier) => {
@@ -246,10 +256,10 @@ impl<'a> Round<'a, '_, '_> {
             return vec![request.id];
         }
         // A function may have left some of those that are alike to builds of their own, or keep them waiting.
-        let holds = &self.rules.holds.requests;
+        let (before, now) = (&self.rules.holds.requests, &self.done.holds.requests);
         let free = line
             .group(request)
-            .filter(|id| !self.served.contains(id) && !holds.contains_key(id));
+            .filter(|id| !self.served.contains(id) && !before.contains_key(id) && !now.contains_key(id));
         if builder.queueing.collapse.is_none() {
             return free.collect();
         }
@@ -268,11 +278,17 @@ impl<'a> Round<'a, '_, '_> {
         all
     }
 
-    fn start(&mut self, worker: usize, builder: &'a Builder, line: &Line, request: &QueueEntry) {
+    fn start(
+        &mut self,
+        worker: usize,
+        (place, builder): (usize, &'a Builder),
+        line: &Line,
+        request: &QueueEntry,
+    ) {
         let requests = self.together(builder, line, request);
         self.done.kept.remove(&request.id);
         self.served.extend(&requests);
-        self.board.occupy(worker, &builder.name);
+        self.board.occupy(worker, self.index.directory(place));
         self.done.pairings.push(Pairing {
             builder: builder.name.clone(),
             worker: self.board.name(worker).to_owned(),

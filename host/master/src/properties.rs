@@ -20,6 +20,8 @@ pub(crate) struct Givers<'a> {
     pub worker_name: &'a str,
     pub changes: Properties,
     pub request: Properties,
+    /// Who asked; none where it was no scheduler.
+    pub scheduler: Option<&'a str>,
     pub sources: &'a [SourceStamp],
 }
 
@@ -45,6 +47,11 @@ impl Givers<'_> {
             // So that the build can say so: what remains was checked when it came.
             properties = self.request.clone();
             self.own(&mut properties);
+            // A request may be as large as can be, without what the build adds.
+            if properties.check().is_err() {
+                properties = Properties::default();
+                self.own(&mut properties);
+            }
         }
         Given {
             properties,
@@ -109,6 +116,9 @@ impl Givers<'_> {
     fn own(&self, properties: &mut Properties) {
         properties.set("buildername", self.builder.name.as_str(), "builder");
         properties.set("workername", self.worker_name, "worker");
+        if let Some(scheduler) = self.scheduler {
+            properties.set("scheduler", scheduler, "scheduler");
+        }
         let [source] = self.sources else { return };
         let mut set = |name: &str, value: Option<&str>| {
             properties.set(name, value.map_or(Value::Null, Value::from), "source stamp");
@@ -166,6 +176,7 @@ mod tests {
             labels: vec![],
             properties: map(&["e", "buildername", "only"], "worker"),
             defaults: map(&["a", "g", "w"], "worker default"),
+            env: capstan_model::plan::Env::default(),
             location: Location::default(),
         }
     }
@@ -182,6 +193,7 @@ mod tests {
             worker_name: "w1",
             changes: labelled(&map(&["b", "c", "d", "e"], "change"), "change"),
             request,
+            scheduler: Some("nightly"),
             sources: &[source],
         };
         givers.give(&Functions::default())
@@ -210,6 +222,7 @@ mod tests {
             ("only", "worker", "worker"),
             ("buildername", "linux", "builder"),
             ("workername", "w1", "worker"),
+            ("scheduler", "nightly", "scheduler"),
             ("branch", "main", "source stamp"),
         ] {
             let found = properties.get(name).unwrap_or_else(|| panic!("no {name}"));
@@ -267,5 +280,21 @@ mod tests {
         assert!(found.fault.unwrap().contains("at most 1048576 bytes together"));
         assert_eq!(found.properties.check(), Ok(()));
         assert_eq!(found.properties.get("workername").unwrap().value, "w1");
+    }
+
+    #[test]
+    fn a_request_that_is_as_large_as_can_be_makes_a_build_that_says_so() {
+        let request: Properties = (0..1000)
+            .map(|n| Property {
+                name: n.to_string(),
+                value: json!(n),
+                source: "force".to_owned(),
+            })
+            .collect();
+        assert_eq!(request.check(), Ok(()));
+        let found = given(&plan(), &builder(json!({}), json!({})), &worker(), request);
+        assert!(found.fault.unwrap().contains("at most 1000 properties"));
+        assert_eq!(found.properties.check(), Ok(()));
+        assert_eq!(found.properties.get("buildername").unwrap().value, "linux");
     }
 }

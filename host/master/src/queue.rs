@@ -19,7 +19,8 @@ use crate::{Error, workers};
 mod hooks;
 mod verdict;
 
-pub(crate) use hooks::{Complaints, Functional, are_in};
+pub(crate) use hooks::{Complaints, Functional, LIMITS, are_in};
+pub(crate) use verdict::shown;
 
 /// A request that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,8 +127,8 @@ impl State {
     fn use_plan(&mut self, plan: &Arc<Plan>) {
         if !self.index.as_ref().is_some_and(|index| index.is_of(plan)) {
             self.index = Some(Index::new(Arc::clone(plan)));
-            // Other functions may say otherwise.
-            self.holds = Holds::default();
+            // Other functions may say otherwise of a request. A worker that one of them found broken stays so until its time is over.
+            self.holds.requests.clear();
         }
     }
 
@@ -202,7 +203,7 @@ async fn explain(
     first: Vec<(usize, RequestId)>,
 ) -> Result<Vec<Queued>, Error> {
     // Read before the queue is held: the dispatcher does not wait for it.
-    let mut standings = standings(farm).await?;
+    let mut standings = standings(farm, plan).await?;
     let mut state = farm.queue.current(&farm.store).await?;
     for standing in &mut standings {
         let hold = state.holds.workers.get(&standing.name);
@@ -237,11 +238,13 @@ fn order(state: &State) -> Vec<RequestId> {
 }
 
 /// How the workers of the plan stand.
-async fn standings(farm: &Farm) -> Result<Vec<Standing>, Error> {
+async fn standings(farm: &Farm, plan: &Plan) -> Result<Vec<Standing>, Error> {
     let status = workers::status(farm).await?;
-    let mut running: HashMap<String, Vec<Running>> = HashMap::new();
+    let mut running: HashMap<String, (Vec<Running>, Vec<String>)> = HashMap::new();
     for build in farm.store.running_builds().await? {
-        running.entry(build.worker.clone()).or_default().push(Running {
+        let there = running.entry(build.worker.clone()).or_default();
+        there.1.push(workers::directory(plan, &build));
+        there.0.push(Running {
             build: build.id,
             builder: build.builder,
             number: build.number,
@@ -251,12 +254,16 @@ async fn standings(farm: &Farm) -> Result<Vec<Standing>, Error> {
     let rows = farm.store.workers().await?.into_iter();
     let revoked: HashMap<_, _> = rows.map(|row| (row.name, row.revoked.is_some())).collect();
     let configured = status.into_iter().filter(|worker| worker.configured);
-    let standing = configured.map(|worker| Standing {
-        absent: absence(&worker, revoked.get(&worker.name).copied().unwrap_or(false)),
-        labels: worker.labels.into_iter().collect(),
-        slots: worker.slots,
-        running: running.remove(&worker.name).unwrap_or_default(),
-        name: worker.name,
+    let standing = configured.map(|worker| {
+        let (running, directories) = running.remove(&worker.name).unwrap_or_default();
+        Standing {
+            absent: absence(&worker, revoked.get(&worker.name).copied().unwrap_or(false)),
+            labels: worker.labels.into_iter().collect(),
+            slots: worker.slots,
+            running,
+            directories,
+            name: worker.name,
+        }
     });
     Ok(standing.collect())
 }
@@ -273,5 +280,33 @@ fn absence(worker: &WorkerStatus, revoked: bool) -> Option<Hindrance> {
         Some(Hindrance::Silent(worker.since))
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use capstan_model::Timestamp;
+
+    use super::*;
+    use crate::pairing::Hold;
+
+    #[test]
+    fn a_reload_forgets_what_functions_said_of_requests_and_not_of_workers() {
+        let hold = || Hold {
+            reason: "disk full".to_owned(),
+            until: Timestamp(1000),
+        };
+        let mut state = State::default();
+        state.use_plan(&Arc::new(Plan::default()));
+        state.holds.requests.insert(RequestId(1), hold());
+        state.holds.workers.insert("w1".to_owned(), hold());
+        state.use_plan(&Arc::new(Plan::default()));
+        assert!(
+            state.holds.requests.is_empty(),
+            "another function may let it start"
+        );
+        assert_eq!(state.holds.workers.get("w1"), Some(&hold()));
+        state.holds.expire(Timestamp(1000));
+        assert!(state.holds.workers.is_empty(), "it comes to its end all the same");
     }
 }

@@ -27,6 +27,10 @@ pub(crate) async fn build(farm: &Farm, id: BuildId, reason: Option<&str>) -> Res
     {
         (properties, priority) = (request.properties, request.priority);
     }
+    // As there, where nobody asks again.
+    if let Some(scheduler) = found.properties.get("scheduler") {
+        properties.insert(scheduler.clone());
+    }
     let again = format!("rebuild of {} #{}", found.builder, found.number);
     let set = NewBuildset {
         reason: because(again, reason),
@@ -74,6 +78,10 @@ pub(crate) async fn buildset(
     {
         sources = pinned(sources, &newest);
     }
+    let mut properties = set.properties;
+    if let Some(scheduler) = &set.scheduler {
+        properties.set("scheduler", scheduler.as_str(), "scheduler");
+    }
     let what = if only_failed {
         "rebuild of what failed in"
     } else {
@@ -82,7 +90,7 @@ pub(crate) async fn buildset(
     let again = NewBuildset {
         reason: because(format!("{what} buildset {id}"), reason),
         sources,
-        properties: set.properties,
+        properties,
         changes: set.changes,
         priority: requests
             .iter()

@@ -73,18 +73,21 @@ pub(crate) async fn step(
         return Ok(Ok(Rendered::as_planned(step)));
     }
     let context = context(build);
-    let (config, layers) = (step.config.clone(), options.layers.clone());
+    let (config, layers, known) = (step.config.clone(), options.layers.clone(), options.env.clone());
     let schema = plugin.manifest().parameters.clone();
     let rendered = blocking(farm, build, move |functions| {
         let renderer = Renderer::new(&context, functions);
-        let config = match parameters {
+        let (config, paths) = match parameters {
             true => renderer.parameters(&schema, &config)?,
-            false => config,
+            false => (config, BTreeMap::new()),
         };
-        let env = match layers.is_empty() {
+        let mut env = match layers.is_empty() {
             true => None,
             false => Some(renderer.env(&layers)?),
         };
+        if !paths.is_empty() {
+            env.get_or_insert(known).extend(paths);
+        }
         Ok(Rendered { config, env })
     })
     .await?;

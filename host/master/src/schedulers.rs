@@ -1,7 +1,9 @@
 //! Feeds the schedulers: one task each, which calls the plugin with the next event or timer and commits its decision.
 
 mod asking;
+mod choices;
 mod choosing;
+mod judging;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -157,7 +159,8 @@ async fn handle_next(
         },
     };
     // What was put in its place takes the event; this one is about to be ended.
-    if !farm.plan().schedulers.contains(scheduler) {
+    let plan = farm.plan();
+    if !plan.schedulers.contains(scheduler) {
         return Ok(Next::Wait(IDLE));
     }
     if !farm.store.scheduler_enabled(&scheduler.name).await? {
@@ -165,6 +168,15 @@ async fn handle_next(
         return Ok(Next::Wait(IDLE));
     }
     let stored = farm.store.scheduler_state(&scheduler.name).await?;
+    let event = match event {
+        Told::Event(SchedulerEvent::Change(change)) => {
+            match judging::change(farm, &plan, scheduler, change).await? {
+                Some(change) => Told::Event(SchedulerEvent::Change(change)),
+                None => return pass_over(farm, scheduler, consumed, stored).await,
+            }
+        }
+        other => other,
+    };
     let (plugin, caller) = farm.plugin(Kind::Scheduler, &scheduler.name, &scheduler.plugin)?;
     let config = &scheduler.plugin.config;
     let TakenOver { bytes, foreign } = match take_over(&plugin, &caller, config, stored).await {
@@ -175,7 +187,10 @@ async fn handle_next(
     let answer = match event {
         Told::Event(event) => plugin.handle(&caller, config, &bytes, now, event).await,
         Told::Completed(set) => plugin.completed(&caller, config, &bytes, now, *set).await,
-        Told::Call(call) => plugin.call(&caller, config, &bytes, now, &call).await,
+        Told::Call(call) => {
+            let config = choices::live(farm, &plan, scheduler, &call["values"], &call["builders"]).await?;
+            plugin.call(&caller, &config, &bytes, now, &call).await
+        }
     };
     // Nothing is wrong with the plugin: whoever asked is told what is wrong with the question.
     if let (true, Err(CallError::InvalidConfig(found))) = (is_call, &answer) {
@@ -204,7 +219,7 @@ async fn handle_next(
             return give_up(farm, scheduler, consumed, &reason).await;
         }
     };
-    let decision = match choosing::choose(farm, scheduler, decision).await? {
+    let mut decision = match choosing::choose(farm, &plan, scheduler, decision).await? {
         Ok(decision) => decision,
         Err(message) if is_call => {
             let path = "builders".to_owned();
@@ -212,7 +227,10 @@ async fn handle_next(
         }
         Err(reason) => return give_up(farm, scheduler, consumed, &reason).await,
     };
-    let mut decision = to_store(&farm.plan(), scheduler, &plugin, decision);
+    for set in &mut decision.submit {
+        judging::priority(farm, &plan, scheduler, set).await?;
+    }
+    let mut decision = to_store(&plan, scheduler, &plugin, decision);
     if matches!(consumed, Consumed::Timer { .. })
         && let Some((name, at)) = not_at_once(&mut decision.set_timers, now)
         && !std::mem::replace(told, true)
@@ -234,6 +252,11 @@ async fn handle_next(
         // The event or timer is gone: somebody else handled it, and nothing was written.
         Err(capstan_store::Error::Conflict { .. }) => Ok(Next::Handled),
         // It names something that does not exist, and would do so again.
+        Err(error @ capstan_store::Error::Invalid { .. }) if is_call => {
+            let message = error.to_string();
+            let path = String::new();
+            refuse(farm, scheduler, consumed, vec![CallProblem { path, message }]).await
+        }
         Err(error @ capstan_store::Error::Invalid { .. }) => {
             give_up(farm, scheduler, consumed, &error.to_string()).await
         }
@@ -266,6 +289,30 @@ fn cannot_take_over(farm: &Farm, plugin: &Plugin, error: &CallError) -> Next {
             Advice::Usual => Next::Again(reason),
             Advice::Again | Advice::Wait => Next::Soon(reason),
         },
+    }
+}
+
+/// Consumes an event that a function of the configuration kept from the scheduler: nothing has happened to it.
+async fn pass_over(
+    farm: &Farm,
+    scheduler: &Scheduler,
+    consumed: Consumed,
+    stored: Option<capstan_store::Memory>,
+) -> Result<Next, Error> {
+    let (state, by) = stored.map_or_else(Default::default, |memory| (memory.bytes, memory.by));
+    let unchanged = capstan_store::Decision {
+        state,
+        by,
+        ..capstan_store::Decision::default()
+    };
+    let now = farm.clock.now();
+    match farm
+        .store
+        .commit_decision(&scheduler.name, consumed, unchanged, now)
+        .await
+    {
+        Ok(_) | Err(capstan_store::Error::Conflict { .. }) => Ok(Next::Handled),
+        Err(other) => Err(other.into()),
     }
 }
 

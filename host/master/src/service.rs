@@ -24,13 +24,15 @@ use crate::functions::KnownFunctions;
 use crate::handle::Handle;
 use crate::interruptions::{Absences, Alive};
 use crate::locks::{Locks, Slots};
+use crate::pipelines::Pipelines;
 use crate::plugins::watch::Condemned;
 use crate::queue::Queue;
+use crate::retention::Retention;
 use crate::stops::Stops;
 use crate::workers::Door;
 use crate::{
-    Error, audit, dispatch, files, git, http, interruptions, kept, mail, outbox, plugins, schedulers,
-    sealing, secrets, sources, stopping,
+    Error, audit, dispatch, files, git, http, interruptions, kept, mail, outbox, plugins, retention,
+    schedulers, sealing, secrets, sources, stopping,
 };
 
 /// How long to wait for the data folder of a master that was killed just now and may still be dying.
@@ -116,8 +118,9 @@ impl Master {
         let logs = Logs::open(data.join("logs"), capstan_logs::Options::default())?;
         let artefacts = Artefacts::at(data.join("artefacts"))?;
         let secrets = secrets::open(&operator);
+        let mirrors = Arc::new(git::Mirrors::new(data.join("mirrors")));
         let ports = Ports {
-            git: Arc::new(git::Mirrors::new(data.join("mirrors"))),
+            git: Arc::clone(&mirrors) as _,
             http: Arc::new(
                 http::Client::new(secrets.clone()).map_err(|e| Error::failed("make an HTTP client", e))?,
             ),
@@ -133,6 +136,7 @@ impl Master {
         for remark in &configured.grants {
             tracing::warn!("{remark}");
         }
+        let retention = operator.retention.clone();
         let farm = Arc::new(Farm {
             folder: operator.folder.clone(),
             operator,
@@ -154,6 +158,7 @@ impl Master {
             suspects: Notify::new(),
             condemned: Condemned::default(),
             ports,
+            pipelines: Pipelines::new(mirrors, data.join("pipelines")),
             link: OnceLock::new(),
             link_address: OnceLock::new(),
             url: OnceLock::new(),
@@ -164,6 +169,7 @@ impl Master {
             absences: Absences::default(),
             workers_changed: Notify::new(),
             to_seal: Notify::new(),
+            retention: Retention::new(retention),
         });
         configuration::apply(&farm, configured, true).await?;
         let link = open_link(&farm).await?;
@@ -223,6 +229,7 @@ impl Master {
         tasks.spawn(outbox::run(farm.clone(), shutdown.clone()));
         tasks.spawn(stopping::run(farm.clone(), shutdown.clone()));
         tasks.spawn(sealing::run(farm.clone(), shutdown.clone()));
+        tasks.spawn(retention::run(farm.clone(), shutdown.clone()));
         tasks.spawn(secrets::keep(farm.secrets.clone(), shutdown.clone()));
         tasks.spawn(audit::run(farm.clone(), audit, shutdown.clone()));
         tasks.spawn(interruptions::watch(farm.clone(), alive, shutdown.clone()));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use capstan_engine::{Plugin, StepEnd, StepError, StepRun, WaitMode};
 use capstan_model::journal::{Created, HOST_ABI};
+use capstan_model::plugin::{Right, Rights};
 use capstan_model::{Completion, Exit, Outcome};
 use capstan_store::{Build, Record, Step, StepState};
 use futures::FutureExt as _;
@@ -81,7 +82,7 @@ async fn begin(
         farm.clone(),
         ledger.clone(),
         build.clone(),
-        &step,
+        (&step, options.secrets.clone()),
         &journal,
     ));
     let plugin = match farm.pinned(step.digest).await {
@@ -109,7 +110,7 @@ async fn begin(
     let run = StepRun {
         created: created(&build, &step, &plugin, rendered),
         plugin: plugin.clone(),
-        grants: farm.plugins.load().granted(&step.plugin),
+        grants: granted(farm, &build, &step, options.secrets.as_deref()),
         journal,
         installation: farm.installation,
         step: step.id,
@@ -125,6 +126,18 @@ async fn begin(
         .await?;
     let running = farm.engine.run_step(run, host.clone(), signal);
     Ok((host, running, Some(plugin)))
+}
+
+/// What the step's plugin may reach. The steps of a pipeline reach no secrets but those that their builder allows them.
+fn granted(farm: &Farm, build: &Build, step: &Step, secrets: Option<&[String]>) -> Arc<Rights> {
+    let granted = farm.plugins.load().granted(&step.plugin);
+    let Some(secrets) = secrets else {
+        return granted;
+    };
+    let mut rights = Rights::clone(&granted);
+    let both = |name: &&String| granted.covers(Right::Secrets, &format!("{name}@{}", build.builder));
+    rights.secrets = secrets.iter().filter(both).cloned().collect();
+    Arc::new(rights)
 }
 
 /// Whether the build was stopped before this step began, which then is one that always runs. A step that is taken up has

@@ -22,7 +22,7 @@ use crate::farm::Farm;
 use crate::step;
 
 pub(crate) use ends::{end_command, end_lost};
-pub(crate) use standing::{places, status};
+pub(crate) use standing::{anywhere, directory, places, status};
 
 use ends::{exited, forgotten, give_up, has_ended, unfinished};
 

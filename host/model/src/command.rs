@@ -73,6 +73,8 @@ pub enum EnvValue {
     Unset,
     /// Set to the secret of that name, which is masked in every log.
     Secret(String),
+    /// Set to these, joined with the worker's separator of paths; `${NAME}` as in `Set`. What is empty then is left out.
+    Path(Vec<String>),
 }
 
 /// A command as a step asks for it. Durable in the journal: it never holds a secret's value.
@@ -82,7 +84,8 @@ pub struct CommandSpec {
     pub program: Program,
     /// The builder's own directory under the worker's base directory; one path component.
     pub builder_dir: String,
-    /// Where to run, relative to the builder's directory; made if missing; must not leave it.
+    /// Where to run: relative to the builder's directory, which it must not leave, or in a folder that the worker's own
+    /// configuration grants. Made if missing.
     pub workdir: String,
     /// Changes to the worker's own environment.
     pub env: BTreeMap<String, EnvValue>,

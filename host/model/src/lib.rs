@@ -11,15 +11,18 @@ mod digest;
 mod figures;
 mod id;
 pub mod journal;
+mod labels;
 mod lock;
 mod outcome;
+mod pipeline;
 pub mod plan;
 pub mod plugin;
 pub mod property;
+mod shell;
 mod standing;
 
 pub use artefact::{Artefact, BadName, MAX_ARTEFACT_NAME, Stored, check_artefact_name};
-pub use change::{Change, NewChange, SourceStamp};
+pub use change::{Change, MAX_PATCH, NewChange, Patch, SourceStamp};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use command::{
     Channel, CommandId, CommandSpec, Completion, DEFAULT_LOG, EnvValue, Exit, FileFault, Program, TimeOut,
@@ -31,7 +34,10 @@ pub use id::{
     BuildId, BuilderId, BuildsetId, CallId, ChangeId, EventId, LogId, OutboxId, RequestId, SourceStampId,
     StepId, WorkerId,
 };
+pub use labels::{Asked, BadLabels, Labels};
 pub use lock::{Lock, LockAccess, Mode, Scope};
 pub use outcome::{Outcome, UnknownOutcome};
+pub use pipeline::{AllowedStep, PIPELINE, Pipeline};
 pub use property::{BadProperties, Properties, Property};
+pub use shell::shell_word;
 pub use standing::{Condition, EndBuildOn, Rules, Standing};

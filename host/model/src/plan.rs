@@ -33,6 +33,9 @@ pub struct Plan {
     /// Properties of every build of every builder.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, Value>,
+    /// Environment of every command, below that of workers, builders and steps.
+    #[serde(default, skip_serializing_if = "Env::is_empty")]
+    pub env: Env,
     /// The functions that the configuration keeps, in the order of their numbers.
     #[serde(default)]
     pub functions: Vec<FunctionRef>,
@@ -59,6 +62,10 @@ pub struct Bundle {
     pub files: BTreeMap<String, Vec<u8>>,
     /// Each plugin that a definition uses, by kind and name.
     pub plugins: Vec<PluginPin>,
+    /// The names of the functions that it keeps, by their numbers: what follows from the rest, and no part of the digest. An
+    /// evaluation that comes to others is not the one that builds are pinned to. Empty where it was not noted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub functions: Vec<String>,
 }
 
 /// One plugin at one version.
@@ -128,7 +135,7 @@ pub struct PluginUse {
 }
 
 /// A worker that may connect.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Worker {
     /// Its name, as in its certificate.
     pub name: String,
@@ -142,6 +149,9 @@ pub struct Worker {
     /// Properties of builds on it that have none of these names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub defaults: BTreeMap<String, Value>,
+    /// Environment of every command on it, below that of builders and steps.
+    #[serde(default, skip_serializing_if = "Env::is_empty")]
+    pub env: Env,
     /// Where it was written.
     pub location: Location,
 }
@@ -153,12 +163,18 @@ pub struct Builder {
     pub name: String,
     /// For people.
     pub description: String,
+    /// What it belongs to, for people; empty is nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub project: String,
     /// For filters.
     pub tags: Vec<String>,
     /// The workers that may run it, by name; empty means by labels alone.
     pub workers: Vec<String>,
-    /// The labels that a worker must have, all of them.
+    /// What a worker's labels must fulfil, all of it: each is an expression as [`Labels`](crate::Labels) reads it.
     pub labels: Vec<String>,
+    /// The folder that it shares with the builders that name the same; without one it has a folder of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
     /// Environment of every command.
     pub env: Env,
     /// Properties of every build; may be deferred until it starts.
@@ -184,20 +200,20 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The builder's directory on a worker: its name with everything but letters, digits, `.`, `_` and `-` replaced,
-    /// and a digest's start where that changed something, so that two builders never share one by accident.
+    /// The directory on a worker: the name of the builder, or of the folder that it shares, with everything but letters, digits,
+    /// `.`, `_` and `-` replaced, and a digest's start where that changed something, so that two never share one by accident.
     pub fn directory(&self) -> String {
+        let name = self.directory.as_ref().unwrap_or(&self.name);
         let keep = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        let safe: String = self
-            .name
+        let safe: String = name
             .chars()
             .take(60)
             .map(|c| if keep(c) { c } else { '_' })
             .collect();
-        if safe == self.name && !safe.starts_with('.') {
+        if safe == *name && !safe.starts_with('.') {
             safe
         } else {
-            let digest = Digest::of(self.name.as_bytes()).to_string();
+            let digest = Digest::of(name.as_bytes()).to_string();
             format!("{}-{}", safe.trim_start_matches('.'), &digest[..8])
         }
     }
@@ -344,9 +360,27 @@ pub struct Scheduler {
     /// Whether the first failure in one of its buildsets cancels what is left of that.
     #[serde(default, skip_serializing_if = "is_false")]
     pub fail_fast: bool,
+    /// What functions say of its changes and requests.
+    #[serde(flatten)]
+    pub judging: Judging,
     /// The plugin.
     #[serde(rename = "use")]
     pub plugin: PluginUse,
+}
+
+/// What functions say of a scheduler's changes and requests. The master asks them, whatever the plugin is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Judging {
+    /// Whether it is told of a change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change_filter: Option<FunctionRef>,
+    /// Whether a change is a reason to build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_important: Option<FunctionRef>,
+    /// The priority of a request.
+    #[serde(rename = "priority_by", skip_serializing_if = "Option::is_none")]
+    pub priority: Option<FunctionRef>,
 }
 
 /// A reporter.
@@ -394,6 +428,8 @@ mod tests {
             tags: vec![],
             workers: vec![],
             labels: vec![],
+            project: String::new(),
+            directory: None,
             env: Env::default(),
             properties: BTreeMap::new(),
             defaults: BTreeMap::new(),
@@ -418,5 +454,22 @@ mod tests {
         }
         assert_ne!(builder("a b").directory(), builder("a_b").directory());
         assert_ne!(builder("a b").directory(), builder("a/b").directory());
+        let long = "ü".repeat(200);
+        assert!(builder(&long).directory().len() < 100);
+        assert_ne!(builder(&long).directory(), builder(&"ü".repeat(199)).directory());
+    }
+
+    #[test]
+    fn a_folder_that_is_named_is_shared() {
+        let sharing = |name: &str, directory: &str| Builder {
+            directory: Some(directory.to_owned()),
+            ..builder(name)
+        };
+        assert_eq!(sharing("a", "group").directory(), "group");
+        assert_eq!(
+            sharing("a", "the group").directory(),
+            sharing("b", "the group").directory()
+        );
+        assert!(!sharing("a", "../b").directory().contains('/'));
     }
 }

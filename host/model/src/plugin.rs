@@ -137,11 +137,19 @@ pub enum Kind {
     Step,
     /// Tells people.
     Reporter,
+    /// Makes builders when a configuration is loaded.
+    Generator,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::ChangeSource, Self::Scheduler, Self::Step, Self::Reporter];
+    pub const ALL: [Self; 5] = [
+        Self::ChangeSource,
+        Self::Scheduler,
+        Self::Step,
+        Self::Reporter,
+        Self::Generator,
+    ];
 
     /// The word in manifests and in the API.
     pub fn as_str(self) -> &'static str {
@@ -150,6 +158,7 @@ impl Kind {
             Self::Scheduler => "scheduler",
             Self::Step => "step",
             Self::Reporter => "reporter",
+            Self::Generator => "generator",
         }
     }
 
@@ -160,6 +169,7 @@ impl Kind {
             Self::Scheduler => "scheduler-plugin",
             Self::Step => "step-plugin",
             Self::Reporter => "reporter-plugin",
+            Self::Generator => "generator-plugin",
         }
     }
 
@@ -170,6 +180,7 @@ impl Kind {
             Self::Scheduler => "schedule",
             Self::Step => "step",
             Self::Reporter => "notify",
+            Self::Generator => "generate",
         }
     }
 }

@@ -33,7 +33,7 @@ pub enum PluginCommand {
 
 #[derive(Debug, Args)]
 pub struct NewArguments {
-    /// What it does: step, scheduler, change-source or reporter
+    /// What it does: step, scheduler, change-source, reporter or generator
     #[arg(value_parser = kind)]
     pub kind: Kind,
     /// Its name in configurations: lower-case words joined by hyphens
@@ -137,5 +137,7 @@ pub struct RemoveArguments {
 
 fn kind(word: &str) -> Result<Kind, String> {
     let known = Kind::ALL.into_iter().find(|kind| kind.as_str() == word);
-    known.ok_or_else(|| format!("expected step, scheduler, change-source or reporter, found `{word}`"))
+    known.ok_or_else(|| {
+        format!("expected step, scheduler, change-source, reporter or generator, found `{word}`")
+    })
 }

@@ -174,8 +174,13 @@ struct Received<W> {
     to: W,
     hasher: Hasher,
     length: u64,
+    /// How often in a row the master began to send and sent nothing.
+    stalls: u32,
     progress: Progress,
 }
+
+/// A master that answers so often without a byte is not away: it cannot read the file.
+const MOST_STALLS: u32 = 5;
 
 impl<W: std::io::Write> Received<W> {
     fn new(to: W, wanted: &Wanted) -> Self {
@@ -183,6 +188,7 @@ impl<W: std::io::Write> Received<W> {
             to,
             hasher: Hasher::default(),
             length: 0,
+            stalls: 0,
             progress: Progress::of(wanted.size),
         }
     }
@@ -208,8 +214,16 @@ impl<W: std::io::Write> Received<W> {
             return Ok(());
         }
         let mut stream = Box::pin(client.bytes_from(&wanted.path, self.length).await?);
+        ensure!(
+            self.stalls < MOST_STALLS,
+            "the master broke off {MOST_STALLS} times at byte {} of {}; its log says what is wrong with the file",
+            self.length,
+            wanted.size
+        );
+        self.stalls += 1;
         while let Some(chunk) = stream.next().await {
             self.take(&chunk?, wanted)?;
+            self.stalls = 0;
         }
         ensure!(
             self.length == wanted.size,

@@ -61,10 +61,51 @@ pub async fn show(common: &Common, arguments: ShowArguments) -> anyhow::Result<E
     for away in build["interruptions"].as_array().into_iter().flatten() {
         print(&format!("  away     {}", interruptions::line(away)));
     }
+    for parent in build["parents"].as_array().into_iter().flatten() {
+        print(&format!("  asked by {}", name(parent)));
+    }
     for step in build["steps"].as_array().into_iter().flatten() {
         print(&step_line(step));
     }
+    for child in build["children"].as_array().into_iter().flatten() {
+        print(&child_line(child));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a step has asked for, in one line.
+fn child_line(child: &Value) -> String {
+    let scheduler = plain(child["scheduler"].as_str().unwrap_or("?"));
+    match child["build"].is_null() {
+        true => {
+            let builder = plain(child["builder"].as_str().unwrap_or("?"));
+            let state = match child["outcome"].is_null() {
+                true => "waits".to_owned(),
+                false => outcome(&child["outcome"]),
+            };
+            format!(
+                "  child    {builder} (request {}) {state} by {scheduler}",
+                child["request"]
+            )
+        }
+        false => {
+            let build = &child["build"];
+            format!(
+                "  child    {} {} by {scheduler}",
+                name(build),
+                outcome(&build["outcome"])
+            )
+        }
+    }
+}
+
+/// `builder/7`.
+fn name(build: &Value) -> String {
+    format!(
+        "{}/{}",
+        plain(build["builder"].as_str().unwrap_or("?")),
+        build["number"]
+    )
 }
 
 /// The step of a build that has that name or position.

@@ -6,18 +6,22 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 
 use super::interruptions::Told;
 use super::{builds, log};
-use crate::cli::{AskedArguments, Common, ForceArguments, TryArguments};
+use crate::cli::{AskedArguments, Common, ForceArguments};
 use crate::client::{Client, Event, segment};
 use crate::output::{print, print_error, print_json};
 
-/// The largest patch or file that is read; the scheduler may take less.
+/// The largest file that is read; the scheduler may take less.
 const MAX_FILE: u64 = 900 << 10;
+
+/// How often to ask whether a scheduler has decided, which is no event.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Asks a builder for a build, or a scheduler for what it builds.
 pub async fn run(common: &Common, arguments: ForceArguments) -> anyhow::Result<ExitCode> {
@@ -25,7 +29,7 @@ pub async fn run(common: &Common, arguments: ForceArguments) -> anyhow::Result<E
     if is_scheduler(&client, &arguments).await? {
         let mut values: Map<String, Value> = arguments.values.into_iter().collect();
         for (name, path) in arguments.files {
-            values.insert(name, read(&path)?.into());
+            values.insert(name, read(&path, MAX_FILE)?.into());
         }
         let call = json!({ "kind": "force", "values": values });
         return ask(common, &client, &arguments.name, call, arguments.asked).await;
@@ -60,18 +64,6 @@ pub async fn run(common: &Common, arguments: ForceArguments) -> anyhow::Result<E
     }
 }
 
-/// Asks a scheduler to build a patch.
-pub async fn attempt(common: &Common, arguments: TryArguments) -> anyhow::Result<ExitCode> {
-    let client = Client::new(common)?;
-    let patch = json!({
-        "body": read(&arguments.patch)?,
-        "level": arguments.level,
-        "subdirectory": arguments.subdirectory,
-    });
-    let call = json!({ "kind": "try", "patch": patch });
-    ask(common, &client, &arguments.scheduler, call, arguments.asked).await
-}
-
 /// A name may be a builder's and a scheduler's: fields and builders are for a scheduler, else the builder is meant.
 async fn is_scheduler(client: &Client, arguments: &ForceArguments) -> anyhow::Result<bool> {
     if !(arguments.values.is_empty() && arguments.files.is_empty() && arguments.asked.on.is_empty()) {
@@ -85,7 +77,7 @@ async fn is_scheduler(client: &Client, arguments: &ForceArguments) -> anyhow::Re
     Ok(named(&schedulers["schedulers"]) && !named(&client.get("/builders").await?["builders"]))
 }
 
-async fn ask(
+pub(super) async fn ask(
     common: &Common,
     client: &Client,
     scheduler: &str,
@@ -108,9 +100,12 @@ async fn ask(
     call["reason"] = asked.reason.into();
     call["properties"] = Value::Object(asked.properties.into_iter().collect());
     let after = client.greet().await?["event"].as_i64().unwrap_or(0);
-    let answer = client
-        .post(&format!("/schedulers/{}/call", segment(scheduler)), &call)
-        .await?;
+    let path = format!("/schedulers/{}/call", segment(scheduler));
+    let mut answer = client.post(&path, &call).await?;
+    if asked.follow && answer["decided"] == false {
+        print_error(&format!("call {} waits for {scheduler}", answer["call"]));
+        answer = decided(client, &format!("{path}/{}", answer["call"])).await?;
+    }
     let sets = answer["buildsets"].as_array().into_iter().flatten();
     let requests: Vec<i64> = sets
         .flat_map(|set| set["requests"].as_array().into_iter().flatten())
@@ -139,7 +134,7 @@ async fn ask(
     Ok(code)
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
+pub(super) fn read(path: &Path, most: u64) -> anyhow::Result<String> {
     let name = path.display();
     let open = || -> anyhow::Result<Box<dyn Read>> {
         Ok(match path.to_str() {
@@ -150,13 +145,25 @@ fn read(path: &Path) -> anyhow::Result<String> {
     let mut text = String::new();
     let mut file = open()
         .with_context(|| format!("failed to open {name}"))?
-        .take(MAX_FILE + 1);
+        .take(most + 1);
     file.read_to_string(&mut text)
         .with_context(|| format!("failed to read {name} as text"))?;
-    if text.len() as u64 > MAX_FILE {
-        bail!("expected at most {MAX_FILE} bytes in {name}, found more");
+    if text.len() as u64 > most {
+        bail!("expected at most {most} bytes in {name}, found more");
     }
     Ok(text)
+}
+
+/// What a call led to, once the scheduler has decided.
+async fn decided(client: &Client, path: &str) -> anyhow::Result<Value> {
+    let ask = async || client.get(path).await;
+    loop {
+        let answer = client.survive(ask, async || {}).await?;
+        if answer["decided"] != false {
+            return Ok(answer);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// A build that is shown while it runs.
@@ -171,7 +178,7 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    /// Takes up one event of the farm; answers whether it was the build's end. Repeated if the master goes away meanwhile.
+    /// Takes up one event of the farm; answers whether it was the end of the build, or of a request that never got one. Repeated if the master goes away meanwhile.
     async fn take(&self, event: &Event) -> anyhow::Result<bool> {
         let row: Value = serde_json::from_str(&event.data).unwrap_or_default();
         if event.kind == "build.started" && self.build.get().is_none() {
@@ -183,6 +190,9 @@ impl Shown<'_> {
                 self.build.set(started["id"].as_i64());
                 print(&builds::line(&started));
             }
+        }
+        if event.kind == "request.complete" && row["request"] == self.request && self.build.get().is_none() {
+            return Ok(true);
         }
         let build = self.build.get();
         let Some(id) = build.filter(|_| row["build"].as_i64() == build) else {
@@ -228,7 +238,9 @@ async fn follow(client: &Client, request: i64, after: i64) -> anyhow::Result<Exi
     };
     let back = async || shown.told.tell_anew(client, shown.build.get()).await;
     client.survive(attempt, back).await?;
-    let id = shown.build.get().context("the build vanished")?;
+    let Some(id) = shown.build.get() else {
+        return without_build(client, request).await;
+    };
     let ended = async || client.get(&format!("/builds/{id}")).await;
     let ended = client.survive(ended, async || {}).await?;
     shown.told.tell(&ended, None);
@@ -243,4 +255,18 @@ async fn follow(client: &Client, request: i64, after: i64) -> anyhow::Result<Exi
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Says how a request ended that was cancelled, or taken back, before it became a build.
+async fn without_build(client: &Client, request: i64) -> anyhow::Result<ExitCode> {
+    let ended = async || client.get(&format!("/requests/{request}")).await;
+    let ended = client.survive(ended, async || {}).await?;
+    let outcome = ended["outcome"].as_str().unwrap_or("no result");
+    let why = ended["note"]
+        .as_str()
+        .map_or(String::new(), |note| format!(": {note}"));
+    print(&format!(
+        "request {request} ended without a build: {outcome}{why}"
+    ));
+    Ok(ExitCode::FAILURE)
 }

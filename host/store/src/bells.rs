@@ -79,5 +79,6 @@ impl Bells {
     pub fn commit_unknown(&self) {
         // An error means that nobody follows.
         let _ = self.touched.send(None);
+        self.work.send_replace(());
     }
 }

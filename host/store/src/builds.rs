@@ -38,6 +38,8 @@ pub struct NewBuild {
     pub requests: Vec<RequestId>,
     /// Where its commands run.
     pub worker: String,
+    /// The folder that its commands run in; empty is its builder's own.
+    pub directory: String,
     /// The plan that it is made from; stored before.
     pub plan: Digest,
     /// What it holds of locks until it ends.
@@ -115,6 +117,8 @@ pub struct RunningBuild {
     pub number: u64,
     /// Where its commands run.
     pub worker: String,
+    /// The folder that it uses there; empty if an earlier version made it.
+    pub directory: String,
 }
 
 /// How a build ended, and what follows from it.
@@ -142,7 +146,7 @@ impl Store {
     /// The builds that have not ended, oldest first: only where they run, for there may be thousands.
     pub async fn running_builds(&self) -> Result<Vec<RunningBuild>, Error> {
         let mut conn = self.reader().await?;
-        let sql = "SELECT builds.id, builds.number, builders.name AS builder_name, workers.name AS worker_name FROM builds
+        let sql = "SELECT builds.id, builds.number, builds.directory, builders.name AS builder_name, workers.name AS worker_name FROM builds
                    JOIN builders ON builders.id = builds.builder JOIN workers ON workers.id = builds.worker
                    WHERE builds.state = 'running' ORDER BY builds.id";
         let rows = conn.rows(sql, args![]).await?;
@@ -152,6 +156,7 @@ impl Store {
                 builder: row.get("builder_name")?,
                 number: row.get("number")?,
                 worker: row.get("worker_name")?,
+                directory: row.get("directory")?,
             })
         });
         running.collect()
@@ -202,7 +207,7 @@ impl Store {
     }
 }
 
-async fn create(tx: &mut Tx, new: NewBuild, now: Timestamp) -> Result<Option<CreatedBuild>, Error> {
+async fn create(tx: &mut Tx, mut new: NewBuild, now: Timestamp) -> Result<Option<CreatedBuild>, Error> {
     if tx
         .row("SELECT digest FROM plans WHERE digest = $1", args![new.plan])
         .await?
@@ -218,14 +223,24 @@ async fn create(tx: &mut Tx, new: NewBuild, now: Timestamp) -> Result<Option<Cre
     }
     let builder = builders::ensure(tx, &new.builder).await?;
     let number = builders::take_number(tx, builder).await?;
+    add_number(&mut new.properties, number);
     let worker = workers::ensure(tx, &new.worker, now).await?;
     let locks = (!new.locks.is_empty()).then_some(Json(&new.locks));
-    let insert = "INSERT INTO builds (builder, number, worker, plan, reason, state, summary, started, locks)
-                  VALUES ($1, $2, $3, $4, $5, 'running', '', $6, $7) RETURNING id";
+    let insert = "INSERT INTO builds (builder, number, worker, plan, reason, state, summary, started, locks, directory)
+                  VALUES ($1, $2, $3, $4, $5, 'running', '', $6, $7, $8) RETURNING id";
     let row = tx
         .one(
             insert,
-            args![builder, number, worker, new.plan, &new.reason, now, locks],
+            args![
+                builder,
+                number,
+                worker,
+                new.plan,
+                &new.reason,
+                now,
+                locks,
+                &new.directory
+            ],
         )
         .await?;
     let id: BuildId = row.get("id")?;
@@ -247,6 +262,16 @@ async fn create(tx: &mut Tx, new: NewBuild, now: Timestamp) -> Result<Option<Cre
     let steps = steps::insert(tx, id, 0, None, &Origin::Plan, new.steps).await?;
     outbox::queue(tx, id, &new.builder, Some(&new.properties), new.reports, now).await?;
     Ok(Some(CreatedBuild { id, number, steps }))
+}
+
+/// The one property that nobody knows before. It is left out where there is no room for it: everybody can see the number, and the
+/// build has to begin.
+fn add_number(properties: &mut Properties, number: u64) {
+    let mut with_number = properties.clone();
+    with_number.set("buildnumber", number, "build");
+    if with_number.check().is_ok() {
+        *properties = with_number;
+    }
 }
 
 async fn insert_inputs(
@@ -341,7 +366,8 @@ async fn finish_build(tx: &mut Tx, id: BuildId, finish: BuildFinish, now: Timest
         .build(id)
         .payload(payload)
         .add(tx, now);
-    finish_requests(tx, id, &builder, &finish, now).await?;
+    let stopped = row.maybe::<Timestamp>("stop_requested")?.is_some();
+    finish_requests(tx, id, &builder, &finish, stopped, now).await?;
     outbox::queue(tx, id, &builder, None, finish.reports, now).await?;
     let sources = sources_of(tx, &[id]).await?.remove(&id.0).unwrap_or_default();
     let finished = Payload::Finished(Finished {
@@ -364,24 +390,30 @@ async fn finish_requests(
     id: BuildId,
     builder: &str,
     finish: &BuildFinish,
+    stopped: bool,
     now: Timestamp,
 ) -> Result<(), Error> {
+    // A stop may be asked for while the build is already ending: what was cancelled is not built again.
+    let outcome = match finish.outcome {
+        Outcome::Retry if stopped => Outcome::Cancelled,
+        outcome => outcome,
+    };
     // One that was cancelled while its build went on for others has ended.
     let served = "SELECT request FROM build_requests JOIN requests ON requests.id = build_requests.request
                   WHERE build = $1 AND requests.state = 'claimed' ORDER BY request";
     let mut buildsets = Vec::new();
     for row in tx.rows(served, args![id]).await? {
         let request = row.get("request")?;
-        if finish.retry && requests::builds_so_far(tx, request).await? < MAX_BUILDS {
+        if finish.retry && !stopped && requests::builds_so_far(tx, request).await? < MAX_BUILDS {
             requests::put_back(tx, request, now).await?;
         } else {
-            buildsets.push(requests::complete(tx, request, finish.outcome, None, now).await?);
+            buildsets.push(requests::complete(tx, request, outcome, None, now).await?);
         }
     }
     buildsets.sort_unstable();
     buildsets.dedup();
     for buildset in buildsets {
-        cancelling::after_failure(tx, buildset, builder, finish.outcome, now).await?;
+        cancelling::after_failure(tx, buildset, builder, outcome, now).await?;
         buildsets::complete_if_done(tx, buildset, now).await?;
     }
     Ok(())

@@ -26,7 +26,7 @@ pub struct NewBuildset {
     pub properties: Properties,
     /// The changes that led to it.
     pub changes: Vec<ChangeId>,
-    /// One request for each of these builders.
+    /// One request for each of these builders; one that is named twice counts once.
     pub builders: Vec<String>,
     /// Higher is sooner.
     pub priority: i32,
@@ -109,10 +109,13 @@ pub(crate) async fn load(conn: &mut Conn, id: BuildsetId) -> Result<Option<Build
     }))
 }
 
-pub(crate) async fn insert(tx: &mut Tx, new: NewBuildset, now: Timestamp) -> Result<Submitted, Error> {
+pub(crate) async fn insert(tx: &mut Tx, mut new: NewBuildset, now: Timestamp) -> Result<Submitted, Error> {
+    let mut named = BTreeSet::new();
+    new.builders.retain(|builder| named.insert(builder.clone()));
     new.properties.check().map_err(Error::Properties)?;
     let changed = changed_codebases(tx, &new.changes).await?;
     let likeness = likeness::of(&new.sources, &changed, &new.properties);
+    let patched = new.sources.iter().any(|source| source.patch.is_some());
     let insert = "INSERT INTO buildsets (scheduler, reason, properties, submitted, likeness, fail_fast) VALUES ($1, $2, $3, $4, $5, $6)
                   RETURNING id";
     let (scheduler, properties) = (new.scheduler.as_deref(), Json(&new.properties));
@@ -123,6 +126,11 @@ pub(crate) async fn insert(tx: &mut Tx, new: NewBuildset, now: Timestamp) -> Res
         )
         .await?;
     let id: BuildsetId = row.get("id")?;
+    if patched {
+        // No build serves it and another one: not even one that tries the same again.
+        let update = "UPDATE buildsets SET likeness = $2 WHERE id = $1";
+        tx.run(update, args![id, likeness::of_one(&likeness, id)]).await?;
+    }
     for (source, position) in new.sources.iter().zip(0u32..) {
         let stamp = stamps::ensure(tx, source, now).await?;
         let insert = "INSERT INTO buildset_sources (buildset, position, source_stamp) VALUES ($1, $2, $3)";

@@ -128,7 +128,8 @@ async fn sole_build(
     Ok(Some(build))
 }
 
-/// A request of a buildset has ended: one that fails fast is not worth more work.
+/// A request of a buildset has ended: one that fails fast is not worth more work. Who cancels one of its requests has not
+/// seen it fail, and says nothing about the others.
 pub(crate) async fn after_failure(
     tx: &mut Tx,
     buildset: BuildsetId,
@@ -136,7 +137,7 @@ pub(crate) async fn after_failure(
     outcome: Outcome,
     now: Timestamp,
 ) -> Result<(), Error> {
-    if outcome.is_good() {
+    if outcome.is_good() || outcome == Outcome::Cancelled {
         return Ok(());
     }
     let wanted = "SELECT id FROM buildsets WHERE id = $1 AND fail_fast = 1";
@@ -158,6 +159,10 @@ pub(crate) async fn supersede(
     let Some(first) = new.sources.first() else {
         return Ok(());
     };
+    // A patch that somebody tries is no newer state of its branch.
+    if is_patched(&new.sources) {
+        return Ok(());
+    }
     let scheduler = new.scheduler.as_deref();
     for (builder, request) in new.builders.iter().zip(made) {
         let everybodys = new.cancel_older_of.contains(builder);
@@ -185,12 +190,16 @@ pub(crate) async fn supersede(
         let sources = buildsets::sources_of(tx, &keys).await?;
         let replaced = of_sets.iter().filter(|(_, set)| {
             let older = sources.get(&set.0).map(Vec::as_slice).unwrap_or_default();
-            lines(older) == lines(&new.sources)
+            !is_patched(older) && lines(older) == lines(&new.sources)
         });
         let replaced = replaced.map(|(id, _)| *id).collect();
         cancel(tx, replaced, &format!("superseded by request {request}"), now).await?;
     }
     Ok(())
+}
+
+fn is_patched(sources: &[SourceStamp]) -> bool {
+    sources.iter().any(|source| source.patch.is_some())
 }
 
 /// What makes two sets of sources successive states of the same work: all but the revisions.

@@ -108,6 +108,28 @@ impl Store {
             .await
     }
 
+    /// Takes in a change that somebody sent, under that source, as [`accept_changes`](Self::accept_changes) does; there is no
+    /// cursor. `None` if its key was sent before.
+    pub async fn send_change(
+        &self,
+        source: &str,
+        change: NewChange,
+        subscribers: &[String],
+        now: Timestamp,
+    ) -> Result<Option<Change>, Error> {
+        let (source, subscribers) = (source.to_owned(), subscribers.to_owned());
+        self.write(move |tx| async move { take_in(tx, &source, change, &subscribers, now).await }.boxed())
+            .await
+    }
+
+    /// The change of that source with that key.
+    pub async fn change_by_key(&self, source: &str, key: &str) -> Result<Option<Change>, Error> {
+        let mut conn = self.reader().await?;
+        let sql = "SELECT * FROM changes WHERE source = $1 AND dedup_key = $2";
+        let row = conn.row(sql, args![source, key]).await?;
+        row.as_ref().map(change).transpose()
+    }
+
     /// Notes that a poll failed. The cursor stays.
     pub async fn source_failed(&self, source: &str, error: &str, now: Timestamp) -> Result<(), Error> {
         let (source, error) = (source.to_owned(), error.to_owned());
@@ -185,15 +207,26 @@ async fn accept(
     .await?;
     let mut accepted = Vec::new();
     for facts in found {
-        let Some(change) = insert(tx, &source, facts, now).await? else {
-            continue;
-        };
-        for scheduler in &subscribers {
-            schedulers::enqueue(tx, scheduler, &Payload::Change(change.id), now).await?;
-        }
-        accepted.push(change);
+        accepted.extend(take_in(tx, &source, facts, &subscribers, now).await?);
     }
     Ok(accepted)
+}
+
+/// Takes in one change, and leaves it for the schedulers; `None` if its source has reported it before.
+async fn take_in(
+    tx: &mut Tx,
+    source: &str,
+    facts: NewChange,
+    subscribers: &[String],
+    now: Timestamp,
+) -> Result<Option<Change>, Error> {
+    let Some(change) = insert(tx, source, facts, now).await? else {
+        return Ok(None);
+    };
+    for scheduler in subscribers {
+        schedulers::enqueue(tx, scheduler, &Payload::Change(change.id), now).await?;
+    }
+    Ok(Some(change))
 }
 
 /// Inserts a change; `None` if its source has reported it before.

@@ -5,8 +5,10 @@
 //! serves both databases, then any file for its aggregate. Not here: what a decision should be, the bytes of logs,
 //! secrets.
 
+mod applying;
 mod artefacts;
 mod bells;
+mod blame;
 mod blobs;
 mod builders;
 mod builds;
@@ -14,6 +16,7 @@ mod buildsets;
 mod cancelling;
 mod changes;
 mod charge;
+mod children;
 mod commands;
 mod dialect;
 mod error;
@@ -31,11 +34,13 @@ mod migrations;
 mod options;
 mod outbox;
 mod overview;
+mod pipelines;
 mod plans;
 mod queue;
 mod record;
 mod refusals;
 mod requests;
+mod retention;
 mod schedulers;
 mod sql;
 mod stamps;
@@ -45,12 +50,15 @@ mod versions;
 mod workers;
 mod writer;
 
+pub use applying::Applied;
+pub use blame::{Blame, Suspect};
 pub use builders::Builder;
 pub use builds::{Build, BuildFinish, BuildState, CreatedBuild, NewBuild, RunningBuild};
 pub use buildsets::{Buildset, NewBuildset, Submitted};
 pub use cancelling::Cancelled;
 pub use changes::{ChangeFilter, SourceStatus};
 pub use charge::Owner;
+pub use children::{ChildRequest, ChildSet, Kin};
 pub use commands::{Command, CommandLog, CommandState, NewCommand};
 pub use error::{Error, InviteError};
 pub use events::{Event, EventFilter};
@@ -63,10 +71,12 @@ pub use logs::Log;
 pub use options::{DatabaseUrl, Options, Synchronous};
 pub use outbox::{Known, LONGEST_PAUSE_MS, NewReport, Report, ReportState, Requeued};
 pub use overview::{BuildGlance, BuilderHistory};
+pub use pipelines::Unfolded;
 pub use queue::{QueueEntry, RequestFeed};
 pub use record::Record;
 pub use refusals::{NewRefusal, Refusal};
 pub use requests::{PendingRequest, Request, RequestFilter, RequestState};
+pub use retention::{Aged, AgedPage, File, FileRemoval, Gone, OldBuild, Slice, Total, Totals, Weight};
 pub use schedulers::{
     Answer as CallAnswer, Call, CallProblem, CompletedBuild, CompletedBuildset, Consumed, Decision, DueTimer,
     Finished, SchedulerEvent, SchedulerStatus, Timer,

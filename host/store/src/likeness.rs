@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use capstan_model::{Digest, Properties, SourceStamp};
+use capstan_model::{BuildsetId, Digest, Properties, SourceStamp};
 use serde_json::Value;
 
 /// The digest of what has to be equal: the codebases; repository, project and branch of each; whether changes led to it, or
@@ -32,6 +32,11 @@ pub(crate) fn of(sources: &[SourceStamp], changed: &BTreeSet<String>, properties
     Digest::of(&serde_json::to_vec(&(sources, properties)).unwrap_or_default())
 }
 
+/// That of a buildset that is like no other.
+pub(crate) fn of_one(likeness: &Digest, buildset: BuildsetId) -> Digest {
+    Digest::of(format!("{likeness} {buildset}").as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -45,6 +50,7 @@ mod tests {
             project: String::new(),
             branch: Some(branch.to_owned()),
             revision: revision.map(str::to_owned),
+            patch: None,
         }
     }
 

@@ -72,6 +72,26 @@ macro_rules! embedded {
                 "results",
                 include_str!(concat!("../migrations/", $database, "/0012_results.sql")),
             ),
+            (
+                13,
+                "trigger",
+                include_str!(concat!("../migrations/", $database, "/0013_trigger.sql")),
+            ),
+            (
+                14,
+                "changes",
+                include_str!(concat!("../migrations/", $database, "/0014_changes.sql")),
+            ),
+            (
+                15,
+                "retention",
+                include_str!(concat!("../migrations/", $database, "/0015_retention.sql")),
+            ),
+            (
+                17,
+                "builders",
+                include_str!(concat!("../migrations/", $database, "/0017_builders.sql")),
+            ),
         ]
     };
 }

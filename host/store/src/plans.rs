@@ -14,10 +14,20 @@ use crate::{Error, Store, blobs};
 
 /// A bundle with its files by digest.
 #[derive(Serialize, Deserialize)]
-struct Contents {
+pub(crate) struct Contents {
     entry: String,
     files: BTreeMap<String, Digest>,
     plugins: Vec<PluginPin>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    functions: Vec<String>,
+}
+
+impl Contents {
+    /// The blobs that it names: files and plugins.
+    pub(crate) fn digests(&self) -> impl Iterator<Item = Digest> {
+        let files = self.files.values().copied();
+        files.chain(self.plugins.iter().map(|pin| pin.digest))
+    }
 }
 
 impl Store {
@@ -41,6 +51,7 @@ impl Store {
             entry: contents.entry,
             files: BTreeMap::new(),
             plugins: contents.plugins,
+            functions: contents.functions,
         };
         for (path, file) in contents.files {
             let bytes = blobs::get(&mut conn, file).await?;
@@ -51,7 +62,7 @@ impl Store {
     }
 }
 
-async fn put(tx: &mut Tx, bundle: Bundle, now: Timestamp) -> Result<Digest, Error> {
+pub(crate) async fn put(tx: &mut Tx, bundle: Bundle, now: Timestamp) -> Result<Digest, Error> {
     let digest = bundle.digest();
     if tx
         .row("SELECT digest FROM plans WHERE digest = $1", args![digest])
@@ -64,6 +75,7 @@ async fn put(tx: &mut Tx, bundle: Bundle, now: Timestamp) -> Result<Digest, Erro
         entry: bundle.entry,
         files: BTreeMap::new(),
         plugins: bundle.plugins,
+        functions: bundle.functions,
     };
     for (path, bytes) in bundle.files {
         contents.files.insert(path, blobs::put(tx, bytes).await?);

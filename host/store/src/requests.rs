@@ -44,6 +44,8 @@ pub struct PendingRequest {
     pub sources: Vec<SourceStamp>,
     /// For the build.
     pub properties: Properties,
+    /// Who asked; none where it was no scheduler.
+    pub scheduler: Option<String>,
 }
 
 /// A request, as it is shown.
@@ -102,7 +104,7 @@ impl Store {
         let rows = conn
             .rows(
                 "SELECT requests.*, builders.name AS builder_name, buildsets.reason AS reason,
-                 buildsets.properties AS properties
+                 buildsets.properties AS properties, buildsets.scheduler AS scheduler
                  FROM requests JOIN builders ON builders.id = requests.builder
                  JOIN buildsets ON buildsets.id = requests.buildset
                  WHERE requests.state = 'pending' ORDER BY requests.priority DESC, requests.id",
@@ -117,7 +119,7 @@ impl Store {
     pub async fn pending_request(&self, id: RequestId) -> Result<Option<PendingRequest>, Error> {
         let mut conn = self.reader().await?;
         let sql = "SELECT requests.*, builders.name AS builder_name, buildsets.reason AS reason,
-                   buildsets.properties AS properties
+                   buildsets.properties AS properties, buildsets.scheduler AS scheduler
                    FROM requests JOIN builders ON builders.id = requests.builder
                    JOIN buildsets ON buildsets.id = requests.buildset
                    WHERE requests.id = $1 AND requests.state = 'pending'";
@@ -242,7 +244,7 @@ fn ids(rows: &[Row]) -> Result<Vec<RequestId>, Error> {
 async fn by_ids(conn: &mut Conn, ids: &[RequestId]) -> Result<Vec<Request>, Error> {
     let sql = in_keys!(
         "SELECT requests.*, builders.name AS builder_name, buildsets.reason AS reason,
-         buildsets.properties AS properties
+         buildsets.properties AS properties, buildsets.scheduler AS scheduler
          FROM requests JOIN builders ON builders.id = requests.builder
          JOIN buildsets ON buildsets.id = requests.buildset WHERE requests.id IN ",
         " ORDER BY requests.id"
@@ -340,6 +342,7 @@ async fn load(conn: &mut Conn, rows: Vec<Row>) -> Result<Vec<Request>, Error> {
             reason,
             sources,
             properties,
+            scheduler: _,
         } = pending(row, &sources)?;
         Ok(Request {
             id,
@@ -383,5 +386,6 @@ fn pending(row: &Row, sources: &HashMap<i64, Vec<SourceStamp>>) -> Result<Pendin
         reason: row.get("reason")?,
         sources: sources.get(&buildset.0).cloned().unwrap_or_default(),
         properties: row.get::<Json<Properties>>("properties")?.0,
+        scheduler: row.maybe("scheduler")?,
     })
 }

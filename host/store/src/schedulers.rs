@@ -4,6 +4,7 @@
 mod calls;
 mod completed;
 mod enabling;
+mod patches;
 
 use capstan_model::{BuildsetId, CallId, Change, ChangeId, Outcome, SourceStamp, Timestamp};
 use futures::FutureExt as _;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use calls::{Answer, Call, CallProblem};
-pub(crate) use completed::tell_followers;
+pub(crate) use completed::{set_followers, tell_followers};
 
 use crate::buildsets::{self, Buildset, NewBuildset, Submitted};
 use crate::events::Draft;
@@ -314,7 +315,14 @@ async fn commit(
     decision: Decision,
     now: Timestamp,
 ) -> Result<Vec<Submitted>, Error> {
-    let call = consume(tx, &scheduler, &consumed).await?;
+    // Events are dropped when a scheduler is switched off, timers stay: one may be in the plugin's hands meanwhile.
+    if matches!(consumed, Consumed::Timer { .. }) && !enabling::is_enabled(tx, &scheduler).await? {
+        return Err(Error::conflict(format!(
+            "expected the scheduler `{scheduler}` to be enabled, found it disabled"
+        )));
+    }
+    let event = consume(tx, &scheduler, &consumed).await?;
+    let patches = patches::of(tx, event.as_ref()).await?;
     let (digest, version) = decision.by.map(|by| (by.digest, by.version)).unzip();
     tx.run(
         "INSERT INTO schedulers (name, state, state_digest, state_version, enabled) VALUES ($1, $2, $3, $4, 1)
@@ -336,10 +344,11 @@ async fn commit(
         tx.run(set, args![&scheduler, timer.name, timer.at]).await?;
     }
     let mut submitted = Vec::with_capacity(decision.buildsets.len());
-    for buildset in decision.buildsets {
+    for mut buildset in decision.buildsets {
+        patches.put_on(&mut buildset.sources)?;
         submitted.push(buildsets::insert(tx, buildset, now).await?);
     }
-    if let Some(call) = call {
+    if let Some(Payload::Call(call)) = event {
         calls::answer(tx, call, &Answer::Made(submitted.clone()), now).await?;
     }
     Ok(submitted)
@@ -352,7 +361,7 @@ async fn give_up(
     reason: String,
     now: Timestamp,
 ) -> Result<(), Error> {
-    if let Some(call) = consume(tx, &scheduler, &consumed).await? {
+    if let Some(Payload::Call(call)) = consume(tx, &scheduler, &consumed).await? {
         calls::answer(tx, call, &Answer::refused("", &reason), now).await?;
     }
     tx.run(
@@ -367,23 +376,20 @@ async fn give_up(
     Ok(())
 }
 
-/// Takes what is decided upon away; of a call, answers which.
+/// Takes what is decided upon away; answers the event, if it was none of the timers.
 pub(crate) async fn consume(
     conn: &mut Conn,
     scheduler: &str,
     consumed: &Consumed,
-) -> Result<Option<CallId>, Error> {
-    let mut call = None;
+) -> Result<Option<Payload>, Error> {
+    let mut event = None;
     let (gone, what) = match consumed {
         Consumed::Event(id) => {
             let delete = "DELETE FROM scheduler_events WHERE id = $1 AND scheduler = $2 RETURNING payload";
             let row = conn.row(delete, args![*id, scheduler]).await?;
-            if let Some(row) = &row
-                && let Payload::Call(id) = row.get::<Json<Payload>>("payload")?.0
-            {
-                call = Some(id);
-            }
-            (u64::from(row.is_some()), format!("event {id}"))
+            let payload = row.map(|row| row.get::<Json<Payload>>("payload")).transpose()?;
+            event = payload.map(|payload| payload.0);
+            (u64::from(event.is_some()), format!("event {id}"))
         }
         Consumed::Timer { name, at } => {
             let delete = "DELETE FROM timers WHERE scheduler = $1 AND name = $2 AND at = $3";
@@ -397,6 +403,6 @@ pub(crate) async fn consume(
         0 => Err(Error::conflict(format!(
             "expected {what} of scheduler `{scheduler}` to be waiting, found none"
         ))),
-        _ => Ok(call),
+        _ => Ok(event),
     }
 }

@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 
-use capstan_model::{Digest, SourceStamp, SourceStampId, Timestamp};
+use capstan_model::{Digest, Patch, SourceStamp, SourceStampId, Timestamp};
 
 use crate::Error;
 use crate::dialect::Sql;
-use crate::sql::{Conn, Row, Value, args};
+use crate::sql::{Conn, Json, Row, Value, args};
 use crate::writer::Tx;
 
 /// The row of that stamp; made if it is new.
@@ -18,16 +18,21 @@ pub(crate) async fn ensure(tx: &mut Tx, stamp: &SourceStamp, now: Timestamp) -> 
         project,
         branch,
         revision,
+        patch,
     } = stamp;
-    let parts = serde_json::json!([codebase, repository, project, branch, revision]);
+    let mut parts = serde_json::json!([codebase, repository, project, branch, revision]);
+    // Stamps without one keep the fingerprint that they had before there were patches.
+    if let (Some(patch), Some(parts)) = (patch, parts.as_array_mut()) {
+        parts.push(serde_json::json!(patch));
+    }
     let fingerprint = Digest::of(parts.to_string().as_bytes());
     let known = "SELECT id FROM source_stamps WHERE fingerprint = $1";
     if let Some(row) = tx.row(known, args![fingerprint]).await? {
         return row.get("id");
     }
     let insert =
-        "INSERT INTO source_stamps (fingerprint, codebase, repository, project, branch, revision, created)
-                  VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id";
+        "INSERT INTO source_stamps (fingerprint, codebase, repository, project, branch, revision, created, patch, patch_facts)
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id";
     let args = args![
         fingerprint,
         codebase,
@@ -35,7 +40,9 @@ pub(crate) async fn ensure(tx: &mut Tx, stamp: &SourceStamp, now: Timestamp) -> 
         project,
         branch.as_deref(),
         revision.as_deref(),
-        now
+        now,
+        patch.as_ref().map(|patch| patch.digest),
+        patch.as_ref().map(Json),
     ];
     tx.one(insert, args).await?.get("id")
 }
@@ -60,5 +67,6 @@ fn stamp(row: &Row) -> Result<SourceStamp, Error> {
         project: row.get("project")?,
         branch: row.maybe("branch")?,
         revision: row.maybe("revision")?,
+        patch: row.maybe::<Json<Patch>>("patch_facts")?.map(|facts| facts.0),
     })
 }

@@ -247,7 +247,7 @@ pub(crate) async fn insert(
     Ok(ids)
 }
 
-async fn insert_while_running(
+pub(crate) async fn insert_while_running(
     tx: &mut Tx,
     build: BuildId,
     after: u32,

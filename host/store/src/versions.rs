@@ -105,7 +105,7 @@ fn in_force(row: &Row) -> Result<InForce, Error> {
     })
 }
 
-async fn set(tx: &mut Tx, plugins: Vec<InForce>) -> Result<(), Error> {
+pub(crate) async fn set(tx: &mut Tx, plugins: Vec<InForce>) -> Result<(), Error> {
     tx.run("DELETE FROM plugins_in_force", args![]).await?;
     for plugin in plugins {
         tx.run(

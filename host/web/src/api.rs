@@ -6,6 +6,7 @@
 )]
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -15,15 +16,17 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::App;
+use crate::{App, MAX_VALUES};
 
 pub(crate) mod artefacts;
 mod audit;
+pub(crate) mod blame;
 mod builders;
 pub(crate) mod builds;
 mod buildsets;
 pub(crate) mod changes;
 mod events;
+pub(crate) mod family;
 mod farm;
 pub(crate) mod interruptions;
 mod locks;
@@ -32,6 +35,7 @@ pub(crate) mod plugins;
 mod replay;
 pub(crate) mod reports;
 pub(crate) mod requests;
+pub(crate) mod retention;
 mod schedulers;
 pub(crate) mod steps;
 mod why;
@@ -57,11 +61,25 @@ struct Document;
 
 /// The routes, and the document that describes them.
 fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
+    // They are looked at by their own limits, which are named.
+    let with_properties = OpenApiRouter::new()
+        .routes(routes!(builders::force))
+        .routes(routes!(schedulers::call))
+        .routes(routes!(changes::list, changes::send))
+        .layer(DefaultBodyLimit::max(MAX_VALUES));
     let resources = OpenApiRouter::new()
+        .merge(with_properties)
         .routes(routes!(builds::list))
         .routes(routes!(builds::get))
         .routes(routes!(builds::stop))
         .routes(routes!(builds::rebuild))
+        .routes(routes!(blame::blame))
+        .routes(routes!(blame::patch))
+        .routes(routes!(retention::get))
+        .routes(routes!(retention::progress))
+        .routes(routes!(retention::run))
+        .routes(routes!(retention::keep))
+        .routes(routes!(retention::unkeep))
         .routes(routes!(buildsets::get))
         .routes(routes!(buildsets::cancel))
         .routes(routes!(buildsets::rebuild))
@@ -70,7 +88,6 @@ fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(builders::list))
         .routes(routes!(builders::get))
         .routes(routes!(builders::build))
-        .routes(routes!(builders::force))
         .routes(routes!(steps::logs))
         .routes(routes!(steps::journal))
         .routes(routes!(replay::rows))
@@ -81,7 +98,6 @@ fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(logs::search))
         .routes(routes!(logs::follow))
         .routes(routes!(events::follow))
-        .routes(routes!(changes::list))
         .routes(routes!(changes::get))
         .routes(routes!(requests::list))
         .routes(routes!(requests::get))
@@ -89,7 +105,6 @@ fn routes() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(why::why))
         .routes(routes!(schedulers::list))
         .routes(routes!(schedulers::describe))
-        .routes(routes!(schedulers::call))
         .routes(routes!(schedulers::called))
         .routes(routes!(schedulers::enable))
         .routes(routes!(schedulers::disable))
@@ -164,7 +179,7 @@ pub(crate) fn router() -> Router<App> {
 const MAX_REASON: usize = 2000;
 
 /// A reason that somebody gave: kept with what it is about, shown on pages.
-fn check_reason(reason: Option<&str>) -> Result<Option<&str>, crate::Error> {
+pub(crate) fn check_reason(reason: Option<&str>) -> Result<Option<&str>, crate::Error> {
     match reason {
         Some(reason) if reason.len() > MAX_REASON => Err(crate::Error::invalid(format!(
             "expected a reason of at most {MAX_REASON} bytes, found {}",

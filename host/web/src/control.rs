@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use capstan_master::{
-    About, Called, Error as Refusal, Force, Forced, Handle, Invitation, LockStatus, PluginStatus, QueuePage,
-    Queued, Reloaded, SchedulerStatus, WorkerStatus,
+    About, Called, Error as Refusal, Force, Forced, Forecast, Handle, Invitation, LockStatus, PluginStatus,
+    Progress, QueuePage, Queued, Reloaded, SchedulerStatus, SentChange, WorkerStatus,
 };
 use capstan_model::plan::Plan;
-use capstan_model::{BuildId, BuildsetId, CallId, OutboxId, RequestId, Timestamp};
+use capstan_model::{BuildId, BuildsetId, CallId, Change, OutboxId, RequestId, Timestamp};
 use capstan_store::Cancelled;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -41,10 +41,12 @@ pub trait Control: Send + Sync {
     fn why<'a>(&'a self, requests: &'a [RequestId]) -> Answer<'a, Vec<Queued>>;
     /// Asks for a build.
     fn force<'a>(&'a self, builder: &'a str, force: Force) -> Answer<'a, Forced>;
+    /// Takes in a change; answers it, and whether it is new.
+    fn send_change(&self, change: SentChange) -> Answer<'_, (Change, bool)>;
     /// Every scheduler of the plan.
     fn schedulers(&self) -> Answer<'_, Vec<SchedulerStatus>>;
-    /// What a scheduler asks a person for.
-    fn describe_scheduler<'a>(&'a self, name: &'a str) -> Answer<'a, Value>;
+    /// What a scheduler asks a person for who has filled in `values` so far.
+    fn describe_scheduler<'a>(&'a self, name: &'a str, values: &'a Value) -> Answer<'a, Value>;
     /// Asks a scheduler for builds.
     fn call_scheduler<'a>(&'a self, name: &'a str, key: Option<&'a str>, call: Value) -> Answer<'a, Called>;
     /// What came of a call.
@@ -72,6 +74,14 @@ pub trait Control: Send + Sync {
     fn retry_reports(&self) -> Answer<'_, u64>;
     /// Loads plugins and configuration again.
     fn reload(&self) -> Answer<'_, Reloaded>;
+    /// What there is, and what the rules of retention would remove.
+    fn retention(&self) -> Answer<'_, Forecast>;
+    /// How far it is with that.
+    fn retention_progress(&self) -> Progress;
+    /// Has them carried out; answers the number of that time.
+    fn run_retention(&self) -> u64;
+    /// Keeps a build whatever they say, with the reason, or leaves it to them again.
+    fn keep<'a>(&'a self, build: BuildId, reason: Option<&'a str>) -> Answer<'a, ()>;
     /// Invites a worker.
     fn invite<'a>(&'a self, worker: &'a str, ttl_ms: u64) -> Answer<'a, Invitation>;
     /// Gives a worker no builds (with the reason), or builds again.
@@ -117,12 +127,16 @@ impl Control for Handle {
         async { Ok(self.force(builder, force).await?) }.boxed()
     }
 
+    fn send_change(&self, change: SentChange) -> Answer<'_, (Change, bool)> {
+        async { Ok(self.send_change(change).await?) }.boxed()
+    }
+
     fn schedulers(&self) -> Answer<'_, Vec<SchedulerStatus>> {
         async { Ok(self.schedulers().await?) }.boxed()
     }
 
-    fn describe_scheduler<'a>(&'a self, name: &'a str) -> Answer<'a, Value> {
-        async move { Ok(self.describe_scheduler(name).await?) }.boxed()
+    fn describe_scheduler<'a>(&'a self, name: &'a str, values: &'a Value) -> Answer<'a, Value> {
+        async move { Ok(self.describe_scheduler(name, values).await?) }.boxed()
     }
 
     fn call_scheduler<'a>(&'a self, name: &'a str, key: Option<&'a str>, call: Value) -> Answer<'a, Called> {
@@ -172,6 +186,22 @@ impl Control for Handle {
 
     fn reload(&self) -> Answer<'_, Reloaded> {
         async { Ok(self.reload().await?) }.boxed()
+    }
+
+    fn retention(&self) -> Answer<'_, Forecast> {
+        async { Ok(self.retention().await?) }.boxed()
+    }
+
+    fn retention_progress(&self) -> Progress {
+        self.retention_progress()
+    }
+
+    fn run_retention(&self) -> u64 {
+        self.run_retention()
+    }
+
+    fn keep<'a>(&'a self, build: BuildId, reason: Option<&'a str>) -> Answer<'a, ()> {
+        async move { Ok(self.keep_build(build, reason).await?) }.boxed()
     }
 
     fn invite<'a>(&'a self, worker: &'a str, ttl_ms: u64) -> Answer<'a, Invitation> {

@@ -148,6 +148,12 @@ impl Error {
         Some((field, reason.unwrap_or(message)))
     }
 
+    /// What is wrong in a call of a scheduler: where, and what.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.body.problems.iter();
+        all.map(|problem| (problem.path.as_str(), problem.message.as_str()))
+    }
+
     /// Each fault of a configuration.
     pub(crate) fn faults(&self) -> &[String] {
         &self.body.diagnostics

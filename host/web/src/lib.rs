@@ -34,8 +34,10 @@ pub use control::Control;
 pub use error::Error;
 use session::{Sessions, Tries};
 
-/// The largest body of a request. The largest honest one is a force with many properties.
+/// The largest body of a request, where nothing else is said.
 const MAX_BODY: usize = 1024 * 1024;
+/// The largest body where properties come along: larger than all that they may be, so that it is their own limit that is told.
+const MAX_VALUES: usize = 4 * MAX_BODY;
 /// Event streams that are open at a time.
 const MAX_STREAMS: usize = 1000;
 
@@ -147,7 +149,8 @@ fn serve(app: App) -> Router {
         .fallback(pages::unknown)
         .method_not_allowed_fallback(async || Error::method())
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        // What a route takes is its own limit; nobody takes more than this.
+        .layer(RequestBodyLimitLayer::new(MAX_VALUES))
         .layer(middleware::from_fn_with_state(app.clone(), guard::reading))
         .layer(middleware::from_fn_with_state(app.clone(), guard::host))
         .layer(CatchPanicLayer::custom(|_panic| -> Response {

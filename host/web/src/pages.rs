@@ -30,6 +30,7 @@ mod live;
 mod log;
 mod plugins;
 mod requests;
+mod schedulers;
 mod session;
 mod workers;
 
@@ -58,6 +59,7 @@ pub(crate) fn router() -> Router<App> {
         .merge(log::router())
         .merge(plugins::router())
         .merge(requests::router())
+        .merge(schedulers::router())
         .merge(session::router())
         .merge(workers::router())
 }

@@ -8,7 +8,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use capstan_logs::{Artefacts, Options as LogOptions};
 use capstan_master::{
-    About, Force, Forced, Invitation, PluginStatus, QueuePage, Queued, Reloaded, Why, WorkerStatus,
+    About, Force, Forced, Forecast, Invitation, PluginStatus, Progress, QueuePage, Queued, Reloaded, Why,
+    WorkerStatus,
 };
 use capstan_model::plan::Plan;
 use capstan_model::{
@@ -25,6 +26,7 @@ use crate::control::Answer;
 
 mod artefacts;
 mod audit;
+mod changes;
 mod control;
 mod log;
 mod operation;
@@ -155,12 +157,17 @@ impl Control for Recorder {
         async { Ok(forced()) }.boxed()
     }
 
+    fn send_change(&self, change: capstan_master::SentChange) -> Answer<'_, (capstan_model::Change, bool)> {
+        self.note(format!("send {change:?}"));
+        changes::answer(change)
+    }
+
     fn schedulers(&self) -> Answer<'_, Vec<capstan_master::SchedulerStatus>> {
         async { Ok(schedulers::statuses(&self.plan)) }.boxed()
     }
 
-    fn describe_scheduler<'a>(&'a self, name: &'a str) -> Answer<'a, Value> {
-        async move { Ok(serde_json::json!({ "kind": "force", "fields": [], "of": name })) }.boxed()
+    fn describe_scheduler<'a>(&'a self, name: &'a str, values: &'a Value) -> Answer<'a, Value> {
+        async move { schedulers::form(name, values) }.boxed()
     }
 
     fn call_scheduler<'a>(
@@ -229,6 +236,24 @@ impl Control for Recorder {
     fn reload(&self) -> Answer<'_, Reloaded> {
         let answer = self.reload.lock().unwrap().take();
         async { answer.expect("a reload that breaks the master's code") }.boxed()
+    }
+
+    fn retention(&self) -> Answer<'_, Forecast> {
+        async { Err(Error::invalid("no rules here")) }.boxed()
+    }
+
+    fn retention_progress(&self) -> Progress {
+        Progress::default()
+    }
+
+    fn run_retention(&self) -> u64 {
+        self.note("run retention".to_owned());
+        1
+    }
+
+    fn keep<'a>(&'a self, build: BuildId, reason: Option<&'a str>) -> Answer<'a, ()> {
+        self.note(format!("keep {build} {reason:?}"));
+        async { Ok(()) }.boxed()
     }
 
     fn invite<'a>(&'a self, worker: &'a str, ttl_ms: u64) -> Answer<'a, Invitation> {
@@ -381,6 +406,7 @@ impl Site {
             options: json!({}),
         };
         let new = NewBuild {
+            directory: String::new(),
             locks: Vec::new(),
             builder: builder.to_owned(),
             requests: submitted.requests,
@@ -410,7 +436,9 @@ fn builder(name: &str) -> capstan_model::plan::Builder {
     capstan_model::plan::Builder {
         name: name.to_owned(),
         description: String::new(),
+        project: String::new(),
         tags: vec![],
+        directory: None,
         workers: vec![],
         labels: vec![],
         env: Default::default(),

@@ -90,3 +90,22 @@ fn without_a_timer_each_change_is_built() {
     let problems = Host::new().check_scheduler::<Branch>(json!({"branch": "main", "files": "~a("}));
     assert_eq!(problems[0].path, "files");
 }
+
+/// The state is stored with every event, and is bounded: names of branches of other codebases count too.
+#[test]
+fn what_waits_is_bounded_by_its_bytes() {
+    let branch = "b".repeat(4_000);
+    let parameters = json!({"branch": branch, "tree_stable_timer": "5min"});
+    let mut timeline = Host::new().scheduler::<Branch>(parameters);
+    for number in 0..150 {
+        timeline.change(of(&branch, &format!("lib{number}"), "r1"));
+    }
+    let [request] = timeline.requests() else {
+        panic!("expected one early request, found {}", timeline.requests().len())
+    };
+    assert!(
+        request.buildset.sources.len() < 120,
+        "{}",
+        request.buildset.sources.len()
+    );
+}

@@ -1,7 +1,7 @@
 //! The scheduler `dependent`: when a buildset of another scheduler has come out well, asks for its own builders with the same
 //! sources, at the revision that was really built.
 
-use capstan_sdk::params::Texts;
+use capstan_sdk::params::{Texts, Verdict};
 use capstan_sdk::problem;
 use capstan_sdk::scheduler::{
     Answer, CompletedBuildset, Event, Follows, Outcome, PluginError, Problem, Scheduler, SourceStamp,
@@ -15,40 +15,13 @@ use serde::Deserialize;
 pub struct Dependent {
     upstream: Texts,
     #[serde(default = "good")]
-    on: Vec<Ending>,
+    on: Vec<Verdict>,
     #[serde(flatten)]
     request: Request,
 }
 
-/// A result that leads to builds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Ending {
-    Success,
-    Warnings,
-    Failure,
-    Skipped,
-    Exception,
-    Retry,
-    Cancelled,
-}
-
-fn good() -> Vec<Ending> {
-    vec![Ending::Success, Ending::Warnings]
-}
-
-impl From<Outcome> for Ending {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Success => Self::Success,
-            Outcome::Warnings => Self::Warnings,
-            Outcome::Failure => Self::Failure,
-            Outcome::Skipped => Self::Skipped,
-            Outcome::Exception => Self::Exception,
-            Outcome::Retry => Self::Retry,
-            Outcome::Cancelled => Self::Cancelled,
-        }
-    }
+fn good() -> Vec<Verdict> {
+    vec![Verdict(Outcome::Success), Verdict(Outcome::Warnings)]
 }
 
 impl Scheduler for Dependent {
@@ -80,7 +53,7 @@ impl Follows for Dependent {
         buildset: CompletedBuildset,
     ) -> Result<Answer, PluginError> {
         let wanted =
-            self.upstream.contains(&buildset.scheduler) && self.on.contains(&buildset.outcome.into());
+            self.upstream.contains(&buildset.scheduler) && self.on.contains(&Verdict(buildset.outcome));
         let mut answer = Answer::default();
         if wanted {
             let reason = format!("downstream of {}", buildset.scheduler);

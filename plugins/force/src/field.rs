@@ -1,17 +1,14 @@
 //! The fields of a form, as a configuration has them.
 
 use capstan_sdk::scheduler::Stamp;
-use regex_lite::{Regex, RegexBuilder};
-use serde::Deserialize;
+use regex_lite::Regex;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-/// The longest regular expression, in bytes, and what one may become.
-const MAX_EXPRESSION: usize = 4096;
-const MAX_COMPILED: usize = 128 << 10;
 /// A text of a form is at most so long where the field does not say, and a file.
 const MAX_TEXT: usize = 64 << 10;
-/// What a field may allow at most: the value is a property.
-pub(crate) const MOST: usize = 512 << 10;
+/// What a field may allow at most. The value is a property, which a master takes up to this size, as JSON.
+pub(crate) const MOST: usize = 256 << 10;
 
 /// One field.
 #[derive(Clone, Debug, Deserialize)]
@@ -41,7 +38,13 @@ pub(crate) struct Field {
     #[serde(default)]
     pub max_size: Option<usize>,
     #[serde(default)]
-    pub choices: Vec<String>,
+    pub choices: Choices,
+    /// What to choose from while the function that names the choices fails.
+    #[serde(default)]
+    pub fallback: Vec<String>,
+    /// Why it failed; the master says so.
+    #[serde(default)]
+    pub choices_fault: Option<String>,
     /// Whether several of the choices may be taken.
     #[serde(default)]
     pub multiple: bool,
@@ -57,6 +60,43 @@ pub(crate) struct Field {
     /// Of a codebase: what may be filled in.
     #[serde(default = "everything")]
     pub ask: Vec<Part>,
+}
+
+/// What to choose from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Choices {
+    These(Vec<String>),
+    /// What a function of the configuration says. The master asks it, and puts its answer here, before it asks for the form or
+    /// calls; elsewhere there is nothing to choose from.
+    Live,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self::These(Vec::new())
+    }
+}
+
+impl<'de> Deserialize<'de> for Choices {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        if value.get("$deferred").is_some() {
+            return Ok(Self::Live);
+        }
+        let list = Vec::deserialize(value);
+        list.map(Self::These).map_err(|_| {
+            serde::de::Error::custom("choices: expected a list of texts, or a function that answers one")
+        })
+    }
+}
+
+impl Choices {
+    pub(crate) fn list(&self) -> &[String] {
+        match self {
+            Self::These(list) => list,
+            Self::Live => &[],
+        }
+    }
 }
 
 /// What a field takes.
@@ -140,7 +180,12 @@ impl Field {
         let sized = matches!(self.kind, Kind::String | Kind::Text | Kind::File);
         add("max_size", json!(self.most_bytes()), sized);
         let chosen = matches!(self.kind, Kind::Choice | Kind::Secret);
-        add("choices", json!(self.choices), chosen);
+        add("choices", json!(self.choices.list()), chosen);
+        add(
+            "choices_fault",
+            json!(self.choices_fault),
+            self.choices_fault.is_some(),
+        );
         add("multiple", json!(self.multiple), self.kind == Kind::Choice);
         add("other", json!(self.other), self.kind == Kind::Choice);
         let fields = self.fields.iter().map(Self::describe).collect();
@@ -167,21 +212,6 @@ impl Field {
 
     /// The compiled expression, which the whole of a text has to fit; time by its size and the text's length, never more.
     pub(crate) fn expression(&self) -> Option<Result<Regex, String>> {
-        let text = self.regex.as_ref()?;
-        if text.len() > MAX_EXPRESSION {
-            let found = text.len();
-            return Some(Err(format!(
-                "expected a regular expression of at most {MAX_EXPRESSION} bytes, found {found}"
-            )));
-        }
-        let build = |text: &str| {
-            RegexBuilder::new(text)
-                .size_limit(MAX_COMPILED)
-                .nest_limit(50)
-                .build()
-        };
-        // By itself first: an odd parenthesis must not pair with ours.
-        let built = build(text).and_then(|_| build(&format!("^(?:{text})$")));
-        Some(built.map_err(|error| format!("expected a regular expression, found {text:?}: {error}")))
+        self.regex.as_deref().map(scheduling::whole_expression)
     }
 }

@@ -4,7 +4,7 @@ use capstan_sdk::problem;
 use capstan_sdk::scheduler::Problem;
 use serde_json::Value;
 
-use crate::field::{Field, Kind, MOST};
+use crate::field::{Choices, Field, Kind, MOST};
 use crate::values;
 
 /// How deep groups may stand in groups.
@@ -75,11 +75,25 @@ impl Look {
         if field.max_size.is_some_and(|size| size > MOST) {
             fault("max_size", format!("expected at most {MOST} bytes"));
         }
+        let is_empty = field.choices == Choices::default();
+        let is_chosen = matches!(field.kind, Kind::Choice | Kind::Secret);
+        if !is_chosen && !is_empty {
+            fault(
+                "choices",
+                format!("expected a choice or secret, found a {}", field.kind.word()),
+            );
+        }
+        if field.choices != Choices::Live && !field.fallback.is_empty() {
+            fault(
+                "fallback",
+                "expected a function as `choices`: a list cannot fail".to_owned(),
+            );
+        }
         match field.kind {
-            Kind::Choice if field.choices.is_empty() && !field.other => {
+            Kind::Choice if is_empty && !field.other => {
                 fault("choices", "expected something to choose, found none".to_owned());
             }
-            Kind::Secret if field.choices.is_empty() => fault(
+            Kind::Secret if is_empty => fault(
                 "choices",
                 "expected the names of the secrets to choose from, found none".to_owned(),
             ),
@@ -105,10 +119,7 @@ impl Look {
 
     /// A default has to be something that could be filled in.
     fn preset(&mut self, path: &str, field: &Field) {
-        let asks = !matches!(
-            field.kind,
-            Kind::Group | Kind::Codebase | Kind::Fixed | Kind::File
-        );
+        let asks = !matches!(field.kind, Kind::Group | Kind::Codebase | Kind::Fixed);
         let Some(value) = field
             .default
             .as_ref()
@@ -116,8 +127,8 @@ impl Look {
         else {
             return;
         };
-        // Nothing filled in is what `required` is about.
-        if *value == Value::String(String::new()) {
+        // Nothing filled in is what `required` is about; what there is to choose is known when the form is opened.
+        if *value == Value::String(String::new()) || field.choices == Choices::Live {
             return;
         }
         if let Err(text) = values::read(field, value) {

@@ -68,6 +68,7 @@ impl Calls for Force {
                 "expected a form, found a patch to try: use a try-build",
             ));
         }
+        faults.extend(values::beside(&self.fields, &call));
         let reason = call.reason.filter(|reason| !reason.trim().is_empty());
         if reason.is_none() && self.reason_required {
             faults.push(problem("reason", "expected a reason, found none"));

@@ -116,6 +116,130 @@ fn every_fault_is_told_by_its_field() {
     );
 }
 
+fn called(form: Value, call: Value) -> Result<Buildset, Vec<String>> {
+    let mut timeline = Host::new().scheduler::<Force>(form);
+    match timeline.call(&serde_json::from_value(call).unwrap()) {
+        Ok(mut decision) => Ok(decision.submit.remove(0)),
+        Err(PluginError::InvalidConfig(faults)) => Err(faults
+            .into_iter()
+            .map(|fault| format!("{}: {}", fault.path, fault.message))
+            .collect()),
+        Err(other) => panic!("expected faults, found {other:?}"),
+    }
+}
+
+/// A default is read as what is filled in is.
+#[test]
+fn a_default_becomes_what_it_says() {
+    let form = json!({"fields": [
+        {"name": "jobs", "type": "int", "default": "4"},
+        {"name": "clean", "type": "bool", "default": "yes"},
+        {"name": "key", "type": "secret", "choices": ["k"], "default": "k"},
+        {"name": "targets", "type": "choice", "multiple": true, "choices": ["a", "b"], "default": "a,b"},
+        {"name": "empty", "default": ""},
+        {"name": "none", "type": "int", "default": ""},
+    ]});
+    let set = called(form, json!({"kind": "force"})).unwrap();
+    assert_eq!(
+        properties(&set),
+        r#"clean=true empty="" jobs=4 key={"secret":"k"} targets=["a","b"]"#
+    );
+}
+
+/// A master takes no property that is larger: what the form takes must be one.
+#[test]
+fn what_is_too_large_for_a_property_is_told_by_its_field() {
+    let form = json!({"fields": [
+        {"name": "f", "type": "file", "max_size": 262_144},
+        {"name": "g", "type": "group", "fields": [
+            {"name": "a", "type": "file", "max_size": 200_000}, {"name": "b", "type": "file", "max_size": 200_000},
+        ]},
+    ]});
+    let ask = |values: Value| called(form.clone(), json!({"kind": "force", "values": values}));
+    assert!(ask(json!({"f": "a".repeat(262_142)})).is_ok());
+    assert_eq!(
+        ask(json!({"f": "\n".repeat(200_000)})).unwrap_err(),
+        ["values.f: expected at most 262144 bytes as JSON, found 400002"]
+    );
+    let half = "a".repeat(150_000);
+    let faults = ask(json!({"g": {"a": half, "b": half}})).unwrap_err();
+    assert!(faults[0].starts_with("values.g: expected at most"), "{faults:?}");
+}
+
+#[test]
+fn a_codebase_may_be_required() {
+    let form = json!({"fields": [
+        {"type": "codebase", "name": "app", "source": {"codebase": "app"}, "required": true},
+    ]});
+    for values in [json!({}), json!({"app": {}}), json!({"app": {"branch": ""}})] {
+        assert_eq!(
+            called(form.clone(), json!({"kind": "force", "values": values})).unwrap_err(),
+            ["values.app: expected a branch or a revision, found neither"]
+        );
+    }
+}
+
+/// What the form asks for cannot be given beside it, unchecked.
+#[test]
+fn nothing_gets_round_the_form() {
+    let call = json!({
+        "kind": "force", "reason": "r", "values": {"version": "v1"},
+        "sources": [{"codebase": "app", "repository": "evil"}, {"codebase": "lib", "branch": "b"}],
+        "properties": {"version": "rm -rf", "beside": 1, "fixed": 3, "publish": {}, "other": 1},
+    });
+    assert_eq!(
+        called(form(), call).unwrap_err(),
+        [
+            "properties.version: expected it in `values.version`: the form asks for it",
+            "sources: expected it in `values.app`, such as `values.app.branch`: the form asks for it",
+            "properties.publish: expected it in `values.publish`: the form asks for it",
+            "properties.beside: expected it in `values.beside`: the form asks for it",
+            "properties.fixed: expected it in `values.fixed`: the form asks for it",
+        ]
+    );
+    let free = json!({
+        "kind": "force", "reason": "r", "values": {"version": "v1"},
+        "sources": [{"codebase": "lib", "branch": "b"}], "properties": {"other": 1},
+    });
+    assert!(called(form(), free).is_ok());
+}
+
+/// The master puts what a function says in the place of the function.
+#[test]
+fn live_choices_are_what_they_are_when_asked() {
+    let form = |choices: Value| {
+        let field = json!({"name": "b", "type": "choice", "choices": choices, "default": "x"});
+        json!({"fields": [field]})
+    };
+    let function = json!({"$deferred": {"function": 3}});
+    let problems = Host::new().check_scheduler::<Force>(form(function.clone()));
+    assert!(problems.is_empty(), "{problems:?}");
+    let mut timeline = Host::new().scheduler::<Force>(form(function.clone()));
+    let told = timeline.handle(Event::Started);
+    assert!(told.is_ok(), "events come with the function in its place");
+    let ask = |choices: Value, value: &str| {
+        let call = json!({"kind": "force", "values": {"b": value}});
+        called(form(choices), call)
+    };
+    assert!(ask(json!(["x", "y"]), "y").is_ok());
+    assert_eq!(
+        ask(json!(["x", "z"]), "y").unwrap_err(),
+        ["values.b: expected one of x, z, found `y`"]
+    );
+    assert_eq!(
+        ask(function, "y").unwrap_err(),
+        ["values.b: expected what there is to choose, which is nothing now, found `y`"]
+    );
+    let many: Vec<_> = std::iter::once("x".to_owned())
+        .chain((0..499).map(|n| n.to_string()))
+        .collect();
+    let faults = ask(json!(many), "y").unwrap_err();
+    assert!(
+        faults[0].ends_with("47, 48 and 450 more, found `y`"),
+        "{faults:?}"
+    );
+}
+
 #[test]
 fn a_reason_may_be_required() {
     let mut timeline = Host::new().scheduler::<Force>(form());
@@ -176,9 +300,15 @@ fn a_form_that_makes_no_sense_is_refused_at_load() {
         ),
         (json!([{"name": "a", "type": "group"}]), "fields[0].fields"),
         (json!([{"name": "a", "type": "fixed"}]), "fields[0].default"),
+        (json!([{"name": "a", "max_size": 262_145}]), "fields[0].max_size"),
         (
-            json!([{"name": "a", "max_size": 10_000_000}]),
-            "fields[0].max_size",
+            json!([{"name": "a", "type": "file", "max_size": 1, "default": "ab"}]),
+            "fields[0].default",
+        ),
+        (json!([{"name": "a", "choices": ["x"]}]), "fields[0].choices"),
+        (
+            json!([{"name": "a", "type": "choice", "choices": ["x"], "fallback": ["y"]}]),
+            "fields[0].fallback",
         ),
     ] {
         let problems = Host::new().check_scheduler::<Force>(json!({"fields": fields}));

@@ -1,11 +1,14 @@
 //! From what was filled in to properties and sources; what is wrong is told field by field.
 
 use capstan_sdk::problem;
-use capstan_sdk::scheduler::{Problem, SourceStamp};
+use capstan_sdk::scheduler::{Call, Problem, SourceStamp, Stamp};
 use serde_json::{Map, Value};
 
-use crate::field::{Field, Kind, Part};
+use crate::field::{Field, Kind, MOST, Part};
 use crate::form::DEEPEST;
+
+/// So many of the choices an error names.
+const MOST_NAMED: usize = 50;
 
 /// What a form gives.
 #[derive(Debug, Default)]
@@ -19,6 +22,13 @@ impl Filled {
     pub(crate) fn take(&mut self, fields: &[Field], values: &Map<String, Value>, faults: &mut Vec<Problem>) {
         let values = nested(values);
         self.properties = self.group(fields, &values, "values", faults);
+        for (name, value) in &self.properties {
+            let found = value.to_string().len();
+            if found > MOST {
+                let text = format!("expected at most {MOST} bytes as JSON, found {found}");
+                faults.push(problem(format!("values.{name}"), text));
+            }
+        }
         self.unknown(fields, &values, "values", faults);
     }
 
@@ -79,16 +89,39 @@ impl Filled {
     }
 }
 
-fn keys(fields: &[Field]) -> Vec<&str> {
+/// What is given beside the form would get round it: a property of a field's name, a source of a field's codebase.
+pub(crate) fn beside(fields: &[Field], call: &Call) -> Vec<Problem> {
+    let mut faults = Vec::new();
+    for field in flat(fields) {
+        let key = field.key();
+        if field.kind != Kind::Codebase && call.properties.contains_key(key) {
+            let text = format!("expected it in `values.{key}`: the form asks for it");
+            faults.push(problem(format!("properties.{key}"), text));
+        }
+        let same = |source: &Stamp| source.codebase == field.source.codebase;
+        if field.kind == Kind::Codebase && call.sources.iter().any(same) {
+            let text =
+                format!("expected it in `values.{key}`, such as `values.{key}.branch`: the form asks for it");
+            faults.push(problem("sources", text));
+        }
+    }
+    faults
+}
+
+/// The fields, those of groups without a name among them.
+fn flat(fields: &[Field]) -> Vec<&Field> {
     let mut all = Vec::new();
     for field in fields {
-        if field.kind == Kind::Group && field.name.is_empty() {
-            all.extend(keys(&field.fields));
-        } else {
-            all.push(field.key());
+        match field.kind {
+            Kind::Group if field.name.is_empty() => all.extend(flat(&field.fields)),
+            _ => all.push(field),
         }
     }
     all
+}
+
+fn keys(fields: &[Field]) -> Vec<&str> {
+    flat(fields).into_iter().map(Field::key).collect()
 }
 
 fn knows(fields: &[Field], name: &str) -> bool {
@@ -126,7 +159,8 @@ fn one(field: &Field, value: Option<&Value>) -> Result<Option<Value>, String> {
         Some(value) => read(field, value).map(Some),
         None if field.required && value.is_some() => Err("expected something, found nothing".to_owned()),
         None => match &field.default {
-            Some(default) if !(field.required && is_empty(&default)) && value.is_none() => {
+            Some(default) if !is_empty(&default) && value.is_none() => read(field, default).map(Some),
+            Some(default) if !field.required && value.is_none() && takes_empty(field) => {
                 Ok(Some(default.clone()))
             }
             _ if field.required => Err("expected something, found nothing".to_owned()),
@@ -135,6 +169,11 @@ fn one(field: &Field, value: Option<&Value>) -> Result<Option<Value>, String> {
                 .filter(|_| matches!(field.kind, Kind::String | Kind::Text))),
         },
     }
+}
+
+/// Whether an empty text is a value, as a default.
+fn takes_empty(field: &Field) -> bool {
+    matches!(field.kind, Kind::String | Kind::Text | Kind::Choice) && !field.multiple
 }
 
 /// Reads what was filled in. A page and a command line give texts.
@@ -201,17 +240,24 @@ fn text(field: &Field, value: &Value) -> Result<Value, String> {
 }
 
 fn chosen(field: &Field, value: &Value) -> Result<Value, String> {
-    let choices = || field.choices.join(", ");
+    let choices = || match field.choices.list() {
+        [] => "what there is to choose, which is nothing now".to_owned(),
+        all if all.len() > MOST_NAMED => {
+            let more = all.len() - MOST_NAMED;
+            format!("one of {} and {more} more", all[..MOST_NAMED].join(", "))
+        }
+        all => format!("one of {}", all.join(", ")),
+    };
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Number(_) | Value::Bool(_) => value.to_string(),
-        other => return Err(format!("expected one of {}, found {other}", choices())),
+        other => return Err(format!("expected {}, found {other}", choices())),
     };
     let free = field.other && field.kind == Kind::Choice && text.len() <= field.most_bytes();
-    if field.choices.contains(&text) || free {
+    if field.choices.list().contains(&text) || free {
         Ok(Value::String(text))
     } else {
-        Err(format!("expected one of {}, found `{text}`", choices()))
+        Err(format!("expected {}, found `{text}`", choices()))
     }
 }
 
@@ -227,8 +273,9 @@ fn several(field: &Field, value: &Value) -> Result<Value, String> {
 
 fn stamp(field: &Field, value: Option<&Value>, path: &str, faults: &mut Vec<Problem>) -> Option<SourceStamp> {
     let mut stamp = SourceStamp::from(field.source.clone());
+    let nothing = Map::new();
     let parts = match value {
-        None => return Some(stamp),
+        None => &nothing,
         Some(Value::Object(parts)) => parts,
         Some(_) => {
             faults.push(problem(path, "expected an object such as {\"branch\": \"main\"}"));

@@ -1,4 +1,4 @@
-//! The change source `git-poller`: remembers each branch's head and reports what comes on top of it.
+//! The change source `git-poller`: remembers each branch's head and reports what comes on top of it; tags too, if wanted.
 
 mod poll;
 
@@ -10,7 +10,7 @@ use capstan_sdk::params::{Patterns, Span};
 use capstan_sdk::problem;
 use serde::{Deserialize, Serialize};
 
-use poll::Repository;
+use poll::{Repository, TAGS};
 
 /// The parameters.
 #[derive(Debug, Deserialize)]
@@ -19,6 +19,7 @@ pub struct GitPoller {
     repository: String,
     worker_repository: Option<String>,
     branches: Option<Patterns>,
+    tags: Option<Patterns>,
     #[serde(default = "a_minute")]
     interval: Span,
     #[serde(default)]
@@ -40,11 +41,14 @@ fn a_hundred() -> u32 {
     100
 }
 
-/// The branches' heads at the last look.
+/// The branches' heads at the last look, and what the tags named.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Heads {
     /// Heads of another repository say nothing about this one.
     repository: String,
+    /// Whether tags are among them.
+    #[serde(default)]
+    tags: bool,
     heads: BTreeMap<String, String>,
 }
 
@@ -87,8 +91,12 @@ struct Mirror<'a>(&'a str);
 impl Repository for Mirror<'_> {
     fn heads(&self) -> Result<BTreeMap<String, String>, PluginError> {
         let branch = |reference: git::Reference| {
-            let name = reference.name.strip_prefix("refs/heads/")?.to_owned();
-            Some((name, reference.revision))
+            let name = match reference.name.strip_prefix("refs/heads/") {
+                Some(branch) => branch,
+                None if reference.name.starts_with(TAGS) => &reference.name,
+                None => return None,
+            };
+            Some((name.to_owned(), reference.revision))
         };
         Ok(git::fetch(self.0)
             .map_err(explain)?

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use capstan_sdk::change_source::git::Commit;
 use capstan_sdk::change_source::{NewChange, PluginError, Poll};
-use capstan_sdk::log;
 use capstan_sdk::params::Span;
+use capstan_sdk::{Property, log, serde_json};
 
 use super::{GitPoller, Heads};
 
@@ -13,12 +13,16 @@ use super::{GitPoller, Heads};
 const MOST_CHANGES: usize = 1000;
 /// The master takes a cursor of at most a MiB.
 const MOST_BYTES: usize = 900_000;
+/// What full names of tags begin with; those of branches are cut.
+pub(crate) const TAGS: &str = "refs/tags/";
+/// The category of a tag's change, and the property that has its name.
+const TAG: &str = "tag";
 /// Less than this is no pause; the master has its own shortest one.
 const AT_ONCE: Span = Span::from_ms(1);
 
 /// What a look needs of a repository.
 pub(crate) trait Repository {
-    /// Brings it up to date and answers its branches and their heads.
+    /// Brings it up to date and answers its branches, and its tags by their full names, with their heads.
     fn heads(&self) -> Result<BTreeMap<String, String>, PluginError>;
     /// What `until` reaches and none of `since` does, oldest first: the newest `limit` of them.
     fn commits(&self, since: &[String], until: &str, limit: u32) -> Result<Vec<Commit>, PluginError>;
@@ -31,10 +35,13 @@ impl GitPoller {
         cursor: Option<Heads>,
     ) -> Result<Poll<Heads>, PluginError> {
         let mut heads = repository.heads()?;
-        heads.retain(|branch, _| {
-            self.branches
+        heads.retain(|name, _| match (name.strip_prefix(TAGS), &self.tags) {
+            (Some(tag), Some(tags)) => tags.matches(tag),
+            (Some(_), None) => false,
+            (None, _) => self
+                .branches
                 .as_ref()
-                .is_none_or(|patterns| patterns.matches(branch))
+                .is_none_or(|patterns| patterns.matches(name)),
         });
         self.check_size(&heads)?;
         let known = cursor.filter(|cursor| cursor.repository == self.repository);
@@ -46,19 +53,24 @@ impl GitPoller {
             ));
             return Ok(self.seen(heads, Vec::new(), self.interval));
         }
+        // Tags that were there before somebody asked for them are nothing new, as branches are not at the first look.
+        let new_tags = self.announce_existing || known.as_ref().is_some_and(|cursor| cursor.tags);
         let known = known.map(|cursor| cursor.heads).unwrap_or_default();
         let mut changes = Vec::new();
         let mut seen = BTreeMap::new();
         let mut pause = self.interval;
         for (branch, head) in heads {
             let before = known.get(&branch);
-            if before == Some(&head) {
+            let tag = branch.starts_with(TAGS);
+            if before == Some(&head) || (tag && before.is_none() && !new_tags) {
                 seen.insert(branch, head);
             } else if changes.len() >= MOST_CHANGES {
                 // As it was, so that the next look finds it.
                 seen.extend(before.map(|before| (branch, before.clone())));
                 pause = AT_ONCE;
             } else {
+                // A tag names one commit, whatever it named before.
+                let before = before.filter(|_| !tag);
                 let commits = self.new_commits(repository, before, &head)?;
                 changes.extend(commits.into_iter().map(|commit| self.change(&branch, commit)));
                 seen.insert(branch, head);
@@ -89,6 +101,7 @@ impl GitPoller {
         Poll {
             cursor: Heads {
                 repository: self.repository.clone(),
+                tags: self.tags.is_some(),
                 heads,
             },
             changes,
@@ -119,6 +132,13 @@ impl GitPoller {
     }
 
     fn change(&self, branch: &str, commit: Commit) -> NewChange {
+        let tag = branch.strip_prefix(TAGS);
+        let category = tag.map(|_| TAG.to_owned()).or_else(|| self.category.clone());
+        let property = |tag: &str| Property {
+            name: TAG.to_owned(),
+            value: serde_json::Value::from(tag).to_string(),
+            source: String::new(),
+        };
         NewChange {
             dedup_key: format!("{branch}@{}", commit.revision),
             codebase: self.codebase.clone(),
@@ -133,9 +153,9 @@ impl GitPoller {
             author: commit.author,
             comments: commit.comments,
             files: commit.files,
-            category: self.category.clone(),
+            category,
             when: commit.when_ms,
-            properties: Vec::new(),
+            properties: tag.map(property).into_iter().collect(),
         }
     }
 }

@@ -143,6 +143,57 @@ fn only_some_branches_are_watched() {
 }
 
 #[test]
+fn a_tag_is_a_change_of_its_own_where_tags_are_watched() {
+    let tagged: &[&[&str]] = &[
+        &["main: a b", "refs/tags/v1: a"],
+        &[
+            "main: a b",
+            "refs/tags/v1: a",
+            "refs/tags/v2: a b",
+            "refs/tags/wip: a",
+        ],
+        // One that is moved names another commit.
+        &["main: a b", "refs/tags/v1: a", "refs/tags/v2: a"],
+    ];
+    assert_eq!(
+        looks(&poller(PLAIN), tagged),
+        ["", "", ""],
+        "nobody asked for them"
+    );
+    let poller_of = |more: &str| {
+        poller(&format!(
+            r#"{{"repository": "https://git.example/p.git", "tags": "v*", "category": "k"{more}}}"#
+        ))
+    };
+    assert_eq!(
+        looks(&poller_of(""), tagged),
+        ["", "refs/tags/v2@b", "refs/tags/v2@a"]
+    );
+    let eager = poller_of(r#", "announce_existing": true"#);
+    assert_eq!(looks(&eager, tagged)[0], "main@b refs/tags/v1@a");
+    // Whoever asks for tags later does not get all that there ever were.
+    let before = poller(PLAIN).look(&Story::new(tagged[0]), None).unwrap().cursor;
+    let later = poller_of("").look(&Story::new(tagged[0]), Some(before)).unwrap();
+    assert!(later.changes.is_empty());
+    let found = poller_of("")
+        .look(&Story::new(tagged[1]), Some(later.cursor))
+        .unwrap()
+        .changes
+        .remove(0);
+    assert_eq!(
+        (found.branch.as_deref(), found.category.as_deref()),
+        (Some("refs/tags/v2"), Some("tag"))
+    );
+    assert_eq!(
+        (
+            found.properties[0].name.as_str(),
+            found.properties[0].value.as_str()
+        ),
+        ("tag", "\"v2\"")
+    );
+}
+
+#[test]
 fn a_large_push_is_cut_to_the_newest_and_many_branches_take_several_looks() {
     let poller = poller(r#"{"repository": "r", "limit": 2, "announce_existing": true}"#);
     assert_eq!(

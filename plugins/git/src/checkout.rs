@@ -3,6 +3,7 @@
 use capstan_sdk::params::Span;
 use capstan_sdk::step::{Done, Exit, Outcome, Stop};
 
+use super::patch;
 use super::wanted::Wanted;
 use super::{Git, Method, Mode, names};
 
@@ -21,8 +22,12 @@ const IN_FOREGROUND: [&str; 4] = ["-c", "gc.autoDetach=false", "-c", "maintenanc
 
 /// Where commands run.
 pub(crate) trait Worker {
-    /// Runs git in the workdir.
-    fn git(&mut self, args: &[&str]) -> Result<Done, Stop>;
+    /// Runs git in the workdir, and brings back so much of its standard output.
+    fn run(&mut self, args: &[&str], capture: u32) -> Result<Done, Stop>;
+    /// The same, with as much as a hash needs.
+    fn git(&mut self, args: &[&str]) -> Result<Done, Stop> {
+        self.run(args, CAPTURE)
+    }
     /// Deletes the workdir.
     fn remove(&mut self) -> Result<Done, Stop>;
     /// Waits.
@@ -56,10 +61,15 @@ impl Git {
             clobber(worker)?;
             answer = self.attempt(worker, wanted);
         }
-        answer.map_err(|fault| match fault {
+        let revision = answer.map_err(|fault| match fault {
             Fault::Local(text) | Fault::Remote(text) => Stop::failure(text),
             Fault::Stop(stop) => stop,
-        })
+        })?;
+        // The checkout is as it should be: nothing is fetched anew for a patch that does not fit.
+        for patch in &wanted.patches {
+            patch::apply(worker, patch)?;
+        }
+        Ok(revision)
     }
 
     /// The builder's own folder holds more than the checkout.

@@ -2,6 +2,7 @@
 
 mod checkout;
 mod names;
+mod patch;
 mod wanted;
 
 use capstan_sdk::params::Span;
@@ -31,6 +32,7 @@ pub struct Git {
     retry_delay: Span,
     timeout: Option<Span>,
     workdir: String,
+    patch: Option<bool>,
 }
 
 impl Default for Git {
@@ -51,6 +53,7 @@ impl Default for Git {
             retry_delay: Span::from_secs(5),
             timeout: None,
             workdir: "build".to_owned(),
+            patch: None,
         }
     }
 }
@@ -122,7 +125,8 @@ impl Step for Git {
     }
 
     fn run(self) -> Result<Outcome, Stop> {
-        let wanted = self.wanted(&step::sources())?;
+        let patches = patch::read(step::property(patch::PROPERTY))?;
+        let wanted = self.wanted(&step::sources(), patches)?;
         let revision = self.check_out(&mut OnWorker(&self), &wanted)?;
         let earlier = if wanted.codebase.is_empty() {
             None
@@ -169,7 +173,7 @@ fn got_revision(codebase: &str, earlier: Option<Value>, revision: &str) -> Value
 struct OnWorker<'a>(&'a Git);
 
 impl OnWorker<'_> {
-    fn run(&self, program: Program) -> Result<Done, Stop> {
+    fn program(&self, program: Program) -> Result<Done, Stop> {
         match self.0.timeout {
             Some(timeout) => program.idle_timeout(timeout).run(),
             None => program.run(),
@@ -178,16 +182,16 @@ impl OnWorker<'_> {
 }
 
 impl Worker for OnWorker<'_> {
-    fn git(&mut self, args: &[&str]) -> Result<Done, Stop> {
+    fn run(&mut self, args: &[&str], capture: u32) -> Result<Done, Stop> {
         let mut program = Program::argv(["git"].iter().chain(args).copied());
         for (name, value) in checkout::ENVIRONMENT {
             program = program.env(name, EnvValue::Set(value.to_owned()));
         }
-        self.run(program.workdir(&self.0.workdir).capture_stdout(checkout::CAPTURE))
+        self.program(program.workdir(&self.0.workdir).capture_stdout(capture))
     }
 
     fn remove(&mut self) -> Result<Done, Stop> {
-        self.run(Program::argv(["rm", "-rf", "--", &self.0.workdir]).workdir("."))
+        self.program(Program::argv(["rm", "-rf", "--", &self.0.workdir]).workdir("."))
     }
 
     fn pause(&mut self, span: Span) -> Result<(), Stop> {

@@ -9,6 +9,10 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::patch::Patch;
+
+mod codebases;
+mod patches;
 
 /// A bare repository that somebody pushes to, and a worker's folder.
 struct Farm {
@@ -72,9 +76,13 @@ impl Farm {
     }
 
     fn check_out(&mut self, json: &str, stamp: &SourceStamp) -> Result<String, Stop> {
+        self.patched(json, stamp, Vec::new())
+    }
+
+    fn patched(&mut self, json: &str, stamp: &SourceStamp, patches: Vec<Patch>) -> Result<String, Stop> {
         let git: Git = serde_json::from_str(json).unwrap();
         git.check().unwrap();
-        let wanted = git.wanted(std::slice::from_ref(stamp))?;
+        let wanted = git.wanted(std::slice::from_ref(stamp), patches)?;
         self.commands.clear();
         git.check_out(self, &wanted)
     }
@@ -98,7 +106,7 @@ impl Farm {
 }
 
 impl Worker for Farm {
-    fn git(&mut self, args: &[&str]) -> Result<Done, Stop> {
+    fn run(&mut self, args: &[&str], capture: u32) -> Result<Done, Stop> {
         self.commands.push(args.join(" "));
         if args.contains(&"fetch") && self.broken_fetches > 0 {
             self.broken_fetches -= 1;
@@ -120,11 +128,7 @@ impl Worker for Farm {
             args.join(" "),
             String::from_utf8_lossy(&output.stderr)
         );
-        let stdout = output
-            .stdout
-            .into_iter()
-            .take(checkout::CAPTURE as usize)
-            .collect();
+        let stdout = output.stdout.into_iter().take(capture as usize).collect();
         Ok(Done {
             exit: Exit::Code(output.status.code().unwrap()),
             stdout,
@@ -404,7 +408,7 @@ fn hostile_names_are_refused_before_any_command() {
 fn the_step_is_cancelled_or_blames_the_farm_where_that_is_so() {
     struct Broken(Exit);
     impl Worker for Broken {
-        fn git(&mut self, _: &[&str]) -> Result<Done, Stop> {
+        fn run(&mut self, _: &[&str], _: u32) -> Result<Done, Stop> {
             Ok(Done {
                 exit: self.0.clone(),
                 stdout: Vec::new(),
@@ -419,7 +423,7 @@ fn the_step_is_cancelled_or_blames_the_farm_where_that_is_so() {
     }
     let git = Git::default();
     let stamp = Farm::new().stamp(Some("main"), None);
-    let wanted = git.wanted(&[stamp]).unwrap();
+    let wanted = git.wanted(&[stamp], Vec::new()).unwrap();
     for (exit, outcome) in [
         (Exit::Killed("the disk is full".into()), Outcome::Exception),
         (Exit::NotStarted("no git".into()), Outcome::Exception),
@@ -429,39 +433,6 @@ fn the_step_is_cancelled_or_blames_the_farm_where_that_is_so() {
         };
         assert_eq!(found, outcome);
     }
-}
-
-#[test]
-fn the_right_codebase_is_checked_out() {
-    let stamp = |codebase: &str| SourceStamp {
-        codebase: codebase.into(),
-        repository: format!("https://git.example/{codebase}.git"),
-        project: String::new(),
-        branch: None,
-        revision: None,
-    };
-    let wanted = |json: &str, stamps: &[SourceStamp]| {
-        let git: Git = serde_json::from_str(json).unwrap();
-        git.wanted(stamps).map(|wanted| wanted.repository)
-    };
-    let both = [stamp("lib"), stamp("app")];
-    assert_eq!(wanted("{}", &both[1..]).unwrap(), "https://git.example/app.git");
-    assert_eq!(
-        wanted(r#"{"codebase": "lib"}"#, &both).unwrap(),
-        "https://git.example/lib.git"
-    );
-    assert_eq!(wanted(r#"{"repository": "x"}"#, &both).unwrap(), "x");
-    assert!(
-        format!("{:?}", wanted("{}", &both))
-            .contains("expected `codebase`: the build has sources of lib, app")
-    );
-    assert!(
-        format!("{:?}", wanted(r#"{"codebase": "x"}"#, &both)).contains("expected a source of codebase `x`")
-    );
-    assert!(format!("{:?}", wanted("{}", &[])).contains("expected a repository"));
-    let all = got_revision("app", Some(got_revision("lib", None, "1")), "2");
-    assert_eq!(all, json!({"lib": "1", "app": "2"}));
-    assert_eq!(got_revision("", None, "1"), json!("1"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use capstan_sdk::step::{Outcome, SourceStamp, Stop};
 
+use super::patch::Patch;
 use super::{Git, names};
 
 /// What to check out, checked.
@@ -13,10 +14,14 @@ pub(crate) struct Wanted {
     pub(crate) branch: Option<String>,
     /// None is the branch's newest.
     pub(crate) revision: Option<String>,
+    /// What is applied then.
+    pub(crate) patches: Vec<Patch>,
+    /// Why patches of the build are left out, if some are.
+    pub(crate) unpatched: Option<&'static str>,
 }
 
 impl Git {
-    pub(crate) fn wanted(&self, sources: &[SourceStamp]) -> Result<Wanted, Stop> {
+    pub(crate) fn wanted(&self, sources: &[SourceStamp], mut patches: Vec<Patch>) -> Result<Wanted, Stop> {
         let stamp = self.stamp(sources)?;
         let repository = self.repository.as_ref().or(stamp.map(|stamp| &stamp.repository));
         let repository = repository.filter(|url| !url.is_empty()).ok_or_else(|| {
@@ -29,7 +34,23 @@ impl Git {
         let same_branch = self.branch.is_none() || theirs.is_none() || self.branch.as_ref() == theirs;
         let theirs = stamp.and_then(|stamp| stamp.revision.as_ref());
         let theirs = theirs.filter(|revision| same_branch && !self.always_use_latest && !revision.is_empty());
+        patches.retain(|patch| stamp.is_some_and(|stamp| stamp.codebase == patch.codebase));
+        let elsewhere = stamp.is_some_and(|stamp| ![repository, ""].contains(&stamp.repository.as_str()));
+        let unpatched = match self.patch {
+            _ if patches.is_empty() => None,
+            Some(true) => None,
+            Some(false) => Some("without the patch"),
+            // A patch of one repository says nothing about another.
+            None if elsewhere => Some("without the patch, which is for another repository"),
+            None if !same_branch => Some("without the patch, which is for another branch"),
+            None => None,
+        };
+        if unpatched.is_some() {
+            patches.clear();
+        }
         let wanted = Wanted {
+            patches,
+            unpatched,
             codebase: stamp.map(|stamp| stamp.codebase.clone()).unwrap_or_default(),
             repository: repository.clone(),
             branch: branch.filter(|branch| !branch.is_empty()).cloned(),
@@ -84,8 +105,14 @@ impl Wanted {
     /// A few words for people.
     pub(crate) fn summary(&self, revision: &str) -> String {
         let short = &revision[..revision.len().min(12)];
-        self.branch
+        let place = self
+            .branch
             .as_ref()
-            .map_or_else(|| short.to_owned(), |branch| format!("{branch} at {short}"))
+            .map_or_else(|| short.to_owned(), |branch| format!("{branch} at {short}"));
+        match self.unpatched {
+            Some(reason) => format!("{place}, {reason}"),
+            None if self.patches.is_empty() => place,
+            None => format!("{place}, patched"),
+        }
     }
 }

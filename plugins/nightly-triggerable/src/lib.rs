@@ -2,9 +2,9 @@
 
 use capstan_sdk::problem;
 use capstan_sdk::scheduler::{
-    Answer, Call, CallKind, Calls, Event, PluginError, Problem, Scheduler, SourceStamp, Stamp, TimestampMs,
+    Answer, Call, Calls, Event, PluginError, Problem, Scheduler, SourceStamp, Stamp, TimestampMs,
 };
-use scheduling::{Calendar, Due, Request, Sources};
+use scheduling::{Calendar, Due, Request, Sources, trigger_faults};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -31,10 +31,13 @@ pub struct State {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 struct Trigger {
     sources: Vec<Stamp>,
     properties: Map<String, Value>,
     builders: Option<Vec<String>>,
+    reason: Option<String>,
+    priority: Option<i32>,
 }
 
 impl Scheduler for NightlyTriggerable {
@@ -57,9 +60,11 @@ impl Scheduler for NightlyTriggerable {
         let reason = state.due.look(&schedule, true, now, &event, &mut answer);
         if let Some((reason, trigger)) = reason.and_then(|reason| Some((reason, state.last.take()?))) {
             let sources = trigger.sources.into_iter().map(SourceStamp::from);
+            let reason = trigger.reason.unwrap_or(reason);
             let set = self.request.of(self.sources.over(sources), reason, Vec::new());
             let mut set = Request::with(set, &trigger.properties, "trigger");
             set.builders = trigger.builders;
+            set.priority = trigger.priority.unwrap_or(set.priority);
             answer.submit.push(set);
         }
         Ok(answer)
@@ -72,23 +77,20 @@ impl Calls for NightlyTriggerable {
     }
 
     fn call(&self, state: &mut State, _: TimestampMs, call: Call) -> Result<Answer, PluginError> {
-        let refuse = |path: &str, text: &str| Err(PluginError::InvalidConfig(vec![problem(path, text)]));
-        if call.kind == CallKind::Try {
-            return refuse(
-                "kind",
-                "expected a trigger, found a patch to try: use a try-build",
-            );
+        let faults = trigger_faults(&call);
+        if !faults.is_empty() {
+            return Err(PluginError::InvalidConfig(faults));
         }
         let trigger = Trigger {
             sources: call.sources,
             properties: call.properties,
             builders: call.builders,
+            reason: call.reason,
+            priority: call.priority,
         };
         if serde_json::to_string(&trigger).map_or(usize::MAX, |text| text.len()) > MOST_BYTES {
-            return refuse(
-                "properties",
-                "expected at most 256 KiB of properties and sources, found more",
-            );
+            let text = "expected at most 256 KiB of properties and sources, found more";
+            return Err(PluginError::InvalidConfig(vec![problem("properties", text)]));
         }
         state.last = Some(trigger);
         Ok(Answer::default())
@@ -127,6 +129,26 @@ mod tests {
     }
 
     #[test]
+    fn reason_and_priority_are_those_of_the_call() {
+        let mut timeline = Host::new().scheduler::<NightlyTriggerable>(json!({"at": "03:30", "priority": 2}));
+        timeline.started();
+        for (call, reason, priority) in [
+            (
+                json!({"kind": "trigger", "reason": "release", "priority": 7}),
+                Some("release"),
+                7,
+            ),
+            (json!({"kind": "trigger"}), None, 2),
+        ] {
+            timeline.call(&serde_json::from_value(call).unwrap()).unwrap();
+            timeline.advance(Span::parse("1d").unwrap());
+            let set = &timeline.requests().last().unwrap().buildset;
+            assert_eq!(set.priority, priority);
+            assert!(reason.is_none_or(|reason| reason == set.reason), "{}", set.reason);
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let problems = Host::new()
             .check_scheduler::<NightlyTriggerable>(json!({"at": "03:30", "timezone": "Mars/Base"}));
@@ -134,5 +156,8 @@ mod tests {
         let mut timeline = Host::new().scheduler::<NightlyTriggerable>(json!({"at": "03:30"}));
         let large = json!({"kind": "trigger", "properties": {"p": "x".repeat(300_000)}});
         assert!(timeline.call(&serde_json::from_value(large).unwrap()).is_err());
+        let form = json!({"kind": "trigger", "values": {"version": "1"}});
+        let refused = timeline.call(&serde_json::from_value(form).unwrap()).unwrap_err();
+        assert!(format!("{refused:?}").contains("values.version"), "{refused:?}");
     }
 }

@@ -34,6 +34,35 @@ pub struct ChangeFilter {
     files: Option<Names>,
     exclude_files: Option<Names>,
     only_important: bool,
+    skip_marked: Marked,
+}
+
+/// Whether changes are left out whose comments ask for it, and by which words.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected true, false or a list of markers")]
+enum Marked {
+    Whether(bool),
+    By(Vec<String>),
+}
+
+impl Default for Marked {
+    fn default() -> Self {
+        Self::Whether(false)
+    }
+}
+
+/// What people write into comments of changes that nobody has to build.
+const MARKERS: [&str; 2] = ["[skip ci]", "[ci skip]"];
+
+impl Marked {
+    fn leaves_out(&self, comments: &str) -> bool {
+        let has = |marker: &str| comments.to_lowercase().contains(&marker.to_lowercase());
+        match self {
+            Self::Whether(false) => false,
+            Self::Whether(true) => MARKERS.into_iter().any(has),
+            Self::By(markers) => markers.iter().any(|marker| has(marker)),
+        }
+    }
 }
 
 impl ChangeFilter {
@@ -75,9 +104,17 @@ impl ChangeFilter {
             .change_properties
             .iter()
             .map(|(name, names)| (format!("change_properties.{name}"), names));
+        let empty = match &self.skip_marked {
+            Marked::By(markers) if markers.iter().any(|marker| marker.trim().is_empty()) => Some(problem(
+                "skip_marked",
+                "expected markers, found an empty one, which every comment has",
+            )),
+            _ => None,
+        };
         parameters
             .chain(properties)
             .filter_map(|(path, names)| Some(problem(path, names.fault()?)))
+            .chain(empty)
             .collect()
     }
 
@@ -104,8 +141,9 @@ impl ChangeFilter {
             && fits(&self.codebases, &change.codebase)
             && fits(&self.categories, change.category.as_deref().unwrap_or(""))
             && fits(&self.authors, &change.author)
-            && self.has_properties(change);
-        match self.is_important(change) {
+            && self.has_properties(change)
+            && !self.skip_marked.leaves_out(&change.comments);
+        match self.is_important(change) && !called_unimportant(change) {
             _ if !wanted => Verdict::Unwanted,
             true => Verdict::Important,
             false if self.only_important => Verdict::Unwanted,
@@ -135,6 +173,15 @@ impl ChangeFilter {
         };
         change.files.is_empty() || change.files.iter().any(counts)
     }
+}
+
+/// Whether the configuration's function `is_important` said no. The master tells it as a property that nobody else can set.
+fn called_unimportant(change: &Change) -> bool {
+    let mut judged = change
+        .properties
+        .iter()
+        .filter(|property| property.source == "scheduler function");
+    judged.any(|property| property.name == "important" && property.value == "false")
 }
 
 fn fits(names: &Option<Names>, value: &str) -> bool {
@@ -215,6 +262,49 @@ mod tests {
         assert_eq!(judge(r#"{"files": "src/**"}"#, &unnamed), Important);
         assert_eq!(judge(r#"{"branches": "*"}"#, &unnamed), Important);
         assert_eq!(judge(r#"{"branches": "main"}"#, &unnamed), Unwanted);
+    }
+
+    #[test]
+    fn a_function_that_calls_a_change_unimportant_is_heard_and_the_change_itself_is_not() {
+        let said_by = |source: &str| Change {
+            properties: vec![Property {
+                name: "important".to_owned(),
+                value: "false".to_owned(),
+                source: source.to_owned(),
+            }],
+            ..change("r1")
+        };
+        assert_eq!(judge("{}", &said_by("scheduler function")), Verdict::Unimportant);
+        assert_eq!(judge("{}", &said_by("change")), Verdict::Important);
+        assert_eq!(
+            judge(r#"{"only_important": true}"#, &said_by("scheduler function")),
+            Verdict::Unwanted
+        );
+    }
+
+    #[test]
+    fn a_change_that_asks_for_it_is_left_out_where_that_is_wanted() {
+        let marked = |comments: &str| Change {
+            comments: comments.to_owned(),
+            ..change("r1")
+        };
+        use Verdict::{Important, Unwanted};
+        for (json, comments, verdict) in [
+            ("{}", "typo [skip ci]", Important),
+            (r#"{"skip_marked": true}"#, "typo [skip ci]", Unwanted),
+            (r#"{"skip_marked": true}"#, "typo\n\n[CI Skip]", Unwanted),
+            (r#"{"skip_marked": true}"#, "skip ci", Important),
+            (
+                r#"{"skip_marked": ["***NO_CI***"]}"#,
+                "typo ***no_ci***",
+                Unwanted,
+            ),
+            (r#"{"skip_marked": ["***NO_CI***"]}"#, "typo [skip ci]", Important),
+        ] {
+            assert_eq!(judge(json, &marked(comments)), verdict, "{json} {comments}");
+        }
+        let filter: ChangeFilter = serde_json::from_str(r#"{"skip_marked": [" "]}"#).unwrap();
+        assert_eq!(filter.faults()[0].path, "skip_marked");
     }
 
     #[test]

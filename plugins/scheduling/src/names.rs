@@ -86,7 +86,7 @@ impl Names {
 fn rule(form: &Form) -> Result<Rule, String> {
     match form {
         Form::Text(text) => match text.strip_prefix('~') {
-            Some(text) => expression(text),
+            Some(text) => expression(text).map(Rule::Expression),
             None => like(text),
         },
         Form::Several(forms) if forms.is_empty() => {
@@ -111,7 +111,7 @@ impl Parts {
         };
         add(&self.is, &|text| Ok(Rule::Is(text.to_owned())))?;
         add(&self.like, &|text| like(text))?;
-        add(&self.re, &|text| expression(text))?;
+        add(&self.re, &|text| expression(text).map(Rule::Expression))?;
         let not = self.not.as_deref().map(rule).transpose()?.map(Box::new);
         if any.is_none() && not.is_none() {
             return Err("expected `is`, `like`, `re` or `not`, found nothing to compare with".to_owned());
@@ -130,20 +130,30 @@ fn like(text: &str) -> Result<Rule, String> {
     })
 }
 
-fn expression(text: &str) -> Result<Rule, String> {
+/// A regular expression that a configuration gives, which has to fit at the beginning or anywhere, as who asks likes.
+pub fn expression(text: &str) -> Result<Regex, String> {
     if text.len() > MAX_EXPRESSION {
         let found = text.len();
         return Err(format!(
             "expected a regular expression of at most {MAX_EXPRESSION} bytes, found {found}"
         ));
     }
-    let built = RegexBuilder::new(text)
+    compiled(text).map_err(|error| format!("expected a regular expression, found {text:?}: {error}"))
+}
+
+/// The same of one that has to fit the whole of a text.
+pub fn whole_expression(text: &str) -> Result<Regex, String> {
+    // By itself first: an odd parenthesis must not pair with ours.
+    expression(text)?;
+    compiled(&format!("^(?:{text})$"))
+        .map_err(|error| format!("expected a regular expression, found {text:?}: {error}"))
+}
+
+fn compiled(text: &str) -> Result<Regex, regex_lite::Error> {
+    RegexBuilder::new(text)
         .size_limit(MAX_COMPILED)
         .nest_limit(50)
-        .build();
-    built
-        .map(Rule::Expression)
-        .map_err(|error| format!("expected a regular expression, found {text:?}: {error}"))
+        .build()
 }
 
 impl Rule {

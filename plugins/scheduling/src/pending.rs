@@ -229,7 +229,14 @@ impl Branch {
         let names = [&self.codebase, &self.repository, &self.project, &self.revision].map(String::len);
         let branch = self.branch.as_ref().map_or(0, String::len);
         let others = self.others.iter().map(|other| {
-            100 + other.codebase.len() + other.repository.len() + other.project.len() + other.revision.len()
+            let names = [
+                &other.codebase,
+                &other.repository,
+                &other.project,
+                &other.revision,
+            ]
+            .map(String::len);
+            100 + names.iter().sum::<usize>() + other.branch.as_ref().map_or(0, String::len)
         });
         150 + names.iter().sum::<usize>() + branch + others.sum::<usize>() + 10 * self.changes.len()
     }

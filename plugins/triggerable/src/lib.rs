@@ -2,9 +2,9 @@
 
 use capstan_sdk::problem;
 use capstan_sdk::scheduler::{
-    Answer, Call, CallKind, Calls, Event, PluginError, Problem, Scheduler, SourceStamp, TimestampMs,
+    Answer, Call, Calls, Event, PluginError, Problem, Scheduler, SourceStamp, TimestampMs,
 };
-use scheduling::{Request, Sources};
+use scheduling::{Request, Sources, trigger_faults};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -37,19 +37,9 @@ impl Calls for Triggerable {
     }
 
     fn call(&self, (): &mut (), _: TimestampMs, call: Call) -> Result<Answer, PluginError> {
-        if call.kind == CallKind::Try {
-            let found = problem(
-                "kind",
-                "expected a trigger, found a patch to try: use a try-build",
-            );
-            return Err(PluginError::InvalidConfig(vec![found]));
-        }
-        if let Some(name) = call.values.keys().next() {
-            let found = problem(
-                format!("values.{name}"),
-                "expected properties alone: there is no form",
-            );
-            return Err(PluginError::InvalidConfig(vec![found]));
+        let faults = trigger_faults(&call);
+        if !faults.is_empty() {
+            return Err(PluginError::InvalidConfig(faults));
         }
         let sources = self.sources.over(call.sources.into_iter().map(SourceStamp::from));
         let reason = call.reason.unwrap_or_else(|| "triggered".to_owned());

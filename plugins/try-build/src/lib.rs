@@ -2,14 +2,14 @@
 
 use capstan_sdk::problem;
 use capstan_sdk::scheduler::{
-    Answer, Call, CallKind, Calls, Event, Patch, PluginError, Problem, Scheduler, SourceStamp, TimestampMs,
+    Answer, Call, CallKind, Calls, Event, PluginError, Problem, Scheduler, SourceStamp, TimestampMs,
 };
-use scheduling::{Request, Sources};
+use scheduling::{Request, Sources, form_faults};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// The largest patch that can be allowed, in bytes: it is a property of the build.
-const MAX_PATCH: usize = 512 << 10;
+/// The largest patch that the master takes, in bytes.
+const MAX_PATCH: u64 = 1 << 20;
 
 /// The parameters.
 #[derive(Debug, Deserialize)]
@@ -17,13 +17,13 @@ pub struct TryBuild {
     #[serde(default)]
     sources: Sources,
     #[serde(default = "most")]
-    max_patch: usize,
+    max_patch: u64,
     #[serde(flatten)]
     request: Request,
 }
 
-fn most() -> usize {
-    256 << 10
+fn most() -> u64 {
+    MAX_PATCH
 }
 
 impl Scheduler for TryBuild {
@@ -57,35 +57,16 @@ impl TryBuild {
         }
         match &call.patch {
             None => faults.push(problem("patch", "expected a patch, found none")),
-            Some(patch) if patch.body.trim().is_empty() => {
-                faults.push(problem(
-                    "patch",
-                    "expected a patch, found an empty one: nothing was changed",
-                ));
-            }
-            Some(patch) if patch.body.len() > self.max_patch => {
-                let (most, found) = (self.max_patch, patch.body.len());
+            Some(patch) if patch.bytes > self.max_patch => {
+                let (most, found) = (self.max_patch, patch.bytes);
                 let text = format!("expected at most {most} bytes (`max_patch`), found {found}");
-                faults.push(problem("patch", text));
-            }
-            Some(patch) if !is_inside(&patch.subdirectory) => {
-                let found = &patch.subdirectory;
-                let text = format!("expected a folder of the checkout, found {found:?}");
-                faults.push(problem("patch.subdirectory", text));
+                faults.push(problem("patch.body", text));
             }
             Some(_) => {}
         }
-        if let Some(name) = call.values.keys().next() {
-            let text = "expected properties alone: there is no form";
-            faults.push(problem(format!("values.{name}"), text));
-        }
+        faults.extend(form_faults(call));
         faults
     }
-}
-
-/// Whether a path leads nowhere but down.
-fn is_inside(path: &str) -> bool {
-    !path.starts_with('/') && !path.contains(['\\', ':']) && path.split('/').all(|part| part != "..")
 }
 
 impl Calls for TryBuild {
@@ -95,18 +76,15 @@ impl Calls for TryBuild {
 
     fn call(&self, (): &mut (), _: TimestampMs, call: Call) -> Result<Answer, PluginError> {
         let faults = self.faults(&call);
-        let Some(patch) = call.patch.filter(|_| faults.is_empty()) else {
+        if !faults.is_empty() {
             return Err(PluginError::InvalidConfig(faults));
-        };
+        }
         let sources = self.sources.over(call.sources.into_iter().map(SourceStamp::from));
         let who = call.owner.unwrap_or_else(|| "somebody".to_owned());
         let reason = call.reason.unwrap_or_else(|| format!("{who} tries a patch"));
         let set = self.request.of(sources, reason, Vec::new());
         let set = Request::with(set, &call.properties, "try");
-        let own = Map::from_iter([
-            ("patch".to_owned(), property(&patch)),
-            ("owner".to_owned(), json!(who)),
-        ]);
+        let own = Map::from_iter([("owner".to_owned(), json!(who))]);
         let mut set = Request::with(set, &own, "try");
         set.builders = call.builders;
         set.priority = call.priority.unwrap_or(set.priority);
@@ -114,10 +92,6 @@ impl Calls for TryBuild {
         answer.submit.push(set);
         Ok(answer)
     }
-}
-
-fn property(patch: &Patch) -> Value {
-    json!({ "body": patch.body, "level": patch.level, "subdirectory": patch.subdirectory })
 }
 
 capstan_sdk::scheduler!(TryBuild, calls);
@@ -143,7 +117,7 @@ mod tests {
     fn a_patch_becomes_a_build_on_its_base() {
         let call = json!({
             "kind": "try", "owner": "ann", "sources": [{"branch": "main", "revision": "r1"}],
-            "patch": {"body": "--- a\n+++ b\n"}, "builders": ["linux"],
+            "patch": {"bytes": 12}, "builders": ["linux"],
         });
         let sets = tried(json!({"sources": [{"repository": "r"}]}), call).unwrap();
         let set = &sets[0];
@@ -155,11 +129,8 @@ mod tests {
             ),
             ("r", Some("r1"))
         );
-        let patch = set.properties.iter().find(|p| p.name == "patch").unwrap();
-        assert_eq!(
-            patch.value,
-            r#"{"body":"--- a\n+++ b\n","level":1,"subdirectory":""}"#
-        );
+        let owner = set.properties.iter().find(|p| p.name == "owner").unwrap();
+        assert_eq!(owner.value, r#""ann""#);
     }
 
     #[test]
@@ -167,23 +138,15 @@ mod tests {
         for (call, text) in [
             (json!({"kind": "try"}), "patch: expected a patch, found none"),
             (
-                json!({"kind": "try", "patch": {"body": " "}}),
-                "patch: expected a patch, found an empty one",
+                json!({"kind": "try", "patch": {"bytes": 9}}),
+                "patch.body: expected at most 8 bytes",
             ),
             (
-                json!({"kind": "try", "patch": {"body": "123456789"}}),
-                "patch: expected at most 8 bytes",
-            ),
-            (
-                json!({"kind": "try", "patch": {"body": "a", "subdirectory": "a/../.."}}),
-                "patch.subdirectory",
-            ),
-            (
-                json!({"kind": "force", "patch": {"body": "a"}}),
+                json!({"kind": "force", "patch": {"bytes": 1}}),
                 "kind: expected a patch to try",
             ),
             (
-                json!({"kind": "try", "patch": {"body": "a"}, "values": {"x": 1}}),
+                json!({"kind": "try", "patch": {"bytes": 1}, "values": {"x": 1}}),
                 "values.x",
             ),
         ] {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
-use capstan_model::plugin::Kind;
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+use crate::project::Export;
 use crate::python::{absolute, package, part};
 use crate::run::{COMPILE, is_ready, run};
 use crate::{Project, Toolbox, component};
@@ -50,23 +50,21 @@ pub(crate) fn build(project: &Project, tools: &Toolbox) -> anyhow::Result<Vec<u8
     for folder in [project.folder(), &sdk, &bindings] {
         command.arg("-I").arg(absolute(folder)?);
     }
+    for export in project.exports() {
+        command.arg(match export {
+            Export::Calls => "-DCAP_CALLS",
+            Export::Completions => "-DCAP_COMPLETIONS",
+        });
+    }
     for file in &files {
         command.arg(absolute(file)?);
     }
     run(command.arg("-o").arg(&output), COMPILE, tools)?;
     let mut module = fs::read(&output).with_context(|| format!("read {}", output.display()))?;
-    describe(&mut module, &wit, world(kind))?;
+    describe(&mut module, &wit, project.world())?;
     component::wrap(&module).context(
         "C plugins have no WASI: what uses stdio.h, files, time or exit() imports it; use the SDK instead",
     )
-}
-
-/// The world that the SDK's bindings are made of. Every scheduler translates its state, most of them into the same.
-fn world(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Scheduler => "migrating-scheduler-plugin",
-        Kind::ChangeSource | Kind::Step | Kind::Reporter => kind.world(),
-    }
 }
 
 /// Adds the world's types, from which the component is made.

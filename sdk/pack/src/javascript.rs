@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use capstan_model::plugin::Kind;
 
-use crate::python::{absolute, part, world};
+use crate::python::{absolute, part};
 use crate::run::{COMPILE, INSTALL, first_line, installed, is_ready, run};
 use crate::{Project, Toolbox};
 
@@ -37,7 +37,7 @@ pub(crate) fn build(project: &Project, tools: &Toolbox) -> anyhow::Result<Vec<u8
     let mut command = Command::new("node");
     command.arg(&componentize).current_dir(&folder);
     command.arg("--wit").arg(absolute(&wit)?);
-    command.args(["--world", world(project.manifest().plugin.kind)]);
+    command.args(["--world", project.world()]);
     // Without asynchronous WIT, which the master has turned off.
     command.args(["--sync", "--opt-size"]);
     if project.manifest().plugin.wasi.is_none() {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use capstan_model::plugin::{About, Limits, Manifest, Rights};
+use capstan_model::plugin::{About, Kind, Limits, Manifest, Rights};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -23,6 +23,7 @@ pub struct Project {
     folder: PathBuf,
     language: Language,
     source: Option<PathBuf>,
+    exports: Vec<Export>,
     /// Parameters are missing where they come from the program.
     manifest: Manifest,
     parameters_given: bool,
@@ -47,6 +48,17 @@ struct File {
 struct Build {
     language: Language,
     source: Option<PathBuf>,
+    #[serde(default)]
+    exports: Vec<Export>,
+}
+
+/// What a scheduler may have beside its kind's interface. A master takes what exports `calls` for one that can be asked, so that
+/// nothing may be exported that is not meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Export {
+    Calls,
+    Completions,
 }
 
 impl Project {
@@ -60,9 +72,9 @@ impl Project {
 
     fn parse(folder: &Path, text: &str) -> anyhow::Result<Self> {
         let file: File = toml::from_str(text)?;
-        let (language, source) = match file.build {
-            Some(build) => (build.language, build.source),
-            None if folder.join("Cargo.toml").is_file() => (Language::Rust, None),
+        let (language, source, exports) = match file.build {
+            Some(build) => (build.language, build.source, build.exports),
+            None if folder.join("Cargo.toml").is_file() => (Language::Rust, None, Vec::new()),
             None => bail!(
                 "expected a section [build] with language = \"rust\", \"python\", \"javascript\" or \"c\", found none"
             ),
@@ -70,6 +82,7 @@ impl Project {
         if let Some(source) = &source {
             check_source(folder, source)?;
         }
+        check_exports(&exports, file.plugin.kind, language)?;
         let parameters_given = file.parameters.is_some();
         let no_parameters = || serde_json::json!({ "type": "object", "additionalProperties": false });
         let manifest = Manifest {
@@ -84,6 +97,7 @@ impl Project {
             folder: folder.to_owned(),
             language,
             source,
+            exports,
             manifest,
             parameters_given,
         })
@@ -121,6 +135,25 @@ impl Project {
         self.source.as_deref().with_context(missing)
     }
 
+    /// What it has beside its kind's interface.
+    pub(crate) fn exports(&self) -> &[Export] {
+        &self.exports
+    }
+
+    /// The world of a plugin that is not written in Rust: what remembers something also offers to translate it.
+    pub(crate) fn world(&self) -> &'static str {
+        let kind = self.manifest.plugin.kind;
+        let has = |export| self.exports.contains(&export);
+        match (kind, has(Export::Calls), has(Export::Completions)) {
+            (Kind::Scheduler, false, false) => "migrating-scheduler-plugin",
+            (Kind::Scheduler, true, false) => "migrating-calling-scheduler-plugin",
+            (Kind::Scheduler, false, true) => "migrating-following-scheduler-plugin",
+            (Kind::Scheduler, true, true) => "whole-scheduler-plugin",
+            (Kind::ChangeSource, ..) => "migrating-change-source-plugin",
+            (Kind::Step | Kind::Reporter | Kind::Generator, ..) => kind.world(),
+        }
+    }
+
     /// Where the plugin goes if nothing else is said: `FOLDER/NAME.wasm`.
     pub fn output(&self) -> PathBuf {
         self.folder.join(format!("{}.wasm", self.manifest.plugin.name))
@@ -142,6 +175,21 @@ fn read(path: &Path) -> anyhow::Result<String> {
         Err(_) => {}
     }
     fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+}
+
+fn check_exports(exports: &[Export], kind: Kind, language: Language) -> anyhow::Result<()> {
+    if exports.is_empty() {
+        return Ok(());
+    }
+    ensure!(
+        kind == Kind::Scheduler,
+        "build.exports: expected none, found some in a {kind}: only schedulers have them"
+    );
+    ensure!(
+        language != Language::Rust,
+        "build.exports: expected none, found some in a project in Rust: write `scheduler!(Type, calls, follows)` in the program"
+    );
+    Ok(())
 }
 
 fn check_source(folder: &Path, source: &Path) -> anyhow::Result<()> {
@@ -214,10 +262,39 @@ mod tests {
                 "= \"c\"\nsource = \"a.c\"",
                 "expected a file, found no /nowhere/a.c",
             ),
+            (
+                "= \"rust\"",
+                "= \"c\"\nexports = [\"calls\"]",
+                "found some in a step",
+            ),
+            (
+                "= \"rust\"",
+                "= \"c\"\nexports = [\"call\"]",
+                "unknown variant `call`",
+            ),
         ] {
             assert!(TOML.contains(right), "{right}");
             let error = parse(&TOML.replace(right, wrong)).unwrap_err();
             assert!(format!("{error:#}").contains(expected), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn a_scheduler_says_what_it_exports() {
+        let scheduler = TOML.replace("\"step\"", "\"scheduler\"");
+        let error = parse(&scheduler.replace("= \"rust\"", "= \"rust\"\nexports = [\"calls\"]")).unwrap_err();
+        assert!(
+            error.to_string().contains("scheduler!(Type, calls, follows)"),
+            "{error}"
+        );
+        for (exports, world) in [
+            ("", "migrating-scheduler-plugin"),
+            ("\"calls\"", "migrating-calling-scheduler-plugin"),
+            ("\"completions\"", "migrating-following-scheduler-plugin"),
+            ("\"completions\", \"calls\"", "whole-scheduler-plugin"),
+        ] {
+            let text = scheduler.replace("= \"rust\"", &format!("= \"c\"\nexports = [{exports}]"));
+            assert_eq!(parse(&text).unwrap().world(), world);
         }
     }
 

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, anyhow, bail, ensure};
-use capstan_model::plugin::Kind;
 
 use crate::run::{COMPILE, INSTALL, first_line, installed, is_ready, run};
 use crate::{Project, Toolbox};
@@ -42,7 +41,7 @@ pub(crate) fn build(project: &Project, tools: &Toolbox) -> anyhow::Result<Vec<u8
         .current_dir(scratch.path())
         .arg("--wit-path")
         .arg(absolute(&wit)?);
-    command.args(["--world", world(project.manifest().plugin.kind), "componentize"]);
+    command.args(["--world", project.world(), "componentize"]);
     if project.manifest().plugin.wasi.is_none() {
         // What reaches for the time, files or the environment ends the plugin.
         command.arg("--stub-wasi");
@@ -89,15 +88,6 @@ fn own_words(text: &str) -> String {
         }
     }
     words.join("\n").trim_end().to_owned()
-}
-
-/// The world that the SDKs of Python and JavaScript implement: what remembers something also offers to translate it.
-pub(crate) fn world(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Scheduler => "migrating-scheduler-plugin",
-        Kind::ChangeSource => "migrating-change-source-plugin",
-        Kind::Step | Kind::Reporter => kind.world(),
-    }
 }
 
 /// A folder that `capstan plugin new` writes.

@@ -42,13 +42,25 @@ from .reporter import (
     remember,
     send_mail,
 )
-from .scheduler import Answer, Buildset, Change, Event, Finished, Scheduler, Started, TimerDue
+from .scheduler import (
+    Answer,
+    Buildset,
+    Call,
+    Change,
+    CompletedBuildset,
+    Event,
+    Finished,
+    Scheduler,
+    Started,
+    TimerDue,
+)
 from .step import (
     Artefact,
     Command,
     Done,
     Step,
     add_link,
+    end_build,
     get_property,
     now,
     publish,

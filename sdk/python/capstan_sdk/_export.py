@@ -14,10 +14,20 @@ from typing import Any
 from . import _host, log, step
 from ._params import parse
 from ._plugin import Plugin
-from ._types import InvalidParameters, Outcome, Permanent, Property, Span, Stop, Transient
+from ._types import InvalidParameters, Outcome, Permanent, Property, SourceStamp, Span, Stop, Transient
 from .change_source import ChangeSource, NewChange
 from .reporter import Report, Reporter
-from .scheduler import Answer, Change, Event, Finished, Scheduler, Started, TimerDue
+from .scheduler import (
+    Answer,
+    Call,
+    Change,
+    CompletedBuildset,
+    Event,
+    Finished,
+    Scheduler,
+    Started,
+    TimerDue,
+)
 from .step import Done, Step
 
 
@@ -40,7 +50,31 @@ def exported(module: str, parameters: Sequence[str] = ()) -> dict[str, Any]:
     base = next(kind for kind in _EXPORTS if issubclass(classes[0], kind))
     export = _EXPORTS[base](classes[0])
     also = ["Migration"] if isinstance(export, _Remembering) else []
+    if base is Scheduler:
+        also += _beside(classes[0])
     return dict.fromkeys([base.__name__, *also], export)
+
+
+# What a scheduler may have beside its events, by the interface: its functions.
+_BESIDE = {"calls": ("describe", "call"), "completions": ("completed",)}
+
+
+def _beside(cls: type) -> list[str]:
+    """The interfaces that plugin.toml says, which are those of the world: the class has their functions, and no others."""
+    also = []
+    for interface, functions in _BESIDE.items():
+        written = [name for name in functions if name in cls.__dict__]
+        said = not isinstance(_host.interface(interface, "exports"), _host.Absent)
+        if said and len(written) < len(functions):
+            missing = [name for name in functions if name not in written]
+            raise TypeError(f"plugin.toml has exports = [\"{interface}\"]: expected {cls.__name__} to have {_names(missing)}")
+        if written and not said:
+            raise TypeError(
+                f"{cls.__name__} has {_names(written)}: expected exports = [\"{interface}\"] under [build] in plugin.toml"
+            )
+        if said:
+            also.append(interface.capitalize())
+    return also
 
 
 def _compare(cls: type, parameters: Sequence[str]) -> None:
@@ -156,21 +190,68 @@ class _SchedulerExport(_Remembering):
 
     def _handle(self, config: str, raw: bytes, now: int, event: Any) -> Any:
         bound = _host.interface("scheduler", "exports")
-        state = _remembered("state", raw, {})
-        answer = parse(self._cls, config).handle(state, now, _event(event)) or Answer()
-        submit = [
-            bound.Buildset(
-                b.builders,
-                _host.stamps(b.sources),
-                b.priority,
-                b.reason,
-                _host.properties(b.properties),
-                b.changes,
-            )
-            for b in answer.submit
-        ]
-        timers = [bound.Timer(name, at) for name, at in answer.set_timers.items()]
-        return bound.Decision(_host.dump(state).encode(), submit, timers, answer.clear_timers)
+        return _decided(bound, raw, lambda state: parse(self._cls, config).handle(state, now, _event(event)))
+
+    def describe(self, config: str) -> str:
+        return str(_guarded(lambda: _host.dump(parse(self._cls, config).describe())))
+
+    def call(self, config: str, state: bytes, now: int, call: str) -> Any:
+        return _guarded(lambda: self._shared(config, state, "call", now, _call(call)))
+
+    def completed(self, config: str, state: bytes, now: int, buildset: Any) -> Any:
+        return _guarded(lambda: self._shared(config, state, "completed", now, _completed(buildset)))
+
+    def _shared(self, config: str, raw: bytes, function: str, now: int, told: Any) -> Any:
+        plugin = parse(self._cls, config)
+        return _decided(_host.decisions, raw, lambda state: getattr(plugin, function)(state, now, told))
+
+
+def _decided(bound: Any, raw: bytes, decide: Callable[[Any], Answer | None]) -> Any:
+    """The decision, in the words of one of the interfaces that have one."""
+    state = _remembered("state", raw, {})
+    answer = decide(state) or Answer()
+    submit = [
+        bound.Buildset(
+            b.builders,
+            _host.stamps(b.sources),
+            b.priority,
+            b.reason,
+            _host.properties(b.properties),
+            b.changes,
+        )
+        for b in answer.submit
+    ]
+    timers = [bound.Timer(name, at) for name, at in answer.set_timers.items()]
+    return bound.Decision(_host.dump(state).encode(), submit, timers, answer.clear_timers)
+
+
+def _call(text: str) -> Call:
+    given = json.loads(text)
+    values = {f.name: given[f.name] for f in dataclasses.fields(Call) if given.get(f.name) is not None}
+    values["sources"] = [SourceStamp(**stamp) for stamp in values.get("sources", [])]
+    return Call(**values)
+
+
+def _completed(given: Any) -> CompletedBuildset:
+    return CompletedBuildset(
+        given.id,
+        given.scheduler,
+        Outcome[given.outcome.name],
+        given.reason,
+        [_host.stamp(stamp) for stamp in given.sources],
+        _properties(given.properties),
+        list(given.changes),
+        [_finished(build) for build in given.builds],
+    )
+
+
+def _finished(build: Any) -> Finished:
+    stamps = [_host.stamp(stamp) for stamp in build.sources]
+    return Finished(build.builder, build.number, Outcome[build.outcome.name], stamps)
+
+
+def _properties(given: Any) -> list[Property]:
+    return [Property(p.name, json.loads(p.value), p.source) for p in given]
 
 
 def _event(event: Any) -> Event:
@@ -180,10 +261,9 @@ def _event(event: Any) -> Event:
     if case == "Timer":
         return TimerDue(str(value))
     if case == "Finished":
-        stamps = [_host.stamp(stamp) for stamp in value.sources]
-        return Finished(value.builder, value.number, Outcome[value.outcome.name], stamps)
+        return _finished(value)
     values = {f.name: getattr(value, f.name) for f in dataclasses.fields(Change)}
-    values["properties"] = [Property(p.name, json.loads(p.value), p.source) for p in value.properties]
+    values["properties"] = _properties(value.properties)
     return Change(**values)
 
 

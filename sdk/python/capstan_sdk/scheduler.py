@@ -80,12 +80,66 @@ class Answer:
     clear_timers: list[str] = field(default_factory=list)
 
 
+@dataclass
+class Call:
+    """What a scheduler is asked for: by a step of another build ("trigger"), by a person with a form ("force") or with a patch
+    ("try")."""
+
+    kind: str
+    #: Their name, for people.
+    owner: str | None = None
+    #: Why, for people.
+    reason: str | None = None
+    #: Some of the scheduler's builders; None is all.
+    builders: list[str] | None = None
+    sources: list[SourceStamp] = field(default_factory=list)
+    properties: dict[str, Any] = field(default_factory=dict)
+    #: What was filled in, by field.
+    values: dict[str, Any] = field(default_factory=dict)
+    #: What is not committed: a dict with `body`, `level` and `subdirectory`.
+    patch: dict[str, Any] | None = None
+    #: Higher is sooner; None is as the scheduler likes.
+    priority: int | None = None
+
+
+@dataclass
+class CompletedBuildset:
+    """A buildset of which all requests have ended."""
+
+    id: int
+    scheduler: str
+    #: The worst of its builds.
+    outcome: Outcome
+    reason: str
+    #: What it was asked to check out.
+    sources: list[SourceStamp]
+    properties: list[Property]
+    changes: list[int]
+    #: Oldest first; none for a request that was cancelled before it became a build.
+    builds: list[Finished]
+
+
 class Scheduler(Plugin):
     """A scheduler. It has no side effects: the master stores state and answer together, and repeats a call that was cut
     off."""
 
     def handle(self, state: dict[str, Any], now: int, event: Event) -> Answer | None:
         """Handles one event. The state is an empty dict at first; change it in place, with what JSON can hold."""
+        raise NotImplementedError
+
+    def describe(self) -> dict[str, Any]:
+        """With `exports = ["calls"]` in plugin.toml: what to ask a person for, a dict with `kind` ("trigger", "force" or "try")
+        and `fields`, a list of dicts with at least `name`, `type` and `label`."""
+        raise NotImplementedError
+
+    def call(self, state: dict[str, Any], now: int, call: Call) -> Answer | None:
+        """With `exports = ["calls"]`: handles one call. `InvalidParameters` says what is wrong in it, by its path there:
+        `values.branch`."""
+        raise NotImplementedError
+
+    def completed(self, state: dict[str, Any], now: int, buildset: CompletedBuildset) -> Answer | None:
+        """With `exports = ["completions"]`: handles one complete buildset of the schedulers that it follows, which are those that
+        its parameters name whose schema has the format `scheduler`."""
         raise NotImplementedError
 
     def migrate(self, from_version: str, state: Any) -> Any:

@@ -1,5 +1,6 @@
 //! The scenario file as TOML has it; the README describes it for people. One file per kind of plugin.
 
+pub(crate) mod generator;
 pub(crate) mod reporter;
 pub(crate) mod scheduler;
 pub(crate) mod source;
@@ -61,6 +62,7 @@ pub(crate) enum Body {
     Scheduler(Box<scheduler::File>),
     Source(Box<source::File>),
     Reporter(Box<reporter::File>),
+    Generator(Box<generator::File>),
 }
 
 /// Reads a file.
@@ -86,5 +88,6 @@ pub(crate) fn parse(source: &Source, text: &str, kind: Kind) -> Result<(Frame, B
         Kind::Scheduler => read!(scheduler, Scheduler),
         Kind::ChangeSource => read!(source, Source),
         Kind::Reporter => read!(reporter, Reporter),
+        Kind::Generator => read!(generator, Generator),
     })
 }

@@ -9,6 +9,7 @@ mod call;
 mod fault;
 mod fit;
 mod format;
+mod generator;
 mod judge;
 mod listen;
 mod parameters;
@@ -116,6 +117,7 @@ impl Scenario {
                     Body::Scheduler(file) => scheduler::run(&mut run, file),
                     Body::Source(file) => source::run(&mut run, file),
                     Body::Reporter(file) => reporter::run(&mut run, file),
+                    Body::Generator(file) => generator::run(&mut run, file),
                 }
             }
         });
@@ -132,6 +134,7 @@ impl Scenario {
             Body::Scheduler(file) => file.now,
             Body::Source(file) => file.now,
             Body::Reporter(file) => file.now,
+            Body::Generator(_) => None,
         };
         now.map_or(BEGINNING, |now: Moment| now.at(BEGINNING))
     }
@@ -145,6 +148,7 @@ impl Scenario {
             }
             Body::Source(file) => !file.poll.is_empty() || file.migrate.is_some() || file.check.is_empty(),
             Body::Reporter(file) => !file.report.is_empty() || file.check.is_empty(),
+            Body::Generator(file) => file.expect.is_some() || file.check.is_empty(),
         }
     }
 
@@ -154,6 +158,7 @@ impl Scenario {
             Body::Scheduler(file) => file.expect.said.as_ref(),
             Body::Source(file) => file.expect.said.as_ref(),
             Body::Reporter(file) => file.expect.said.as_ref(),
+            Body::Generator(file) => file.expect.as_ref().and_then(|expect| expect.said.as_ref()),
         };
         run.judge.said(expected, said);
     }
@@ -176,7 +181,13 @@ impl Run<'_> {
             return Ok(by_schema.into_iter().map(pair).collect());
         }
         self.report.calls += 1;
-        let checked = Time::new(BEGINNING).run(self.plugin.check(parameters));
+        let checked = Time::new(BEGINNING).run(async {
+            match self.plugin.kind() {
+                // It has no other way to say what is wrong with them.
+                Kind::Generator => self.plugin.generate(parameters).await.map(drop),
+                _ => self.plugin.check(parameters).await,
+            }
+        });
         match checked.map_err(|stuck| stuck.to_string())? {
             Ok(()) => Ok(Vec::new()),
             Err(CallError::InvalidConfig(problems)) => Ok(problems.into_iter().map(pair).collect()),

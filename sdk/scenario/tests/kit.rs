@@ -778,6 +778,7 @@ fn the_formats_description_is_right() {
         ("Schedulers", Kind::Scheduler),
         ("Change sources", Kind::ChangeSource),
         ("Reporters", Kind::Reporter),
+        ("Generators", Kind::Generator),
     ];
     for (title, kind) in kinds {
         let (_, section) = text.split_once(&format!("\n## {title}\n")).expect(title);

@@ -296,6 +296,30 @@ pub mod ending {
     }
 }
 
+/// Builds that a step asks schedulers for.
+pub mod triggers {
+    use serde_json::{Value, json};
+
+    pub use crate::bindings::step::capstan::plugin::triggers::{Completed, TriggerError, TriggeredBuild};
+    use crate::test::call::Call;
+    use crate::test::session;
+
+    /// Makes one buildset, unless the test says otherwise.
+    pub fn call(scheduler: &str, call: &str) -> Result<Vec<i64>, TriggerError> {
+        let asked: Value = serde_json::from_str(call).unwrap_or_default();
+        let with = json!({ "scheduler": scheduler, "call": asked });
+        let call = Call::new("triggers.call", scheduler, with);
+        session::ask(call, |world| world.trigger(scheduler))
+    }
+
+    /// Ends each of them as the test says.
+    pub fn wait(buildsets: &[i64], give_back: bool) -> Result<Vec<Completed>, TriggerError> {
+        let with = json!({ "buildsets": buildsets, "give_back": give_back });
+        let call = Call::new("triggers.wait", buildsets.len().to_string(), with);
+        session::ask(call, |world| world.triggered(buildsets))
+    }
+}
+
 /// Git repositories.
 pub mod git {
     use serde_json::json;

@@ -101,17 +101,25 @@ impl From<Stamp> for SourceStamp {
     }
 }
 
-/// A change that is not committed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A change that is not committed. The master keeps its text, and puts the patch on the sources of what comes of the call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Patch {
-    /// A unified diff.
-    pub body: String,
+    /// The length of its text, a unified diff.
+    pub bytes: u64,
+    /// The digest of its text.
+    pub digest: String,
     /// How many leading folders of its paths to leave out.
     #[serde(default = "one")]
     pub level: u32,
     /// The folder that it applies to; empty is the top.
-    #[serde(default)]
     pub subdirectory: String,
+    /// The codebase that it is of; empty where there is only one.
+    pub codebase: String,
+    /// Who wrote it.
+    pub author: String,
+    /// What they say about it.
+    pub comment: String,
 }
 
 fn one() -> u32 {

@@ -12,7 +12,8 @@ use crate::host::git::GitError;
 use crate::host::http::{HttpError, Response};
 use crate::host::mail::MailError;
 use crate::host::report_files::FileError;
-use crate::{Outcome, Property, SourceStamp, TimestampMs};
+use crate::host::triggers::{Completed, TriggerError, TriggeredBuild};
+use crate::{Outcome, Problem, Property, SourceStamp, TimestampMs};
 
 /// 2026-01-01T00:00:00Z
 const BEGINNING: TimestampMs = 1_767_225_600_000;
@@ -44,6 +45,9 @@ pub(crate) struct World {
     pub mails: Vec<Mail>,
     pub artefacts: BTreeMap<String, Vec<u8>>,
     pub ends_build: Option<(Outcome, String)>,
+    pub schedulers: Rules<Result<Outcome, TriggerError>>,
+    /// The scheduler and the result of each buildset, by its number from 1.
+    made: Vec<(String, Outcome)>,
 }
 
 /// A command that was started.
@@ -79,6 +83,8 @@ impl Default for World {
             mails: Vec::new(),
             artefacts: BTreeMap::new(),
             ends_build: None,
+            schedulers: Rules::default(),
+            made: Vec::new(),
         }
     }
 }
@@ -224,6 +230,45 @@ impl World {
         };
         self.artefacts.insert(name.to_owned(), content);
         Ok(artefact)
+    }
+
+    pub(crate) fn trigger(&mut self, scheduler: &str) -> Result<Vec<i64>, TriggerError> {
+        if let Some(reason) = self.until(self.now) {
+            return Err(TriggerError::Cancelled(reason));
+        }
+        let outcome = self
+            .schedulers
+            .take_if(scheduler)
+            .unwrap_or(Ok(Outcome::Success))?;
+        self.made.push((scheduler.to_owned(), outcome));
+        Ok(vec![i64::try_from(self.made.len()).unwrap_or(i64::MAX)])
+    }
+
+    pub(crate) fn triggered(&mut self, buildsets: &[i64]) -> Result<Vec<Completed>, TriggerError> {
+        if let Some(reason) = self.until(self.now) {
+            return Err(TriggerError::Cancelled(reason));
+        }
+        let ended = |&buildset: &i64| {
+            let place = usize::try_from(buildset).unwrap_or(0).wrapping_sub(1);
+            let unknown = || Problem {
+                path: "buildsets".to_owned(),
+                message: format!("expected a buildset that the step has asked for, found {buildset}"),
+            };
+            let (scheduler, outcome) = self.made.get(place).ok_or_else(|| vec![unknown()])?;
+            let build = TriggeredBuild {
+                builder: scheduler.clone(),
+                number: 1,
+                outcome: *outcome,
+            };
+            Ok(Completed {
+                buildset,
+                scheduler: scheduler.clone(),
+                outcome: *outcome,
+                builds: vec![build],
+            })
+        };
+        let ended: Result<_, Vec<Problem>> = buildsets.iter().map(ended).collect();
+        ended.map_err(TriggerError::Refused)
     }
 
     pub(crate) fn send(&mut self, mail: Mail) -> Result<(), MailError> {

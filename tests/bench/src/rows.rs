@@ -14,6 +14,7 @@ mod plugins;
 mod queue;
 mod reaction;
 mod reattach;
+mod reload;
 mod start;
 mod steps;
 mod store;
@@ -36,6 +37,7 @@ pub const ALL: &[Row] = &[
     waiting::ROW,
     queue::ROW,
     start::ROW,
+    reload::ROW,
     worker_size::ROW,
     plugins::ROW,
     instances::ROW,

@@ -113,7 +113,8 @@ fn source(language: Language) -> &'static str {
     }
 }
 
-/// The manifest with what differs between languages. An interpreter of Python looks at clocks.
+/// The manifest with what differs between languages. An interpreter of Python looks at clocks; Rust says in the program what a
+/// plugin exports.
 fn completed(manifest: &str, language: Language) -> String {
     let wasi = if language == Language::Python {
         "wasi = \"stub\"\n"
@@ -126,7 +127,9 @@ fn completed(manifest: &str, language: Language) -> String {
     };
     let about = format!("[plugin]\n{wasi}");
     let manifest = manifest.replace("[plugin]\n", &about);
-    format!("{manifest}\n[build]\nlanguage = \"{language}\"\n{source}")
+    let (manifest, exports) = manifest.split_once("\n[build]\n").unwrap_or((&manifest, ""));
+    let exports = if language == Language::Rust { "" } else { exports };
+    format!("{manifest}\n[build]\nlanguage = \"{language}\"\n{source}{exports}")
 }
 
 fn built(folder: &Path) -> anyhow::Result<Vec<u8>> {

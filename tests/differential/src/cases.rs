@@ -17,9 +17,6 @@ pub struct Case {
     pub buildbot: Value,
     /// The component and its parameters.
     pub capstan: Use,
-    /// The difference that explains why not all is the same: a heading in `docs/src/differences-from-buildbot.md`.
-    #[serde(default)]
-    pub differs: Option<String>,
 }
 
 /// A component with its parameters.

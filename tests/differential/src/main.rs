@@ -1,6 +1,6 @@
 //! `cargo xtask differential`: one stream of changes goes through the same schedulers twice, through Capstan's components and
-//! through a real Buildbot; the requests that they make are compared. What differs has to be one of the differences that
-//! `docs/src/differences-from-buildbot.md` justifies.
+//! through a real Buildbot; the requests that they make have to be the same. What is different on purpose, and so is not among the
+//! cases, `docs/src/differences-from-buildbot.md` justifies.
 //!
 //! Read `cases.rs` for the schedulers, `stream.rs` for the changes, `ours.rs` for Capstan's side, `../drive.py` for Buildbot's,
 //! `compare.rs` for the judgement.

@@ -229,6 +229,7 @@ fn source(stamp: Stamp) -> SourceStamp {
         project: stamp.project,
         branch: stamp.branch,
         revision: stamp.revision,
+        patch: None,
     }
 }
 

@@ -1,5 +1,6 @@
-//! The changes: made from a fixed seed, so that every run has the same. Bursts and long pauses, several branches, projects,
-//! repositories and codebases, documentation alone, and files of all kinds.
+//! The changes: made from a fixed seed, so that every run has the same. Bursts and long pauses, several branches, projects and
+//! repositories, documentation alone, and files of all kinds. One codebase: Buildbot drops the changes of those that a scheduler
+//! does not name, and here a filter says so.
 
 use serde::Serialize;
 
@@ -41,8 +42,7 @@ impl Dice {
     }
 }
 
-/// Seconds between two changes: most within a quiet period of the schedulers, some far outside. Never a multiple of what the
-/// timers are, so that no two things are due in the same second by chance.
+/// Seconds between two changes: most within a quiet period of the schedulers, some far outside.
 const PAUSES: [i64; 12] = [1, 3, 7, 11, 29, 31, 61, 127, 599, 1_801, 7_207, 21_613];
 const BRANCHES: [Option<&str>; 8] = [
     Some("main"),

@@ -13,7 +13,14 @@ use anyhow::{Context as _, bail};
 const TEXTS: usize = 1024;
 
 /// The interfaces whose functions a guest exports.
-const EXPORTED: [&str; 5] = ["step", "scheduler", "change-source", "reporter", "migration"];
+const EXPORTED: [&str; 6] = [
+    "step",
+    "scheduler",
+    "change-source",
+    "reporter",
+    "generator",
+    "migration",
+];
 
 /// The top-level expressions of `source`, in order.
 pub(crate) fn forms(source: &str) -> anyhow::Result<Vec<&str>> {

@@ -39,6 +39,7 @@ fn module(kind: Kind, own: &[&str]) -> anyhow::Result<Vec<u8>> {
         Kind::Scheduler => include_str!("prelude/scheduler.wat"),
         Kind::ChangeSource => include_str!("prelude/change-source.wat"),
         Kind::Reporter => include_str!("prelude/reporter.wat"),
+        Kind::Generator => include_str!("prelude/generator.wat"),
     };
     let mut missing = text::forms(prelude)?;
     missing.extend(text::forms(include_str!("prelude/every.wat"))?);
@@ -110,6 +111,7 @@ pub(crate) fn manifest(name: &str, header: &Header) -> anyhow::Result<Vec<u8>> {
         "mail",
         "state",
         "artefacts",
+        "triggers",
     ];
     let mut table = toml::Table::new();
     table.insert("schema".to_owned(), 1.into());

@@ -60,6 +60,8 @@ pub struct Options {
     pub state: PathBuf,
     /// The folder that holds the builders' directories.
     pub base: PathBuf,
+    /// See [`Job::folders`].
+    pub folders: Vec<PathBuf>,
     /// See [`Job::spool_quota`].
     pub spool_quota: Option<u64>,
 }
@@ -137,6 +139,7 @@ impl Commands {
             spec,
             secrets,
             base: self.options.base.clone(),
+            folders: self.options.folders.clone(),
             heartbeat: self.heartbeat(),
             spool_quota: self.options.spool_quota,
         };

@@ -109,6 +109,7 @@ impl Daemon {
         let options = commands::Options {
             state: member.folder.clone(),
             base: member.base(),
+            folders: member.folders.clone(),
             spool_quota: member.spool_quota(),
         };
         let (commands, news) = Commands::open(options, clock).map_err(state)?;

@@ -42,6 +42,17 @@ pub enum Error {
     /// The working directory names a place outside.
     #[error("expected a working directory inside the builder's directory, found `{0}`")]
     Outside(String),
+    /// The working directory is a path from the root, which this worker does not grant.
+    #[error(
+        "expected a working directory inside the builder's directory{}, found `{found}`; `folders` in the worker's worker.toml grants others",
+        granted(.folders)
+    )]
+    NotGranted {
+        /// As the specification has it.
+        found: String,
+        /// What is granted.
+        folders: Vec<PathBuf>,
+    },
     /// The working directory leads outside through a symbolic link.
     #[error(
         "the working directory `{workdir}` leaves the builder's directory through a symbolic link, to `{target}`"
@@ -63,6 +74,14 @@ pub enum Error {
     /// A variable that no process can have.
     #[error("expected the name of an environment variable, found `{0}`")]
     VariableName(String),
+    /// An entry of a list holds what separates entries.
+    #[error("the list for the variable {variable} cannot be joined: {source}")]
+    Separator {
+        /// The environment variable.
+        variable: String,
+        /// What the system said.
+        source: std::env::JoinPathsError,
+    },
     /// The secret was named, but its value did not come along.
     #[error("the variable {variable} wants the secret `{secret}`, which the master did not send")]
     NoSecret {
@@ -71,6 +90,13 @@ pub enum Error {
         /// The secret's name.
         secret: String,
     },
+}
+
+fn granted(folders: &[PathBuf]) -> String {
+    let each = folders
+        .iter()
+        .map(|folder| format!(" or inside `{}`", folder.display()));
+    each.collect()
 }
 
 /// What the log says before the output: the same on every worker and in every run.
@@ -94,7 +120,10 @@ pub fn header(spec: &CommandSpec) -> String {
             .collect::<Vec<_>>()
     };
     for (names, what) in [
-        (named(|value| matches!(value, EnvValue::Set(_))), "set"),
+        (
+            named(|value| matches!(value, EnvValue::Set(_) | EnvValue::Path(_))),
+            "set",
+        ),
         (
             named(|value| matches!(value, EnvValue::Secret(_))),
             "from secrets",
@@ -110,7 +139,10 @@ pub fn header(spec: &CommandSpec) -> String {
 
 /// Starts the command in a process group of its own, both pipes captured.
 pub fn start(job: &Job) -> Result<Child, Error> {
-    let workdir = workdir(&job.base, &job.spec.builder_dir, &job.spec.workdir)?;
+    let workdir = match Path::new(&job.spec.workdir).is_absolute() {
+        true => granted_workdir(&job.folders, &job.spec.workdir)?,
+        false => workdir(&job.base, &job.spec.builder_dir, &job.spec.workdir)?,
+    };
     let own: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     let mut env = environment(&own, &job.spec, &job.secrets)?;
     if !job.spec.env.contains_key("PWD") {
@@ -187,6 +219,40 @@ pub(super) fn workdir(base: &Path, builder: &str, workdir: &str) -> Result<PathB
     Ok(at)
 }
 
+/// A working directory outside the builder's, made if missing, with every link followed: it must stay in one of the folders that the
+/// worker's own configuration names.
+fn granted_workdir(folders: &[PathBuf], workdir: &str) -> Result<PathBuf, Error> {
+    let failed = |source| Error::Workdir {
+        workdir: workdir.to_owned(),
+        source,
+    };
+    let not_granted = || Error::NotGranted {
+        found: workdir.to_owned(),
+        folders: folders.to_vec(),
+    };
+    let folder = folders
+        .iter()
+        .find(|folder| Path::new(workdir).starts_with(folder));
+    let folder = folder.ok_or_else(not_granted)?;
+    let root = folder.canonicalize().map_err(failed)?;
+    let rest = Path::new(workdir)
+        .strip_prefix(folder)
+        .map_err(|_| not_granted())?;
+    let mut at = root.clone();
+    for part in rest.components() {
+        match part {
+            Component::CurDir => {}
+            Component::Normal(name) => at = enter(&at, name).map_err(failed)?,
+            _ => return Err(not_granted()),
+        }
+        // Checked at every level, before anything is made below it.
+        if !at.starts_with(&root) {
+            return Err(not_granted());
+        }
+    }
+    Ok(at)
+}
+
 fn enter(at: &Path, name: &OsStr) -> io::Result<PathBuf> {
     let next = at.join(name);
     match fs::create_dir(&next) {
@@ -212,6 +278,7 @@ fn environment(
                 continue;
             }
             EnvValue::Set(text) => expand(text, own),
+            EnvValue::Path(entries) => joined(name, entries, own)?,
             EnvValue::Secret(secret) => match secrets.get(secret) {
                 Some(value) => value.into(),
                 None => {
@@ -225,6 +292,19 @@ fn environment(
         env.insert(name.into(), value);
     }
     Ok(env)
+}
+
+/// A list as the worker's system writes paths. What is empty is left out: it would mean the working directory.
+fn joined(name: &str, entries: &[String], own: &BTreeMap<OsString, OsString>) -> Result<OsString, Error> {
+    let parts: Vec<_> = entries.iter().map(|entry| expand(entry, own)).collect();
+    // `${PATH}` in it stands for several.
+    let parts = parts.iter().flat_map(std::env::split_paths);
+    std::env::join_paths(parts.filter(|part| !part.as_os_str().is_empty())).map_err(|source| {
+        Error::Separator {
+            variable: name.to_owned(),
+            source,
+        }
+    })
 }
 
 /// Replaces `${NAME}` by the worker's own variable, by nothing if it has none. What is no name stays as it
@@ -336,6 +416,44 @@ mod tests {
                 "{builder}"
             );
         }
+    }
+
+    #[test]
+    fn lists_are_joined_as_paths_and_what_is_empty_is_left_out() {
+        let own: BTreeMap<OsString, OsString> = [("PATH", "/usr/bin:/bin"), ("EMPTY", "")]
+            .map(|(name, value)| (name.into(), value.into()))
+            .into();
+        let join = |entries: &[&str]| {
+            let entries: Vec<_> = entries.iter().map(|&entry| entry.to_owned()).collect();
+            joined("X", &entries, &own).unwrap().into_string().unwrap()
+        };
+        assert_eq!(join(&["/opt/bin", "${PATH}"]), "/opt/bin:/usr/bin:/bin");
+        assert_eq!(join(&["/a", "${EMPTY}", "${NOTHING}", "", "/b"]), "/a:/b");
+        assert_eq!(join(&[]), "");
+    }
+
+    #[test]
+    fn a_path_from_the_root_is_for_the_worker_to_grant() {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path().canonicalize().unwrap();
+        for folder in ["srv", "other"] {
+            fs::create_dir(base.join(folder)).unwrap();
+        }
+        std::os::unix::fs::symlink(base.join("other"), base.join("srv/out")).unwrap();
+        let folders = [base.join("srv")];
+        let at = |path: &str| granted_workdir(&folders, &base.join(path).display().to_string());
+        assert_eq!(at("srv/a/b").unwrap(), base.join("srv/a/b"));
+        assert_eq!(at("srv").unwrap(), base.join("srv"));
+        for outside in ["other", "srv/../other", "srv/out", "srv/out/x", "srvx"] {
+            let error = at(outside).unwrap_err();
+            assert!(matches!(error, Error::NotGranted { .. }), "{outside}: {error}");
+        }
+        assert!(!base.join("other/x").exists() && !base.join("srvx").exists());
+        let none = granted_workdir(&[], "/srv").unwrap_err().to_string();
+        assert!(
+            none.contains("found `/srv`; `folders` in the worker's worker.toml"),
+            "{none}"
+        );
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub struct Job {
     pub secrets: BTreeMap<String, String>,
     /// The folder that holds the builders' directories.
     pub base: PathBuf,
+    /// Folders beside it that commands may run in.
+    #[serde(default)]
+    pub folders: Vec<PathBuf>,
     /// The file whose content changes as long as the daemon hears the master.
     pub heartbeat: PathBuf,
     /// The longest log that is kept; `None` is as long as there is room.

@@ -291,6 +291,7 @@ async fn whatever_a_crash_tears_the_daemon_comes_up_and_starts_nothing_twice() {
     let options = Options {
         state: root.path().to_owned(),
         base: root.path().join("base"),
+        folders: Vec::new(),
         spool_quota: None,
     };
     let begun = Instant::now();

@@ -70,6 +70,7 @@ impl Bench {
             secrets: BTreeMap::new(),
             base: root.path().join("base"),
             heartbeat: root.path().join("heartbeat"),
+            folders: Vec::new(),
             spool_quota: None,
         };
         std::fs::create_dir_all(root.path().join("commands").join(job.id.to_string())).unwrap();

@@ -12,7 +12,7 @@ use wit_bindgen_core::wit_parser::Resolve;
 /// The folders of `sdk/c/generated`, and their worlds.
 const WORLDS: [(&str, &str); 3] = [
     ("reporter", "reporter-plugin"),
-    ("scheduler", "migrating-scheduler-plugin"),
+    ("scheduler", "whole-scheduler-plugin"),
     ("step", "step-plugin"),
 ];
 

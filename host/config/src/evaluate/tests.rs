@@ -1,10 +1,14 @@
 //! What a person gets for a configuration. Each file is given as text; plugins are small manifests.
 
 mod bounds;
+mod builders;
 mod faults;
 mod following;
+mod generators;
 mod locks;
+mod presets;
 mod remarks;
+mod triggering;
 
 use capstan_model::Digest;
 use capstan_model::plan::Bundle;
@@ -85,7 +89,7 @@ fn farm(files: &[(&str, &str)]) -> Farm {
     Farm::bundle(Bundle {
         entry: "ci.star".to_owned(),
         files: files.collect(),
-        plugins: vec![],
+        ..Bundle::default()
     })
 }
 

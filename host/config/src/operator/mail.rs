@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Form, host_port};
+use super::forms::{Form, host_port};
 
 /// `[mail]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -42,6 +42,10 @@ fn what_the_template_shows_commented_out_is_accepted() {
     assert_eq!(shown.mail.unwrap().security, Security::default());
     assert_eq!(shown.master.data, default.master.data);
     assert_eq!(shown.master.config, default.master.config);
+    assert_eq!(shown.retention.every, default.retention.every);
+    assert_eq!(shown.retention.spare, default.retention.spare);
+    assert_eq!(shown.retention.rules.len(), 2);
+    assert!(default.retention.rules.is_empty() && default.retention.automatic);
 }
 
 #[test]
@@ -64,8 +68,8 @@ fn a_password_in_the_database_url_stays_out_of_debug_output() {
 #[test]
 fn every_wrong_file_is_answered_with_place_and_remedy() {
     insta::assert_snapshot!(error("[web]\nlisen = \"127.0.0.1:80\""), @"capstan.toml:2:1: unknown key: expected `listen`, found `lisen`; did you mean `listen`?");
-    insta::assert_snapshot!(error("[wep]\nlisten = \"127.0.0.1:80\""), @"capstan.toml:1:2: unknown key: expected `master`, `web`, `link`, `database`, `secrets`, `grants`, `limits`, `plugins` or `mail`, found `wep`; did you mean `web`?");
-    insta::assert_snapshot!(error("[grants.git]\ncommand = [\"git\"]"), @"capstan.toml:2:1: unknown key: expected `commands`, `http`, `git`, `secrets`, `files`, `mail`, `state` or `artefacts`, found `command`; did you mean `commands`?");
+    insta::assert_snapshot!(error("[wep]\nlisten = \"127.0.0.1:80\""), @"capstan.toml:1:2: unknown key: expected `master`, `web`, `link`, `database`, `secrets`, `grants`, `limits`, `plugins`, `mail` or `retention`, found `wep`; did you mean `web`?");
+    insta::assert_snapshot!(error("[grants.git]\ncommand = [\"git\"]"), @"capstan.toml:2:1: unknown key: expected `commands`, `http`, `git`, `secrets`, `files`, `mail`, `state`, `artefacts` or `triggers`, found `command`; did you mean `commands`?");
     insta::assert_snapshot!(error("[web]\nlisten = 8010"), @r#"capstan.toml:2:10: expected an address and port such as "127.0.0.1:8010" or "[::]:8010", found integer `8010`"#);
     insta::assert_snapshot!(error("[web]\nlisten = \"localhost\""), @r#"capstan.toml:2:10: expected an address and port such as "127.0.0.1:8010" or "[::]:8010", found string "localhost""#);
     insta::assert_snapshot!(error("[link]\ngrace = 5"), @r#"capstan.toml:2:9: expected a duration such as "30s", "5min" or "2h", found integer `5`"#);
@@ -79,6 +83,43 @@ fn every_wrong_file_is_answered_with_place_and_remedy() {
     insta::assert_snapshot!(error("[master]\nurl = \"ci.example.org\""), @r#"capstan.toml:2:7: expected a web address such as "https://ci.example.org", found string "ci.example.org""#);
     insta::assert_snapshot!(error("[master\n"), @"capstan.toml:1:8: unclosed table, expected `]`");
     insta::assert_snapshot!(error("[web]\nlisten = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\""), @"capstan.toml:3:1: duplicate key");
+}
+
+#[test]
+fn a_wrong_rule_of_retention_is_answered_with_its_place_and_the_right_form() {
+    for (text, words) in [
+        (
+            "[retention]\nbuilds = \"90d\"",
+            "capstan.toml:2:1: unknown key: expected `automatic`",
+        ),
+        (
+            "[retention]\nevery = \"1s\"",
+            "capstan.toml:2:9: expected a duration of at least \"1min\"",
+        ),
+        (
+            "[retention]\nchanges = \"never\"",
+            "or \"forever\", found string \"never\"",
+        ),
+        (
+            "[[retention.rules]]\nbuilds = 90",
+            "capstan.toml:2:10: expected a duration such as",
+        ),
+        (
+            "[[retention.rules]]\nnewest_logs = 0",
+            "capstan.toml:2:15: expected a number from 1 on, found integer `0`",
+        ),
+        ("[[retention.rules]]\nresults = [\"failed\"]", "found `failed`"),
+    ] {
+        let found = error(text);
+        assert!(found.contains(words), "{text}: expected {words}, found {found}");
+    }
+    let rules = parse("[[retention.rules]]\nbuilds = \"90d\"\nnewest_logs = 3\nlogs = \"forever\"").unwrap();
+    let rule = &rules.retention.rules[0];
+    assert_eq!(
+        (rule.builds, rule.logs),
+        (Some(std::time::Duration::from_secs(90 * 86_400)), None)
+    );
+    assert_eq!(rule.newest_logs, Some(3));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Form, duration};
+use super::forms::{Form, duration};
 
 /// The longest that a step waits for a secret.
 const LONGEST: Duration = Duration::from_secs(60);

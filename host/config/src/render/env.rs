@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use capstan_model::EnvValue;
 use capstan_model::plan::Env;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{RenderError, Renderer, Unrendered};
 use crate::json::describe;
@@ -47,6 +47,21 @@ impl Renderer<'_> {
     }
 }
 
+/// Takes the lists out of a plugin's own environment: it knows texts, the worker joins lists.
+pub(super) fn paths(variables: &mut Map<String, Value>) -> Result<BTreeMap<String, EnvValue>, RenderError> {
+    let lists: Vec<_> = variables
+        .iter()
+        .filter(|(_, value)| value.is_array())
+        .map(|(name, _)| name.clone())
+        .collect();
+    let taken = lists.into_iter().filter_map(|name| variables.remove_entry(&name));
+    let paths = taken.map(|(name, value)| {
+        let value = variable(&format!("env.{name}"), &value)?;
+        Ok((name, value))
+    });
+    paths.collect()
+}
+
 /// A number or truth value as the text that a variable has.
 pub(super) fn as_text(value: &mut Value) {
     if value.is_number() || value.is_boolean() {
@@ -61,7 +76,22 @@ fn variable(path: &str, value: &Value) -> Result<EnvValue, RenderError> {
         Value::Number(number) => Ok(EnvValue::Set(number.to_string())),
         Value::String(text) if !text.contains('\0') => Ok(EnvValue::Set(text.clone())),
         Value::String(_) => Err(unfit(path, "a text without NUL", "one with it".to_owned())),
-        other => Err(unfit(path, "a text, a number or None", describe(other))),
+        Value::Array(items) => {
+            let entries = items.iter().map(|item| match item {
+                Value::String(text) if !text.contains('\0') => Ok(text.clone()),
+                other => Err(unfit(
+                    path,
+                    "a list of texts",
+                    format!("{} in it", describe(other)),
+                )),
+            });
+            Ok(EnvValue::Path(entries.collect::<Result<_, _>>()?))
+        }
+        other => Err(unfit(
+            path,
+            "a text, a number, a list of texts or None",
+            describe(other),
+        )),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a build gets for what a configuration wrote: evaluated from Starlark, rendered for a build, shown as JSON.
 
+mod env;
+
 use capstan_model::deferred::KEY;
 use capstan_model::plan::{Bundle, Env, Plan};
 use capstan_model::{Digest, EnvValue};
@@ -36,7 +38,7 @@ fn load(files: &[(&str, &str)]) -> Result<Evaluated, String> {
     let farm = Farm::bundle(Bundle {
         entry: "ci.star".to_owned(),
         files: files.collect(),
-        plugins: vec![],
+        ..Bundle::default()
     });
     let checked = |_, plugin: &capstan_model::plan::PluginUse| {
         assert!(
@@ -76,6 +78,7 @@ fn build() -> BuildContext {
         project: String::new(),
         branch: branch.map(str::to_owned),
         revision: None,
+        patch: None,
     };
     BuildContext {
         properties,
@@ -95,6 +98,7 @@ fn rendered(files: &[(&str, &str)]) -> Result<Value, String> {
     let config = &plan.builders[0].steps[0].plugin.config;
     renderer
         .parameters(schema, config)
+        .map(|(config, _)| config)
         .map_err(|error| error.to_string())
 }
 
@@ -249,59 +253,6 @@ fn slips_are_found_when_the_configuration_is_loaded() {
             Err(error) => error,
         })
         .collect();
-    insta::assert_snapshot!(lines.join("\n"));
-}
-
-fn environment(env: &str, step: &str) -> Result<BTreeMap<String, EnvValue>, String> {
-    let program =
-        format!("{HELPERS}builder(\"b\", env = {env}, steps = [step.shell(command = \"x\", env = {step})])");
-    let Evaluated { plan, functions, .. } = load(&[("ci.star", &program)])?;
-    let build = build();
-    let layers = [
-        plan.builders[0].env.clone(),
-        plan.builders[0].steps[0].env.clone(),
-    ];
-    Renderer::new(&build, &functions)
-        .env(&layers)
-        .map_err(|error| error.to_string())
-}
-
-#[test]
-fn the_step_goes_over_the_builder_and_null_removes() {
-    let set = |text: &str| EnvValue::Set(text.to_owned());
-    let env = environment(
-        r#"{"A": interpolate("{zero}"), "KEEP": "1", "FLAG": prop("yes"), "GONE": prop("null"), "T": interpolate("{t}", t = secret("api"))}"#,
-        r#"prop("vars")"#,
-    )
-    .unwrap();
-    let expected = [
-        ("A", set("1")),
-        ("B", EnvValue::Unset),
-        ("C", set("3")),
-        ("FLAG", set("true")),
-        ("GONE", EnvValue::Unset),
-        ("KEEP", set("1")),
-        ("T", EnvValue::Secret("api".to_owned())),
-    ];
-    assert_eq!(env, expected.map(|(name, value)| (name.to_owned(), value)).into());
-    let over = environment(r#"lambda build: {"A": "builder", "B": "b"}"#, r#"{"A": "step"}"#).unwrap();
-    assert_eq!(over["A"], set("step"));
-    assert_eq!(over["B"], set("b"));
-    assert_eq!(Env::default(), Env { ..Env::default() });
-}
-
-#[test]
-fn an_environment_that_is_none_is_refused() {
-    let of = |env: &str| environment(env, "{}").map_or_else(|error| error, |env| format!("{env:?}"));
-    let table = [
-        "prop(\"flags\")",
-        "{\"A\": flags}",
-        "lambda b: {\"A=B\": \"1\"}",
-        "{\"A\": prop(\"sneaky\")}",
-        "{\"A\": prop(\"gon\")}",
-        "{\"A\": 3}",
-    ];
-    let lines: Vec<_> = table.iter().map(|env| format!("{env} = {}", of(env))).collect();
     insta::assert_snapshot!(lines.join("\n"));
 }
 

@@ -1,9 +1,10 @@
 //! The arguments of one call, taken one after the other; every fault is reported, with its place, before the call ends.
 
-use std::collections::BTreeMap;
+mod env;
 
-use capstan_model::EnvValue;
-use capstan_model::plan::{Env, FunctionRef};
+use std::collections::{BTreeMap, BTreeSet};
+
+use capstan_model::plan::FunctionRef;
 use serde_json::Value as Json;
 use starlark::environment::Module;
 use starlark::eval::{Arguments, Evaluator};
@@ -20,7 +21,7 @@ use crate::diagnostic::Diagnostic;
 use crate::nearest::{choices, did_you_mean};
 
 /// The longest name, in characters; names become file names, page titles, columns.
-const MAX_NAME: usize = 100;
+const MAX_NAME: usize = 200;
 
 /// The arguments of a call that are not taken yet.
 pub(super) struct Call<'v, 'c> {
@@ -30,13 +31,19 @@ pub(super) struct Call<'v, 'c> {
     module: Option<&'c Module<'v>>,
     /// `builder`, `step.shell`.
     pub(super) function: String,
-    named: BTreeMap<String, Value<'v>>,
+    pub(super) named: BTreeMap<String, Value<'v>>,
     /// The names that `taken` was asked for.
     known: Vec<&'static str>,
+    /// See [`Call::give_name`].
+    given_name: Option<String>,
     /// Whether something was reported.
     pub(super) faulty: bool,
     /// Whether an argument was given that means nothing; one that is missing may be meant by it.
     pub(super) stray: bool,
+    /// Whether arguments may be missing, because others are given later.
+    pub(super) partial: bool,
+    /// The variables in `env` that are not the plugin's to set.
+    apart: BTreeSet<String>,
 }
 
 type Result<T> = starlark::Result<T>;
@@ -58,12 +65,16 @@ impl<'v, 'c> Call<'v, 'c> {
         let mut call = Self {
             collector,
             site: Site::of(eval),
-            module: Some(eval.module()).filter(|_| !collector.is_call()),
+            // What a pipeline gives is stored as data: no function of it outlives its evaluation.
+            module: Some(eval.module()).filter(|_| !collector.is_call() && collector.policy.is_none()),
             function,
             named,
             known: Vec::new(),
+            given_name: None,
             faulty: false,
             stray: false,
+            partial: false,
+            apart: BTreeSet::new(),
         };
         for (i, value) in args.positions(eval.heap())?.enumerate() {
             match positional.get(i) {
@@ -85,6 +96,22 @@ impl<'v, 'c> Call<'v, 'c> {
         Ok(call)
     }
 
+    /// A call of another function from the same place, without arguments so far.
+    pub(super) fn another(&self, function: String, site: Site) -> Self {
+        Self {
+            site,
+            function,
+            named: BTreeMap::new(),
+            known: Vec::new(),
+            faulty: false,
+            stray: false,
+            partial: false,
+            apart: BTreeSet::new(),
+            given_name: None,
+            ..*self
+        }
+    }
+
     /// Reports a fault of this call.
     pub(super) fn report(&mut self, fault: Diagnostic) -> Result<()> {
         self.faulty = true;
@@ -94,6 +121,11 @@ impl<'v, 'c> Call<'v, 'c> {
     /// Whether an argument was given.
     pub(super) fn has(&self, name: &str) -> bool {
         self.named.contains_key(name)
+    }
+
+    /// Gives the call a name that is not written there.
+    pub(super) fn give_name(&mut self, name: &str) {
+        self.given_name = Some(name.to_owned());
     }
 
     /// Takes an argument; `None` means "not given".
@@ -119,6 +151,9 @@ impl<'v, 'c> Call<'v, 'c> {
 
     /// A name: `None` if there is no usable one, which is reported unless `optional`.
     pub(super) fn name(&mut self, optional: bool) -> Result<Option<String>> {
+        if let Some(name) = self.given_name.take() {
+            return Ok(Some(name));
+        }
         let Some(value) = self.take("name") else {
             if !optional {
                 let fault = self.site.error(self.function.clone());
@@ -132,6 +167,22 @@ impl<'v, 'c> Call<'v, 'c> {
                 let expected =
                     format!("a name of 1 to {MAX_NAME} printable characters, without spaces at its ends");
                 self.wrong("name", &expected, value)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// A name beside the first one.
+    pub(super) fn named(&mut self, name: &'static str) -> Result<Option<String>> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        match value.unpack_str() {
+            Some(text) if is_name(text) => Ok(Some(text.to_owned())),
+            _ => {
+                let expected =
+                    format!("a name of 1 to {MAX_NAME} printable characters, without spaces at its ends");
+                self.wrong(name, &expected, value)?;
                 Ok(None)
             }
         }
@@ -230,56 +281,6 @@ impl<'v, 'c> Call<'v, 'c> {
         })
     }
 
-    /// A dict of environment variables: a text sets, `None` removes, `secret(…)` fills in a secret. A value may be deferred, or all
-    /// of it.
-    pub(super) fn env(&mut self, name: &'static str) -> Result<Env> {
-        let mut env = Env::default();
-        if self.named.get(name).is_some_and(|&value| is_deferred(value)) {
-            env.map = self.value(name)?;
-            return Ok(env);
-        }
-        for (variable, value) in self.dict(name)? {
-            let plain = !variable.is_empty() && !variable.contains(['=', '\0']);
-            match (plain, value.unpack_str(), Handle::from_value(value)) {
-                (false, ..) => {
-                    let fault = self
-                        .site
-                        .error_in(name, &variable, format!("{}: `{name}`", self.function));
-                    self.report(
-                        fault
-                            .expected("names of variables, without `=`")
-                            .found(format!("{variable:?}")),
-                    )?;
-                }
-                (_, Some(text), _) if !text.contains('\0') => {
-                    env.fixed.insert(variable, EnvValue::Set(text.to_owned()));
-                }
-                (_, _, Some(Handle::Secret(secret))) => {
-                    env.fixed.insert(variable, EnvValue::Secret(secret.clone()));
-                }
-                _ if value.is_none() => {
-                    env.fixed.insert(variable, EnvValue::Unset);
-                }
-                _ if is_deferred(value) => {
-                    if let Some(deferred) = self.json(name, value)? {
-                        env.deferred.insert(variable, deferred);
-                    }
-                }
-                (_, _, Some(Handle::Broken)) => self.faulty = true,
-                _ => {
-                    let place = format!("{}: `{name}[{variable:?}]`", self.function);
-                    let fault = self.site.error_in(name, &variable, place);
-                    self.report(
-                        fault
-                            .expected("a string, None or secret(…)")
-                            .found(describe(value)),
-                    )?;
-                }
-            }
-        }
-        Ok(env)
-    }
-
     /// A dict of JSON values.
     pub(super) fn object(&mut self, name: &'static str) -> Result<BTreeMap<String, Json>> {
         let mut object = BTreeMap::new();
@@ -322,6 +323,7 @@ impl<'v, 'c> Call<'v, 'c> {
         Keeper {
             collector: self.collector,
             module: self.module,
+            only_looks: self.partial,
             location: self.site.location(),
         }
     }
@@ -335,8 +337,8 @@ impl<'v, 'c> Call<'v, 'c> {
         }
     }
 
-    /// A function of the configuration, which is kept to be called later.
-    pub(super) fn function(&mut self, name: &'static str) -> Result<Option<FunctionRef>> {
+    /// A function of the configuration, which is kept to be called later with so many arguments.
+    pub(super) fn function(&mut self, name: &'static str, arguments: usize) -> Result<Option<FunctionRef>> {
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
@@ -344,7 +346,7 @@ impl<'v, 'c> Call<'v, 'c> {
             self.wrong(name, "a function", value)?;
             return Ok(None);
         }
-        match function(value, &self.keeper()) {
+        match function(value, arguments, &self.keeper()) {
             Ok(kept) => Ok(Some(kept)),
             Err(Unfit::Other { expected, found, .. }) => {
                 let fault = self.site.error_at(name, format!("{}: `{name}`", self.function));
@@ -358,6 +360,18 @@ impl<'v, 'c> Call<'v, 'c> {
     /// Whether an argument that is not taken yet is a function.
     pub(super) fn is_function(&self, name: &str) -> bool {
         self.named.get(name).is_some_and(|&value| is_function(value))
+    }
+
+    /// Whether an argument that is not taken yet is known only when a build runs.
+    pub(super) fn is_deferred(&self, name: &str) -> bool {
+        self.named.get(name).is_some_and(|&value| is_deferred(value))
+    }
+
+    /// Whether an argument that is not taken yet is a text.
+    pub(super) fn is_text(&self, name: &str) -> bool {
+        self.named
+            .get(name)
+            .is_some_and(|value| value.unpack_str().is_some())
     }
 
     /// The arguments left that are secrets, by name.
@@ -397,7 +411,10 @@ impl<'v, 'c> Call<'v, 'c> {
             if value.is_none() && !keep_none(&name) {
                 continue;
             }
-            if let Some(json) = self.json(&name, value)? {
+            if let Some(mut json) = self.json(&name, value)? {
+                if let (true, Json::Object(env)) = (name == "env", &mut json) {
+                    env.retain(|variable, _| !self.apart.contains(variable));
+                }
                 object.insert(name, json);
             }
         }

@@ -11,13 +11,15 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use capstan_model::Lock;
-use capstan_model::plan::{Builder, FunctionRef, Reporter, Scheduler, Source, Step, Worker};
+use capstan_model::plan::{Builder, Env, FunctionRef, PluginUse, Reporter, Scheduler, Source, Step, Worker};
 use starlark::codemap::FileSpan;
 use starlark::eval::Evaluator;
 use starlark::values::ProvidesStaticType;
 
 use super::functions::{CallLimits, Functions, Gathered};
+use super::generators::Asker;
 use super::limits;
+use super::pipeline::Policy;
 use super::site::Site;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::farm::{Farm, Reader};
@@ -47,6 +49,10 @@ pub(crate) struct Collector {
     pub(super) limits: CallLimits,
     /// Whether this is a call of a kept function, and defines nothing.
     called: bool,
+    /// What the file may do, if it is a pipeline of a repository.
+    pub(super) policy: Option<Policy>,
+    /// Who runs generators; nobody once the evaluation has ended.
+    pub(crate) asker: RefCell<Option<Asker>>,
     /// Whether evaluation ended before its end, so that "not defined" means nothing.
     pub(super) halted: Cell<bool>,
 }
@@ -56,6 +62,8 @@ pub(crate) struct Collector {
 pub(crate) struct Definitions {
     pub(crate) workers: Vec<(Worker, Site)>,
     pub(crate) locks: Vec<(Lock, Site)>,
+    /// Of all commands.
+    pub(crate) env: Env,
     /// Of all builds.
     pub(crate) properties: BTreeMap<String, serde_json::Value>,
     pub(crate) builders: Vec<BuilderDefinition>,
@@ -63,6 +71,8 @@ pub(crate) struct Definitions {
     pub(crate) sources: Vec<(Source, Site)>,
     pub(crate) schedulers: Vec<(Scheduler, Site)>,
     pub(crate) reporters: Vec<(Reporter, Site)>,
+    /// What made some of the builders.
+    pub(crate) generators: Vec<PluginUse>,
     /// Which builders are served first.
     pub(crate) order: Option<FunctionRef>,
     /// Where each name was defined first, by the kind of definition. Faulty definitions are here too.
@@ -75,6 +85,8 @@ pub(crate) struct BuilderDefinition {
     pub(crate) builder: Builder,
     /// Places in [`Definitions::steps`].
     pub(crate) steps: Vec<usize>,
+    /// The parameter `workdir` of the steps that have it and say nothing.
+    pub(crate) workdir: Option<serde_json::Value>,
     pub(crate) site: Site,
 }
 
@@ -84,6 +96,10 @@ pub(crate) struct StepDefinition {
     pub(crate) step: Step,
     /// Whether the configuration named it; if not, it is named after its plugin and numbered where needed.
     pub(crate) named: bool,
+    /// Whether its plugin has a parameter `workdir` that was not given.
+    pub(crate) takes_workdir: bool,
+    /// The schedulers that it asks for builds, by the parameters that name them.
+    pub(crate) asks: Vec<(String, String)>,
     pub(crate) site: Site,
 }
 
@@ -117,6 +133,14 @@ impl Collector {
         Self::bounded(farm, catalogue, limits::EVALUATION, false)
     }
 
+    /// What a pipeline of a repository is evaluated with.
+    pub(crate) fn for_pipeline(farm: Farm, catalogue: Catalogue, policy: Policy) -> Self {
+        Self {
+            policy: Some(policy),
+            ..Self::bounded(farm, catalogue, limits::PIPELINE, false)
+        }
+    }
+
     /// What a call of a kept function needs: bounds, and nothing that it could define or read.
     pub(super) fn for_call(farm: Farm, catalogue: Catalogue, limits: CallLimits) -> Self {
         Self::bounded(farm, catalogue, limits, true)
@@ -142,6 +166,8 @@ impl Collector {
             budget: Cell::new(limits.answer),
             limits,
             called,
+            policy: None,
+            asker: RefCell::default(),
             functions: RefCell::default(),
             ticks: Cell::new(0),
             statement: RefCell::default(),

@@ -17,6 +17,7 @@ use super::collector::Collector;
 use super::functions::MAX_FUNCTIONS;
 use super::limits::NESTING;
 use super::locks;
+use super::parameters;
 use super::values::{Function, Handle};
 use crate::json::quote;
 
@@ -38,6 +39,8 @@ pub(super) struct Keeper<'v, 'k> {
     pub(super) collector: &'k Collector,
     /// The file that is being run; without it functions are refused.
     pub(super) module: Option<&'k Module<'v>>,
+    /// Whether functions are looked at and not kept, for values that are taken over elsewhere.
+    pub(super) only_looks: bool,
     /// Where the value is given.
     pub(super) location: Location,
 }
@@ -111,7 +114,7 @@ fn convert<'v>(value: Value<'v>, keeper: &Keeper<'v, '_>, depth: usize) -> Resul
         // Only functions that are asked for locks answer some.
         Ok(serde_json::to_value(access).unwrap_or_default())
     } else if is_function(value) {
-        function(value, keeper).map(|kept| Deferred::Function(kept.number).to_value())
+        function(value, 1, keeper).map(|kept| Deferred::Function(kept.number).to_value())
     } else {
         Err(foreign(value))
     }
@@ -127,12 +130,30 @@ pub(super) fn is_deferred(value: Value<'_>) -> bool {
     matches!(Handle::from_value(value), Some(Handle::Deferred(_))) || is_function(value)
 }
 
-/// Keeps a function.
-pub(super) fn function<'v>(value: Value<'v>, keeper: &Keeper<'v, '_>) -> Result<FunctionRef, Unfit> {
+/// Keeps a function that will be called with so many arguments.
+pub(super) fn function<'v>(
+    value: Value<'v>,
+    arguments: usize,
+    keeper: &Keeper<'v, '_>,
+) -> Result<FunctionRef, Unfit> {
     let Some(module) = keeper.module else {
-        let hint = "functions are kept while the configuration is loaded".to_owned();
+        let hint = match keeper.collector.policy {
+            Some(_) => "a pipeline takes prop(…) and interpolate(…) instead",
+            None => "functions are kept while the configuration is loaded",
+        };
+        let hint = hint.to_owned();
         return Err(unfit("a value without functions", describe(value), Some(hint)));
     };
+    if let Some(found) = parameters::unlike(value, arguments) {
+        return Err(unfit(parameters::of(arguments), found, None));
+    }
+    if keeper.only_looks {
+        return Ok(FunctionRef {
+            number: 0,
+            name: String::new(),
+            location: keeper.location.clone(),
+        });
+    }
     let mut functions = keeper.collector.functions.borrow_mut();
     functions
         .keep(module, value, keeper.location.clone())

@@ -110,7 +110,7 @@ pub(super) fn prop(mut call: Call<'_, '_>) -> Result<Handle> {
 
 /// `render(function)`.
 pub(super) fn render(mut call: Call<'_, '_>) -> Result<Handle> {
-    let function = call.function("function")?;
+    let function = call.function("function", 1)?;
     call.only(&[])?;
     match function {
         Some(function) => Ok(deferred(&Deferred::Function(function.number))),

@@ -158,6 +158,7 @@ impl Kept {
             collector,
             module: None,
             location: Location::default(),
+            only_looks: false,
         };
         to_json(answer, &keeper).map_err(|unfit| self.unfit(unfit))
     }

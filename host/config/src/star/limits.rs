@@ -23,6 +23,14 @@ pub(super) const EVALUATION: CallLimits = CallLimits {
     answer: PLAN_BYTES,
 };
 
+/// What the pipeline of a repository may take: a tenth of a configuration's work. The process that it runs in has limits of its own.
+pub(super) const PIPELINE: CallLimits = CallLimits {
+    ticks: TICKS / 10,
+    time: Duration::from_secs(10),
+    heap: 64 << 20,
+    answer: 4 << 20,
+};
+
 /// Calls and rounds of loops. A configuration of 1,000 builders with 7 steps takes some 20,000. A count and not a time
 /// decides, so that the same bundle never fails on a busier day.
 const TICKS: u64 = 10_000_000;

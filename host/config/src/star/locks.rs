@@ -128,7 +128,7 @@ pub(super) fn access(
 pub(super) fn list(call: &mut Call<'_, '_>) -> Result<LockList> {
     if call.is_function("locks") {
         return Ok(call
-            .function("locks")?
+            .function("locks", 1)?
             .map_or_else(LockList::default, LockList::Function));
     }
     let accesses = call.list("locks", "a lock, its shared(…) or its exclusive()", |value| {

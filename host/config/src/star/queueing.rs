@@ -12,15 +12,15 @@ type Result<T> = starlark::Result<T>;
 /// Whether requests of a builder become one build, and the rest of what it says of them.
 pub(super) fn of(call: &mut Call<'_, '_>) -> Result<(bool, Queueing)> {
     let (collapses, collapse) = if call.is_function("collapse") {
-        (true, call.function("collapse")?)
+        (true, call.function("collapse", 2)?)
     } else {
         (call.flag("collapse", true)?, None)
     };
     let queueing = Queueing {
         priority: call.integer("priority")?.unwrap_or(0),
         collapse,
-        next_worker: call.function("next_worker")?,
-        may_start: call.function("may_start")?,
+        next_worker: call.function("next_worker", 2)?,
+        may_start: call.function("may_start", 3)?,
         time_zone: time_zone(call)?,
     };
     Ok((collapses, queueing))
@@ -45,7 +45,7 @@ fn time_zone(call: &mut Call<'_, '_>) -> Result<String> {
 
 /// `queue(order = by_release)`: which builders are served first.
 pub(super) fn queue(mut call: Call<'_, '_>) -> Result<Handle> {
-    let order = call.function("order")?;
+    let order = call.function("order", 1)?;
     call.only(&[])?;
     if order.is_none() && !call.faulty {
         let fault = call.site.error_at("order", "queue");

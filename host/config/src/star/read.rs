@@ -3,12 +3,13 @@
 use serde_json::{Number, Value as Json};
 use starlark::eval::{Arguments, Evaluator};
 use starlark::values::dict::AllocDict;
-use starlark::values::list::AllocList;
+use starlark::values::list::{AllocList, ListRef};
 use starlark::values::{Heap, Value};
 
 use super::collector::{Collector, failure};
 use super::convert::describe;
 use super::site::Site;
+use super::used::unused;
 use super::values::Function;
 use crate::diagnostic::locate;
 use crate::farm::{Sort, resolve};
@@ -19,7 +20,7 @@ pub(super) fn call<'v>(
     args: &Arguments<'v, '_>,
     eval: &mut Evaluator<'v, '_, '_>,
 ) -> starlark::Result<Value<'v>> {
-    args.no_named_args()?;
+    let used = used(function, args)?;
     let values: Vec<_> = args.positions(eval.heap())?.collect();
     let [path] = values.as_slice() else {
         return Err(failure(format!(
@@ -41,10 +42,66 @@ pub(super) fn call<'v>(
     let (text, path) = text?;
     let heap = eval.heap();
     match function {
-        Function::ReadLines => Ok(heap.alloc(AllocList(text.lines()))),
-        Function::ReadToml => toml(&text, &path).map(|value| alloc(heap, &value)),
-        _ => json(&text, &path).map(|value| alloc(heap, &value)),
+        Function::ReadLines => return Ok(heap.alloc(AllocList(text.lines()))),
+        Function::ReadToml => toml(&text, &path),
+        _ => json(&text, &path),
     }
+    .and_then(|data| {
+        if let Some(used) = used {
+            remark(collector, &site, &path, &data, &used)?;
+        }
+        Ok(alloc(heap, &data))
+    })
+}
+
+/// Which keys are used, if that is said.
+fn used<'v>(function: &Function, args: &Arguments<'v, '_>) -> starlark::Result<Option<Vec<String>>> {
+    if matches!(function, Function::ReadLines) {
+        args.no_named_args()?;
+    }
+    let mut patterns = None;
+    for (name, value) in args.names_map()? {
+        if name.as_str() != "used" {
+            return Err(failure(format!(
+                "{function}: expected a path and `used`, found `{}`",
+                name.as_str()
+            )));
+        }
+        let wrong = |found: Value<'v>| {
+            failure(format!(
+                "{function}: `used`: expected a list of keys such as \"builders.*.name\", found {}",
+                describe(found)
+            ))
+        };
+        let list = ListRef::from_value(value).ok_or_else(|| wrong(value))?;
+        let texts = list
+            .iter()
+            .map(|item| item.unpack_str().map(str::to_owned).ok_or_else(|| wrong(item)));
+        patterns = Some(texts.collect::<Result<Vec<_>, _>>()?);
+    }
+    Ok(patterns)
+}
+
+fn remark(
+    collector: &Collector,
+    site: &Site,
+    path: &str,
+    data: &Json,
+    used: &[String],
+) -> starlark::Result<()> {
+    let (named, more) = unused(data, used);
+    if named.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<_> = named.iter().map(|key| format!("`{key}`")).collect();
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    let text = format!("{path} has keys that nothing uses: {}{more}", named.join(", "));
+    let remark = site.warning(text).code("unused-key");
+    collector.report(remark.hint("take them away, or name them in `used`"))
 }
 
 fn json(text: &str, path: &str) -> starlark::Result<Json> {

@@ -1,5 +1,8 @@
 //! Where a call stands in the user's files, made when the call is executed and looked at only when something is wrong.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use capstan_model::plan::Location;
 use starlark::codemap::{FileSpan, Pos, Span};
 use starlark::eval::Evaluator;
@@ -13,6 +16,33 @@ pub(crate) struct Site {
     call: Option<FileSpan>,
     /// The statement of a file that led to it, if the call is inside a function.
     caller: Option<FileSpan>,
+    /// What stands behind it, if no file contains the call itself.
+    made: Option<Arc<Made>>,
+    /// Where arguments come from that a preset says.
+    preset: Option<Arc<BTreeMap<String, Location>>>,
+}
+
+/// Where in the answer of a generator a call stands.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// The generator's function: `generate.packages`.
+    pub(super) generator: String,
+    /// `builders[3].steps[0]`.
+    pub(super) path: String,
+    /// The arguments that stand in the object `parameters` there.
+    pub(super) parameters: BTreeSet<String>,
+}
+
+impl Made {
+    fn path_of(&self, argument: Option<&str>) -> String {
+        let path = &self.path;
+        match argument {
+            None => path.clone(),
+            Some(argument) if self.parameters.contains(argument) => format!("{path}.parameters.{argument}"),
+            Some(argument) if path.is_empty() => argument.to_owned(),
+            Some(argument) => format!("{path}.{argument}"),
+        }
+    }
 }
 
 impl Site {
@@ -22,7 +52,40 @@ impl Site {
         let caller = (1..eval.call_stack_count())
             .rev()
             .find_map(|n| eval.call_stack_nth_location(n));
-        Self { call, caller }
+        Self {
+            call,
+            caller,
+            made: None,
+            preset: None,
+        }
+    }
+
+    /// The same place, for what a generator made there.
+    pub(super) fn made(&self, made: Made) -> Self {
+        Self {
+            made: Some(Arc::new(made)),
+            ..self.clone()
+        }
+    }
+
+    /// The same place, for a call that is the value of one of its arguments.
+    pub(super) fn deeper(&self, argument: &str) -> Self {
+        let Some(made) = &self.made else {
+            return self.clone();
+        };
+        self.made(Made {
+            generator: made.generator.clone(),
+            path: made.path_of(Some(argument)),
+            parameters: BTreeSet::new(),
+        })
+    }
+
+    /// The same place, where arguments come from presets.
+    pub(super) fn with_preset(self, arguments: BTreeMap<String, Location>) -> Self {
+        Self {
+            preset: Some(Arc::new(arguments)),
+            ..self
+        }
     }
 
     /// The file of the call.
@@ -37,13 +100,17 @@ impl Site {
 
     /// A fault of the call as a whole.
     pub(crate) fn error(&self, message: impl Into<String>) -> Diagnostic {
-        self.mark(self.call.clone(), Diagnostic::error(Location::default(), message))
+        self.mark(
+            self.call.clone(),
+            Diagnostic::error(Location::default(), self.told(None, message)),
+        )
     }
 
     /// A fault of one argument; of the call if the argument is not written there.
     pub(crate) fn error_at(&self, argument: &str, message: impl Into<String>) -> Diagnostic {
         let span = self.argument(argument).or_else(|| self.call.clone());
-        self.mark(span, Diagnostic::error(Location::default(), message))
+        let fault = Diagnostic::error(Location::default(), self.told(Some(argument), message));
+        self.of_preset(argument, self.mark(span, fault))
     }
 
     /// A fault of one text in an argument: a name in a list.
@@ -52,7 +119,27 @@ impl Site {
             .literal(argument, text)
             .or_else(|| self.argument(argument))
             .or_else(|| self.call.clone());
-        self.mark(span, Diagnostic::error(Location::default(), message))
+        let fault = Diagnostic::error(Location::default(), self.told(Some(argument), message));
+        self.of_preset(argument, self.mark(span, fault))
+    }
+
+    /// The message, behind where in a generator's answer it belongs.
+    fn told(&self, argument: Option<&str>, message: impl Into<String>) -> String {
+        let message = message.into();
+        let Some(made) = &self.made else {
+            return message;
+        };
+        match made.path_of(argument).as_str() {
+            "" => format!("{}: {message}", made.generator),
+            path => format!("{}: `{path}`: {message}", made.generator),
+        }
+    }
+
+    fn of_preset(&self, argument: &str, fault: Diagnostic) -> Diagnostic {
+        match self.preset.as_ref().and_then(|arguments| arguments.get(argument)) {
+            Some(place) => fault.related(place.clone(), format!("`{argument}` comes from this preset")),
+            None => fault,
+        }
     }
 
     /// A fault at a place within a text that the call gives; of the call if the text is not written there as it is.
@@ -71,7 +158,7 @@ impl Site {
         });
         self.mark(
             within.or_else(|| self.call.clone()),
-            Diagnostic::error(Location::default(), message),
+            Diagnostic::error(Location::default(), self.told(None, message)),
         )
     }
 
@@ -79,7 +166,7 @@ impl Site {
     pub(crate) fn warning(&self, message: impl Into<String>) -> Diagnostic {
         self.mark(
             self.call.clone(),
-            Diagnostic::warning(Location::default(), message),
+            Diagnostic::warning(Location::default(), self.told(None, message)),
         )
     }
 
@@ -95,11 +182,17 @@ impl Site {
     }
 
     fn argument(&self, name: &str) -> Option<FileSpan> {
+        if self.made.is_some() {
+            return None;
+        }
         let call = self.call.as_ref()?;
         scan::argument(call.source_span(), name).and_then(|range| part(call, range))
     }
 
     fn literal(&self, argument: &str, text: &str) -> Option<FileSpan> {
+        if self.made.is_some() {
+            return None;
+        }
         let call = self.call.as_ref()?;
         let source = call.source_span();
         let within = scan::argument(source, argument)?;

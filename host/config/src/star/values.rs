@@ -146,12 +146,16 @@ pub(super) enum Function {
     Worker,
     Builder,
     Secret,
+    Preset,
+    Environment,
     Properties,
     Interpolate,
     Prop,
     Render,
     Lock,
     Queue,
+    Pipeline,
+    Steps,
     Print,
     Range,
     ReadJson,
@@ -192,12 +196,16 @@ impl fmt::Display for Function {
             Self::Worker => "worker",
             Self::Builder => "builder",
             Self::Secret => "secret",
+            Self::Preset => "preset",
+            Self::Environment => "environment",
             Self::Properties => "properties",
             Self::Interpolate => "interpolate",
             Self::Prop => "prop",
             Self::Render => "render",
             Self::Lock => "lock",
             Self::Queue => "queue",
+            Self::Pipeline => capstan_model::PIPELINE,
+            Self::Steps => "steps",
             Self::Access { exclusive: true, .. } => "exclusive",
             Self::Access { exclusive: false, .. } => "shared",
             Self::Print => "print",
@@ -212,7 +220,7 @@ impl fmt::Display for Function {
 }
 
 /// The kind as a number: Starlark's values must be made of plain types.
-fn number(kind: Kind) -> usize {
+pub(super) fn number(kind: Kind) -> usize {
     Kind::ALL.iter().position(|&k| k == kind).unwrap_or_default()
 }
 

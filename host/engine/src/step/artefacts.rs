@@ -130,9 +130,7 @@ impl StepState {
             Answer::Cancelled(reason) => Fault::Cancelled(reason),
             Answer::WorkerLost(reason) => Fault::WorkerLost(reason),
             Answer::Unavailable(reason) => Fault::Unavailable(reason),
-            Answer::Done | Answer::Completed(_) | Answer::Place(_) | Answer::Slept(_) | Answer::Now(_) => {
-                return Err(self.odd(call));
-            }
+            _ => return Err(self.odd(call)),
         }))
     }
 }

@@ -73,6 +73,9 @@ pub const STEP_CALLS: &[StepCall] = &[
     call("artefacts.write", Answered::FromRows(Class::Local)),
     // What it changes commits together with its row.
     call("ending.end-build", Answered::FromRows(Class::Local)),
+    // The call's key is derived from the step and the position of its `Start`: the same call is never made twice.
+    call("triggers.call", Answered::FromRows(Class::RunOnce)),
+    call("triggers.wait", Answered::FromRows(Class::ReadRemote)),
 ];
 
 /// The class of the rows of a function.

@@ -176,15 +176,7 @@ impl StepState {
             Answer::WorkerLost(reason) => Ok(commands::CommandError::WorkerLost(reason)),
             Answer::Invalid(reason) => Ok(commands::CommandError::Invalid(reason)),
             Answer::Denied(reason) => Ok(commands::CommandError::Denied(reason)),
-            Answer::Done
-            | Answer::Completed(_)
-            | Answer::Place(_)
-            | Answer::Slept(_)
-            | Answer::Now(_)
-            | Answer::Stored(_)
-            | Answer::Missing(_)
-            | Answer::TooLarge(_)
-            | Answer::Unavailable(_) => Err(self.odd(call)),
+            _ => Err(self.odd(call)),
         }
     }
 }

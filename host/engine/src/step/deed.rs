@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use capstan_model::journal::Class;
-use capstan_model::{CommandId, CommandSpec, Completion, Exit, Stored, Timestamp};
+use capstan_model::{BuildsetId, CommandId, CommandSpec, Completion, Exit, Stored, Timestamp};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, select_all};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use super::StopSignal;
 use super::artefacts::take_over;
 use super::calls;
 use super::port::{Abandoned, CommandFault, StepPort};
+use super::triggers::{self, Children};
 
 /// An effect on the world: everything that is needed to carry it out again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,16 @@ pub(crate) enum Deed {
         duration_ms: u64,
         deadline: Timestamp,
     },
+    /// Asks a scheduler for builds.
+    Call {
+        scheduler: String,
+        call: Value,
+    },
+    /// Waits for buildsets.
+    Await {
+        buildsets: Vec<BuildsetId>,
+        give_back: bool,
+    },
 }
 
 /// The request of a `Start` row: what the guest said, for people, and what it means.
@@ -79,6 +90,12 @@ pub(crate) enum Answer {
     /// Whether a wait lasted to its end.
     Slept(bool),
     Now(Timestamp),
+    /// The buildsets that a scheduler made.
+    Called(Vec<BuildsetId>),
+    /// What is wrong in a call, by its path there.
+    Refused(Vec<(String, String)>),
+    Children(Vec<Children>),
+    Deadlock(String),
 }
 
 /// A completion whose captured output is text where it can be: a journal is read by people.
@@ -108,6 +125,8 @@ impl Deed {
             Self::WaitAny { .. } => "commands.wait-any",
             Self::Kill { .. } => "command.kill",
             Self::Sleep { .. } => "timers.sleep-ms",
+            Self::Call { .. } => "triggers.call",
+            Self::Await { .. } => "triggers.wait",
         }
     }
 
@@ -124,6 +143,8 @@ impl Deed {
                 | Self::Wait { .. }
                 | Self::WaitAny { .. }
                 | Self::Sleep { .. }
+                | Self::Call { .. }
+                | Self::Await { .. }
         )
     }
 
@@ -151,9 +172,12 @@ pub(crate) async fn carry_out(
     mut stop: StopSignal,
 ) -> Result<Answer, Abandoned> {
     let at_once = !deed.waits() && deed.starts().is_none();
+    // A call that is on its way may lead to builds: what came of it is worth a moment, also to a build that is stopped.
+    let to_the_end = at_once || matches!(deed, Deed::Call { .. });
     let cancelled = deed.cancelled();
+    let unwanted = deed.awaited();
     let performed = perform(deed, seq, &*port, stop.clone());
-    if at_once {
+    if to_the_end {
         return performed.await;
     }
     tokio::select! {
@@ -162,6 +186,9 @@ pub(crate) async fn carry_out(
         reason = stopped(&mut stop) => {
             for command in running {
                 port.kill_command(command, reason.clone()).await?;
+            }
+            if !unwanted.is_empty() {
+                port.cancel_buildsets(unwanted, reason.clone()).await?;
             }
             Ok(cancelled(reason))
         }
@@ -193,6 +220,8 @@ async fn perform(deed: Deed, seq: u32, port: &dyn StepPort, stop: StopSignal) ->
             port.sleep_until(deadline).await;
             Ok(Answer::Slept(true))
         }
+        Deed::Call { scheduler, call } => triggers::ask(port, seq, scheduler, call, stop).await,
+        Deed::Await { buildsets, give_back } => triggers::wait(port, buildsets, give_back).await,
     }
 }
 
@@ -231,7 +260,17 @@ impl Deed {
             | Self::Run { .. }
             | Self::Publish { .. }
             | Self::Wait { .. }
-            | Self::Kill { .. } => Answer::Cancelled,
+            | Self::Kill { .. }
+            | Self::Call { .. }
+            | Self::Await { .. } => Answer::Cancelled,
+        }
+    }
+
+    /// The buildsets that it waits for.
+    fn awaited(&self) -> Vec<BuildsetId> {
+        match self {
+            Self::Await { buildsets, .. } => buildsets.clone(),
+            _ => Vec::new(),
         }
     }
 }

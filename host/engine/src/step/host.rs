@@ -14,6 +14,7 @@ use super::WaitMode;
 use super::deed::{Answer, Deed, Wait};
 use super::halt::Halt;
 use super::journal::Next;
+use super::patches::PATCHES;
 use super::port::Abandoned;
 use super::session::Session;
 use crate::bindings::step::capstan::plugin::{build, clock, ending, entropy, timers};
@@ -102,7 +103,7 @@ impl StepState {
         error
     }
 
-    fn small(&mut self, what: &str, bytes: usize) -> wasmtime::Result<()> {
+    pub(super) fn small(&mut self, what: &str, bytes: usize) -> wasmtime::Result<()> {
         if bytes > MAX_PAYLOAD {
             return Err(self.guest.end(Trap::TooMuch(format!(
                 "{what} of {bytes} bytes, at most {MAX_PAYLOAD} fit"
@@ -332,6 +333,11 @@ impl build::Host for StepState {
     }
 
     async fn get_property(&mut self, name: String) -> wasmtime::Result<Option<types::Property>> {
+        if name == PATCHES
+            && let Some(patches) = self.patches().await?
+        {
+            return Ok(Some(types::Property::from(&patches)));
+        }
         let properties = self.fixed("build.get-property")?.properties();
         Ok(properties.get(&name).map(types::Property::from))
     }

@@ -12,11 +12,13 @@ mod deed;
 mod halt;
 mod host;
 mod journal;
+mod patches;
 mod port;
 mod replay;
 mod run;
 mod session;
 mod spec;
+mod triggers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +37,7 @@ pub(crate) use replay::replay;
 pub use replay::{Asked, Message, Past, Replay, Verdict};
 pub(crate) use run::run;
 pub use spec::Spec;
+pub use triggers::{Awaited, Child, Children, Triggered};
 
 use crate::call::{CallError, Trap};
 use crate::plugin::Plugin;

@@ -1,8 +1,12 @@
 //! What a running step needs of its master: a journal that is durable, commands, a clock, logs.
 
 use capstan_model::journal::{Effect, Entry};
-use capstan_model::{CommandId, CommandSpec, Completion, Stored, Timestamp};
+use capstan_model::{BuildsetId, CommandId, CommandSpec, Completion, Digest, Stored, Timestamp};
 use futures::future::{BoxFuture, FutureExt as _, ready};
+use serde_json::Value;
+
+use super::StopSignal;
+use super::triggers::{Awaited, Triggered};
 
 /// The master cannot go on with a step: its store failed, or another master has taken over. Nothing more is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +82,12 @@ pub trait StepPort: Send + Sync {
     /// is there already and is ignored; the step never leaves a gap.
     fn write_log(&self, name: String, offset: u64, text: String) -> BoxFuture<'_, Result<(), Abandoned>>;
 
+    /// The text of a patch of the build's sources. The same whenever it is asked for: it is kept by its digest.
+    fn patch(&self, digest: Digest) -> BoxFuture<'_, Result<String, Abandoned>> {
+        let reason = format!("the text of the patch {} is not here", digest.short());
+        ready(Err(Abandoned(reason))).boxed()
+    }
+
     /// The largest file that may become an artefact, in bytes.
     fn max_artefact(&self) -> u64 {
         1 << 30
@@ -105,6 +115,41 @@ pub trait StepPort: Send + Sync {
     fn store_content(&self, name: String, content: Vec<u8>) -> BoxFuture<'_, Result<Stored, StoreFault>> {
         let _ = (name, content);
         nowhere()
+    }
+
+    /// Asks a scheduler for builds and waits for what it decides. The same row of the same step is the same call, however often it
+    /// is made. A build that is stopped waits for a moment only.
+    fn call_scheduler(
+        &self,
+        seq: u32,
+        scheduler: String,
+        call: Value,
+        stop: StopSignal,
+    ) -> BoxFuture<'_, Result<Triggered, Abandoned>> {
+        let _ = (seq, call, stop);
+        let message = format!("expected a scheduler, found none `{scheduler}`: there are none here");
+        ready(Ok(Triggered::Refused(vec![(String::new(), message)]))).boxed()
+    }
+
+    /// Waits until these buildsets are complete. `give_back`: others may use the build's slot meanwhile; it has one again when
+    /// this answers. May be dropped and called again.
+    fn wait_buildsets(
+        &self,
+        buildsets: Vec<BuildsetId>,
+        give_back: bool,
+    ) -> BoxFuture<'_, Result<Awaited, Abandoned>> {
+        let _ = (buildsets, give_back);
+        ready(Ok(Awaited::Completed(Vec::new()))).boxed()
+    }
+
+    /// Cancels what has not ended of these buildsets.
+    fn cancel_buildsets(
+        &self,
+        buildsets: Vec<BuildsetId>,
+        reason: String,
+    ) -> BoxFuture<'_, Result<(), Abandoned>> {
+        let _ = (buildsets, reason);
+        ready(Ok(())).boxed()
     }
 }
 

@@ -1,12 +1,14 @@
 //! What is known of a step at the point where its guest is. Everything but the journal is derived from the calls that the
 //! guest has made so far, never from the rows ahead of it nor from the live build: a replay sees what the first run saw.
 
+mod texts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use capstan_model::journal::{Created, Effect};
-use capstan_model::{CommandId, Outcome, Properties, StepId, Timestamp};
+use capstan_model::{BuildsetId, CommandId, Outcome, Properties, StepId, Timestamp};
 use futures::FutureExt as _;
 use serde_json::Value;
 use uuid::Uuid;
@@ -17,11 +19,11 @@ use super::journal::{Journal, Mismatch, Next, shown};
 use super::port::{Abandoned, StepPort};
 use super::replay::{Asked, Message, Past};
 use super::run::Runner;
-use super::spec::{Surroundings, is_log_name};
+use super::spec::Surroundings;
 use super::{StepEnd, StepError, StepRun, StopSignal};
 use crate::audit::Place;
 use crate::call::Trap;
-use crate::limits::{MAX_PAYLOAD, MAX_TEXT};
+use texts::Text;
 
 /// Rows that are kept back at most: a guest that only computes and notes things does not commit each.
 const MAX_UNSAVED: usize = 128;
@@ -104,27 +106,8 @@ struct Seen {
     text_logs: BTreeMap<String, (String, u64)>,
     text_total: u64,
     running: BTreeSet<CommandId>,
-}
-
-impl Seen {
-    /// Notes that a log has its writer. A step that starts thousands of commands looks for a free name thousands of times.
-    fn take_log(&mut self, log: String) {
-        if let Some((plain, _)) = log.rsplit_once('-') {
-            let next = self.numbers.get(plain).copied().unwrap_or(2);
-            if log == format!("{plain}-{next}") {
-                let taken = |n: &u32| self.logs.contains(&format!("{plain}-{n}"));
-                let free = (next + 1..).find(|n| !taken(n)).unwrap_or(u32::MAX);
-                self.numbers.insert(plain.to_owned(), free);
-            }
-        }
-        self.logs.insert(log);
-    }
-}
-
-struct Text {
-    log: String,
-    offset: u64,
-    text: String,
+    /// What schedulers made because the step asked.
+    buildsets: BTreeSet<BuildsetId>,
 }
 
 impl Session {
@@ -256,6 +239,11 @@ impl Session {
 
     pub(crate) fn ends_build(&self) -> Option<&(Outcome, String)> {
         self.seen.ends_build.as_ref()
+    }
+
+    /// Whether a scheduler made this because the step asked for it.
+    pub(crate) fn asked_for(&self, buildset: BuildsetId) -> bool {
+        self.seen.buildsets.contains(&buildset)
     }
 
     pub(crate) fn summary(&self) -> Option<&String> {
@@ -421,72 +409,6 @@ impl Session {
         self.write_texts().await
     }
 
-    /// Text comes after its row: without the row, a second run might write something else at the same place.
-    async fn write_texts(&mut self) -> Result<(), Abandoned> {
-        self.text_bytes = 0;
-        for Text { log, offset, text } in std::mem::take(&mut self.texts) {
-            let end = offset + text.len() as u64;
-            if self.written.get(&log).is_some_and(|&written| written >= end) {
-                continue;
-            }
-            self.port.write_log(log.clone(), offset, text).await?;
-            self.written.insert(log, end);
-        }
-        Ok(())
-    }
-
-    /// Appends text to a log of the step's own.
-    pub(crate) async fn text(&mut self, name: &str, text: String) -> Result<(), Halt> {
-        self.seen.text_total += text.len() as u64;
-        if self.seen.text_total > MAX_TEXT {
-            return Err(Trap::TooMuch(format!("more than {} MiB of text in logs", MAX_TEXT >> 20)).into());
-        }
-        if self.text_bytes + text.len() > MAX_PAYLOAD {
-            self.save().await?;
-        }
-        if !self.seen.text_logs.contains_key(name) {
-            let log = self.claim_log(name);
-            self.seen.text_logs.insert(name.to_owned(), (log, 0));
-        }
-        let Some((log, offset)) = self.seen.text_logs.get_mut(name) else {
-            return Ok(());
-        };
-        self.text_bytes += text.len();
-        let place = *offset;
-        *offset += text.len() as u64;
-        self.texts.push(Text {
-            log: log.clone(),
-            offset: place,
-            text,
-        });
-        Ok(())
-    }
-
-    /// A log of this name, or of this name with a number if the step has one: each log has one writer.
-    pub(crate) fn claim_log(&mut self, wanted: &str) -> String {
-        let log = self.free_log(wanted);
-        self.seen.take_log(log.clone());
-        log
-    }
-
-    /// The name that `claim_log` would give.
-    pub(crate) fn free_log(&self, wanted: &str) -> String {
-        let plain = if is_log_name(wanted) {
-            wanted.to_owned()
-        } else {
-            "text".to_owned()
-        };
-        if !self.seen.logs.contains(&plain) {
-            return plain;
-        }
-        let first = self.seen.numbers.get(&plain).copied().unwrap_or(2);
-        let numbered = (first..).map(|n| format!("{plain}-{n}"));
-        numbered
-            .into_iter()
-            .find(|name| !self.seen.logs.contains(name))
-            .unwrap_or(plain)
-    }
-
     /// Adds the last row. Commands that were started and not awaited are ended.
     pub(crate) async fn finish(&mut self, end: &StepEnd) -> Result<(), Halt> {
         self.journal.at_end()?;
@@ -519,6 +441,9 @@ impl Session {
     }
 
     fn note_end(&mut self, deed: &Deed, answer: &Answer) {
+        if let Answer::Called(made) = answer {
+            self.seen.buildsets.extend(made);
+        }
         let over = matches!(answer, Answer::Completed(_) | Answer::WorkerLost(_));
         match deed {
             Deed::Start { command, .. } | Deed::Run { command, .. } | Deed::Wait { command } if over => {

@@ -87,6 +87,7 @@ impl Spec {
         };
         let value = |value: &EnvValue| match value {
             EnvValue::Set(text) | EnvValue::Secret(text) => text.len(),
+            EnvValue::Path(entries) => entries.iter().map(|entry| entry.len() + 24).sum(),
             EnvValue::Unset => 0,
         };
         let env: usize = self.env.iter().map(|(name, v)| name.len() + value(v) + 48).sum();
@@ -111,7 +112,7 @@ impl Spec {
             ));
         }
         self.check_program()?;
-        if leads_out(&self.workdir) {
+        if climbs(&self.workdir) {
             return Err(format!(
                 "expected a workdir inside the builder's directory, found {:?}",
                 self.workdir
@@ -160,7 +161,7 @@ impl Spec {
         guest.allow(Right::Commands, program)?;
         self.env.values().try_for_each(|value| match value {
             EnvValue::Secret(secret) => guest.allow_secret(secret),
-            EnvValue::Set(_) | EnvValue::Unset => Ok(()),
+            EnvValue::Set(_) | EnvValue::Path(_) | EnvValue::Unset => Ok(()),
         })
     }
 
@@ -198,8 +199,12 @@ fn members(spec: &Spec) -> Map<String, Value> {
 
 /// Whether a path could name a place outside the folder that it is relative to.
 pub(super) fn leads_out(path: &str) -> bool {
-    let climbs = path.split(['/', '\\']).any(|segment| segment == "..");
-    climbs || path.starts_with(['/', '\\']) || path.contains('\0')
+    climbs(path) || path.starts_with(['/', '\\'])
+}
+
+/// Whether a path goes up. Which absolute ones a command may run in is up to its worker.
+fn climbs(path: &str) -> bool {
+    path.split(['/', '\\']).any(|segment| segment == "..") || path.contains('\0')
 }
 
 /// A name that is a file name on every system and reads well on a page.

@@ -146,6 +146,7 @@ pub fn everything() -> Rights {
         state: all(),
         mail: all(),
         artefacts: all(),
+        triggers: all(),
     }
 }
 

@@ -81,7 +81,10 @@ fn every_release_has_a_component_of_every_kind_that_names_its_version() {
             kinds.push(outside.manifest.plugin.kind);
         }
         kinds.sort_unstable();
-        assert_eq!(kinds, Kind::ALL.map(|kind| kind), "the components of {version}");
+        // Generators came with 0.1.1.
+        let known = |kind: &Kind| *kind != Kind::Generator || version != "0.1.0";
+        let expected: Vec<_> = Kind::ALL.into_iter().filter(known).collect();
+        assert_eq!(kinds, expected, "the components of {version}");
         let parts = |text: &str| {
             text.split('.')
                 .map(|n| n.parse::<u32>().unwrap())

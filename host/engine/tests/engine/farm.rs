@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use capstan_engine::{
-    Abandoned, CommandFault, Plugin, StepEnd, StepError, StepPort, StepRun, StopSignal, StoreFault, WaitMode,
+    Abandoned, Awaited, Child, Children, CommandFault, Plugin, StepEnd, StepError, StepPort, StepRun,
+    StopSignal, StoreFault, Triggered, WaitMode,
 };
 use capstan_model::journal::{Created, Effect, Entry, HOST_ABI, Kind};
 use capstan_model::plugin::Rights;
 use capstan_model::{
-    CommandId, CommandSpec, Completion, Digest, EnvValue, Exit, FileFault, Program, Properties, SourceStamp,
-    StepId, Stored, TimeOut, Timestamp,
+    BuildsetId, CommandId, CommandSpec, Completion, Digest, EnvValue, Exit, FileFault, Outcome, Program,
+    Properties, SourceStamp, StepId, Stored, TimeOut, Timestamp,
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -63,6 +64,10 @@ pub struct Lasting {
     pub logs: BTreeMap<String, String>,
     /// What was stored, whether a row tells of it or not.
     pub contents: BTreeMap<Digest, Vec<u8>>,
+    /// What schedulers were asked for, by the row; each made the buildset of the same number.
+    pub calls: BTreeMap<u32, (String, Value)>,
+    /// Buildsets that were cancelled.
+    pub cancelled: Vec<BuildsetId>,
     pub now: Timestamp,
 }
 
@@ -378,6 +383,79 @@ impl StepPort for Farm {
         .boxed()
     }
 
+    fn call_scheduler(
+        &self,
+        seq: u32,
+        scheduler: String,
+        call: Value,
+        _: StopSignal,
+    ) -> BoxFuture<'_, Result<Triggered, Abandoned>> {
+        self.operation(move |lasting| {
+            assert_eq!(
+                lasting.journal[seq as usize].kind,
+                Kind::Start,
+                "its row is durable"
+            );
+            let asked = (scheduler, call);
+            let known = lasting.calls.entry(seq).or_insert_with(|| asked.clone());
+            assert_eq!(*known, asked, "a row always means the same call");
+            if known.0.ends_with("-no") {
+                let problem = ("sources".to_owned(), "expected something else".to_owned());
+                return Ok(Triggered::Refused(vec![problem]));
+            }
+            Ok(Triggered::Made(vec![i64::from(seq).into()]))
+        })
+        .boxed()
+    }
+
+    fn wait_buildsets(
+        &self,
+        buildsets: Vec<BuildsetId>,
+        give_back: bool,
+    ) -> BoxFuture<'_, Result<Awaited, Abandoned>> {
+        async move {
+            assert!(give_back, "as the fixture says");
+            tokio::task::yield_now().await;
+            self.operation(move |lasting| {
+                let ended = |buildset: BuildsetId| {
+                    let (scheduler, _) = &lasting.calls[&(buildset.0 as u32)];
+                    if scheduler.ends_with("-circle") {
+                        return Awaited::Deadlock("a/1 waits for itself".to_owned());
+                    }
+                    Awaited::Completed(vec![Children {
+                        buildset,
+                        scheduler: scheduler.clone(),
+                        outcome: Outcome::Failure,
+                        builds: vec![Child {
+                            builder: "b".to_owned(),
+                            number: 7,
+                            outcome: Outcome::Failure,
+                        }],
+                    }])
+                };
+                Ok(buildsets
+                    .into_iter()
+                    .map(ended)
+                    .next()
+                    .unwrap_or(Awaited::Completed(Vec::new())))
+            })
+            .await
+        }
+        .boxed()
+    }
+
+    fn cancel_buildsets(
+        &self,
+        buildsets: Vec<BuildsetId>,
+        _: String,
+    ) -> BoxFuture<'_, Result<(), Abandoned>> {
+        self.operation(move |lasting| {
+            lasting.cancelled = buildsets;
+            Ok(())
+        })
+        .boxed()
+    }
+
     fn store_content(&self, name: String, content: Vec<u8>) -> BoxFuture<'_, Result<Stored, StoreFault>> {
         self.operation(move |lasting| match name.ends_with("full") {
             true => Err(StoreFault::Unavailable("the disk is full".to_owned())),
@@ -466,6 +544,7 @@ pub fn grants() -> Rights {
         commands: list(&["make", "sh", "git", "rm"]),
         secrets: list(&["token", "deploy"]),
         artefacts: list(&["dist/*"]),
+        triggers: list(&["go-*"]),
         ..Rights::default()
     }
 }

@@ -58,8 +58,8 @@ fn a_manifest_must_be_there_and_be_right() {
     assert_snapshot!(refusal(&with_manifest(&bytes, None)), @"expected a manifest in the custom section `capstan:manifest`, found none; embed plugin.toml with `capstan plugin build`");
     assert_snapshot!(refuse("schema = 1"), @"read the manifest: expected value at line 1 column 1");
     assert_snapshot!(refuse(r#"{"schema":2,"plugin":{},"new":1}"#), @"expected a manifest with schema 1, found schema 2; upgrade Capstan, or build the plugin with an older SDK");
-    assert_snapshot!(refuse(&manifest("scheduler", r#","rights":{"root":["*"]}"#)), @"read the manifest: unknown field `root`, expected one of `commands`, `http`, `git`, `secrets`, `files`, `mail`, `state`, `artefacts` at line 1 column 85");
-    assert_snapshot!(refuse(&manifest("oracle", "")), @"read the manifest: unknown variant `oracle`, expected one of `change-source`, `scheduler`, `step`, `reporter` at line 1 column 50");
+    assert_snapshot!(refuse(&manifest("scheduler", r#","rights":{"root":["*"]}"#)), @"read the manifest: unknown field `root`, expected one of `commands`, `http`, `git`, `secrets`, `files`, `mail`, `state`, `artefacts`, `triggers` at line 1 column 85");
+    assert_snapshot!(refuse(&manifest("oracle", "")), @"read the manifest: unknown variant `oracle`, expected one of `change-source`, `scheduler`, `step`, `reporter`, `generator` at line 1 column 50");
     assert_snapshot!(refuse(&manifest("scheduler", "").replace("odd", "Odd One")), @r##"read the manifest: plugin.name: expected lower-case words joined by hyphens, at most 64 characters, found "Odd One""##);
     assert_snapshot!(refuse(&manifest("scheduler", r#","parameters":[]"#)), @r##"read the manifest: parameters: expected a JSON Schema with "type": "object""##);
     assert_snapshot!(refuse(&manifest("scheduler", r#","limits":{"memory_mib":4096}"#)), @"odd asks for memory_mib = 4096, this master allows at most 512; raise the limit in capstan.toml");

@@ -19,6 +19,7 @@ mod rights;
 mod steps;
 mod stops;
 mod support;
+mod triggers;
 mod waiting;
 mod wasi;
 mod wit;

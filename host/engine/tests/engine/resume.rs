@@ -51,6 +51,9 @@ impl Subject {
             { "op": "publish", "path": "none", "name": "dist/none" },
             { "op": "publish", "path": "lost", "name": "dist/lost" },
             { "op": "run", "shell": "x late 3" },
+            { "op": "trigger", "scheduler": "go-on", "call": "{\"sources\":\"own\"}" },
+            { "op": "trigger", "scheduler": "go-no", "call": "{}" },
+            { "op": "await" },
             { "op": "text", "log": "notes", "text": "end\n" },
         ]);
         Self {
@@ -202,7 +205,8 @@ fn done_without_its_end(left: &Lasting, expected: &Lasting) -> Option<u32> {
         "command.kill" => left.killed.keys().any(|id| of(&id)),
         "timers.sleep-ms" => left.now == expected.journal[open.seq as usize + 1].at,
         // Nothing is changed by waiting.
-        "command.wait" | "commands.wait-any" => true,
+        "command.wait" | "commands.wait-any" | "triggers.wait" => true,
+        "triggers.call" => left.calls.contains_key(&open.seq),
         other => panic!("{other} has two rows"),
     };
     happened.then_some(open.seq)

@@ -28,6 +28,9 @@ fn the_package_has_one_documented_world_per_kind() {
         "migrating-change-source-plugin",
         "calling-scheduler-plugin",
         "following-scheduler-plugin",
+        "migrating-calling-scheduler-plugin",
+        "migrating-following-scheduler-plugin",
+        "whole-scheduler-plugin",
     ];
     assert_eq!(package.worlds.len(), Kind::ALL.len() + beside.len());
     for kind in Kind::ALL {

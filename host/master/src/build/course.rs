@@ -94,6 +94,7 @@ mod tests {
             location: None,
             locks: capstan_model::plan::LockList::default(),
             builder_dir: String::new(),
+            secrets: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use capstan_model::plan::{Builder, Env, Location, LockList};
+use capstan_model::plan::{Builder, Env, Location, LockList, Plan};
 use capstan_model::{Condition, Deferred, EndBuildOn, EnvValue, Rules};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,7 +24,8 @@ pub(crate) struct StepOptions {
     #[serde(default, skip_serializing_if = "LockList::is_empty")]
     pub locks: LockList,
     pub env: BTreeMap<String, EnvValue>,
-    /// Instead of `env`, where some of it is known only when the step begins: the builder's, and over it the step's.
+    /// Instead of `env`, where some of it is known only when the step begins: the farm's, and over it the worker's, the builder's, the
+    /// step's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<Env>,
     /// Why no step of the build can begin.
@@ -34,13 +35,24 @@ pub(crate) struct StepOptions {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
     pub builder_dir: String,
+    /// The secrets that its commands may be given, whoever names them; without a list all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<Vec<String>>,
 }
 
 impl StepOptions {
     /// `fault` is what is wrong with the build as a whole.
-    pub fn of(step: &capstan_model::plan::Step, builder: &Builder, fault: Option<String>) -> Self {
+    pub fn of(
+        step: &capstan_model::plan::Step,
+        builder: &Builder,
+        (plan, worker): (&Plan, &str),
+        fault: Option<String>,
+    ) -> Self {
         let mut env = BTreeMap::new();
-        let mut layers = vec![builder.env.clone(), step.env.clone()];
+        let worker = plan.workers.iter().find(|known| known.name == worker);
+        let above = [Some(&plan.env), worker.map(|worker| &worker.env)];
+        let layers = above.into_iter().flatten().chain([&builder.env, &step.env]);
+        let mut layers: Vec<_> = layers.filter(|layer| !layer.is_empty()).cloned().collect();
         if !layers.iter().any(Env::is_deferred) {
             env.extend(layers.drain(..).flat_map(|layer| layer.fixed));
         }
@@ -57,7 +69,34 @@ impl StepOptions {
             fault,
             location: late.then(|| step.plugin.location.clone()),
             builder_dir: builder.directory(),
+            secrets: None,
         }
+    }
+
+    /// What a step of a pipeline is done with, where `self` is that of the step that stands for the pipeline.
+    pub fn of_pipeline(&self, step: &capstan_model::plan::Step, secrets: &[String]) -> Self {
+        let mut options = Self {
+            rules: step.rules,
+            always_run: step.always_run,
+            run_if: step.run_if.clone(),
+            hide_if: step.hide_if.clone(),
+            end_build_on: step.end_build_on.clone(),
+            locks: step.locks.clone(),
+            location: Some(step.plugin.location.clone()),
+            secrets: Some(secrets.to_vec()),
+            ..self.clone()
+        };
+        if options.layers.is_empty() && step.env.is_deferred() {
+            options.layers.push(Env {
+                fixed: std::mem::take(&mut options.env),
+                ..Env::default()
+            });
+        }
+        match options.layers.is_empty() {
+            true => options.env.extend(step.env.fixed.clone()),
+            false => options.layers.push(step.env.clone()),
+        }
+        options
     }
 
     pub fn to_value(&self) -> Value {

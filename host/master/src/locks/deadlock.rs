@@ -12,7 +12,7 @@ impl LockTable {
     /// Looks whether everybody who waits can go on some day. Those who are kept back by nothing but the order of the
     /// queue are let past it. If it is more than that, answers the circle that this owner's wait has closed.
     pub fn deadlock(&mut self, owner: Owner) -> Option<Deadlock> {
-        if self.waiting.is_empty() {
+        if self.waiting.is_empty() && self.others.processes.is_empty() {
             return None;
         }
         let graph = self.graph();
@@ -59,10 +59,6 @@ impl LockTable {
 
     /// Adds what is known elsewhere of who waits for whom: a parent for its children, a request for a slot. It takes part in
     /// the next look for deadlocks; `None` takes it away again.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for a step that waits for other builds")
-    )]
     pub fn also(&mut self, node: Node, process: Option<Process>) {
         match process {
             Some(process) => drop(self.others.processes.insert(node, process)),
@@ -71,7 +67,6 @@ impl LockTable {
     }
 
     /// How much there is of something that is no lock: a worker's slots.
-    #[expect(dead_code, reason = "for a step that waits for other builds")]
     pub fn capacity(&mut self, node: Node, capacity: u32) {
         self.others.capacity.insert(node, capacity);
     }
@@ -131,7 +126,16 @@ impl LockTable {
                 Some(_) => waiter.who.to_string(),
                 None => format!("{}/{}", waiter.who.builder, waiter.who.number),
             };
-            process.waits = vec![need];
+            match (waiter.owner, process.waits.as_mut_slice()) {
+                (Owner::Request(_), [_, ..]) => process.waits.iter_mut().for_each(|other| other.join(&need)),
+                _ => process.waits = vec![need],
+            }
+        }
+        // What others use of workers matters only where they wait, too: who does not will end.
+        for (build, uses) in &self.uses {
+            if let Some(process) = graph.processes.get_mut(&Node::Build(*build)) {
+                process.holds.extend(uses.iter().cloned());
+            }
         }
         for entry in &self.entries {
             for (place, unit) in entry.units.iter().enumerate() {

@@ -16,11 +16,9 @@ pub(crate) enum Node {
     /// A lock; with a worker, the one of that worker.
     Lock(String, Option<String>),
     /// The slots of a worker.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for a step that waits for other builds")
-    )]
     Slot(String),
+    /// A folder on a worker, which one build uses at a time.
+    Folder(String, String),
 }
 
 impl fmt::Display for Node {
@@ -31,6 +29,7 @@ impl fmt::Display for Node {
             Self::Lock(name, None) => write!(f, "the lock {name}"),
             Self::Lock(name, Some(worker)) => write!(f, "the lock {name} on {worker}"),
             Self::Slot(worker) => write!(f, "a slot of the worker {worker}"),
+            Self::Folder(folder, worker) => write!(f, "the folder {folder} on {worker}"),
         }
     }
 }
@@ -55,6 +54,25 @@ pub(crate) struct Need {
     pub ends: Vec<Node>,
     /// Processes that come first in a queue.
     pub behind: Vec<Node>,
+}
+
+impl Need {
+    /// Adds what else is needed, as far as it is of the farm or of the worker that this way leads to.
+    pub fn join(&mut self, other: &Self) {
+        for (thing, mode) in &other.takes {
+            let elsewhere = match thing {
+                Node::Lock(_, Some(worker)) => !self
+                    .takes
+                    .iter()
+                    .any(|(taken, _)| *taken == Node::Slot(worker.clone())),
+                _ => false,
+            };
+            if !elsewhere && !self.takes.iter().any(|(taken, _)| taken == thing) {
+                self.takes.push((thing.clone(), *mode));
+            }
+        }
+        self.behind.extend(other.behind.iter().cloned());
+    }
 }
 
 /// See the module.
@@ -181,26 +199,53 @@ impl Graph {
         None
     }
 
-    /// Whom a process waits for: what they hold that it needs, or nothing where it waits for their end itself.
+    /// Whom a process waits for: what they hold that it needs, or nothing where it waits for their end itself. Where it can go on in
+    /// several ways, what is in all of them is the reason, if there is such a thing.
     fn waits_for(&self, node: &Node, stuck: &BTreeSet<Node>) -> Vec<(Option<Node>, Node)> {
         let Some(process) = self.processes.get(node) else {
             return Vec::new();
         };
-        let mut found = Vec::new();
-        for need in &process.waits {
-            found.extend(
-                need.ends
-                    .iter()
-                    .filter(|node| stuck.contains(node))
-                    .map(|node| (None, node.clone())),
-            );
-            for (thing, _) in &need.takes {
-                let holders = stuck.iter().filter(|other| {
-                    let other = self.processes.get(other);
-                    other.is_some_and(|other| other.holds.iter().any(|(held, _)| held == thing))
-                });
-                found.extend(holders.map(|holder| (Some(thing.clone()), holder.clone())));
-            }
+        let mut left = self.left();
+        for (_, other) in self.processes.iter().filter(|(node, _)| !stuck.contains(node)) {
+            self.give_back(other, &mut left);
+        }
+        let ways: Vec<_> = process
+            .waits
+            .iter()
+            .map(|need| self.missing(need, stuck, &left))
+            .collect();
+        let everywhere: Vec<_> = ways
+            .first()
+            .into_iter()
+            .flatten()
+            .filter(|reason| ways.iter().all(|way| way.contains(reason)))
+            .cloned()
+            .collect();
+        match everywhere.is_empty() {
+            true => ways.into_iter().flatten().collect(),
+            false => everywhere,
+        }
+    }
+
+    /// What of a need is not there when everybody has ended who can.
+    fn missing(
+        &self,
+        need: &Need,
+        stuck: &BTreeSet<Node>,
+        left: &BTreeMap<&Node, Left>,
+    ) -> Vec<(Option<Node>, Node)> {
+        let ends = need.ends.iter().filter(|node| stuck.contains(node));
+        let mut found: Vec<_> = ends.map(|node| (None, node.clone())).collect();
+        for (thing, _) in need
+            .takes
+            .iter()
+            .filter(|(thing, mode)| !self.free(thing, *mode, left))
+        {
+            let holders = stuck.iter().filter(|other| {
+                let other = self.processes.get(other);
+                other.is_some_and(|other| other.holds.iter().any(|(held, _)| held == thing))
+            });
+            found.extend(holders.map(|holder| (Some(thing.clone()), holder.clone())));
         }
         found
     }

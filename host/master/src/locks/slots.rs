@@ -22,10 +22,6 @@ struct Given {
 impl Slots {
     /// A build that waits lets others use its slot. After a restart the step that waits does so again; until then the slot is
     /// counted as in use, which at worst keeps a build back.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for a step that waits for other builds")
-    )]
     pub fn release_slot(&self, build: BuildId, worker: &str) {
         let given = Given {
             worker: worker.to_owned(),
@@ -35,10 +31,6 @@ impl Slots {
     }
 
     /// A build goes on: becomes true when it has a slot again. Whoever gives slots out has to be told that somebody asks.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for a step that waits for other builds")
-    )]
     pub fn take_back(&self, build: BuildId) -> watch::Receiver<bool> {
         let mut given = self.lock();
         let Some(entry) = given.get_mut(&build) else {
@@ -48,7 +40,12 @@ impl Slots {
         wanted.subscribe()
     }
 
-    /// A build has ended: it counts no more.
+    /// Whether a build has given its slot back and not got one again.
+    pub fn has_given(&self, build: BuildId) -> bool {
+        self.lock().contains_key(&build)
+    }
+
+    /// A build counts as before: it has ended, or waits no more and goes on whatever runs beside it.
     pub fn forget(&self, build: BuildId) {
         self.lock().remove(&build);
     }

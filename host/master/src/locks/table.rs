@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use capstan_model::{BuildId, Lock, LockAccess, Mode, RequestId, Scope, StepId};
 
 use super::explain::Holder;
-use super::graph::Graph;
+use super::graph::{Graph, Node};
 use super::unit::{Cause, Order, Unit};
 
 /// Who holds locks or waits for them. A request only waits: what it becomes is a build.
@@ -119,6 +119,8 @@ pub(crate) struct LockTable {
     dirty: BTreeSet<(usize, usize)>,
     /// What waits for other things than locks, from those who know.
     pub(super) others: Graph,
+    /// What running builds use of their workers: slots and folders.
+    pub(super) uses: BTreeMap<BuildId, Vec<(Node, Mode)>>,
 }
 
 impl LockTable {

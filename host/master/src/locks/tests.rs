@@ -2,6 +2,7 @@
 
 mod chance;
 mod circles;
+mod families;
 mod gate;
 
 use std::time::Instant;

@@ -49,6 +49,13 @@ impl Bits {
         }
     }
 
+    /// Adds what is in the other one.
+    pub fn add_all(&mut self, other: &Self) {
+        for (word, other) in self.0.iter_mut().zip(&other.0) {
+            *word |= other;
+        }
+    }
+
     /// Removes what is in the other one.
     pub fn drop_all(&mut self, other: &Self) {
         for (word, other) in self.0.iter_mut().zip(&other.0) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use capstan_model::Labels;
 use capstan_model::plan::Builder;
 
 use super::bits::Bits;
@@ -14,7 +15,7 @@ pub struct Place {
     pub labels: BTreeSet<String>,
     /// How many builds it runs at a time.
     pub slots: u32,
-    /// The builder of each build that runs there.
+    /// The folder of each build that runs there.
     pub running: Vec<String>,
     /// How many of those let others use their slot while they wait.
     pub idle: usize,
@@ -32,7 +33,7 @@ pub(crate) struct Board<'a> {
     by_label: HashMap<&'a str, Bits>,
     /// Those with room for one more.
     free: Bits,
-    /// Where each builder runs.
+    /// Where each folder is in use.
     running: HashMap<&'a str, Bits>,
     /// The fit ones, by the builder's place among those that want the same.
     fit: HashMap<usize, Bits>,
@@ -61,8 +62,11 @@ impl<'a> Board<'a> {
                 let bits = board.by_label.entry(label).or_insert_with(|| Bits::none(count));
                 bits.add(number);
             }
-            for builder in &place.running {
-                let bits = board.running.entry(builder).or_insert_with(|| Bits::none(count));
+            for directory in &place.running {
+                let bits = board
+                    .running
+                    .entry(directory)
+                    .or_insert_with(|| Bits::none(count));
                 bits.add(number);
             }
             if busy < place.slots as usize {
@@ -89,20 +93,20 @@ impl<'a> Board<'a> {
     pub fn open(&mut self, index: &Index, place: usize, builder: &Builder) -> Bits {
         let alike = index.alike(place);
         if !self.fit.contains_key(&alike) {
-            let fit = self.fit_for(builder);
+            let fit = self.fit_for(builder, index.wants(place));
             self.fit.insert(alike, fit);
         }
         let mut open = self.fit.get(&alike).cloned().unwrap_or_default();
         open.keep(&self.free);
-        // A builder has one directory on each worker, so two of its builds never share a worker.
-        if let Some(running) = self.running.get(builder.name.as_str()) {
+        // A builder has one folder on each worker, alone or with others: two builds never use it at a time.
+        if let Some(running) = self.running.get(index.directory(place)) {
             open.drop_all(running);
         }
         open
     }
 
     /// The workers that the builder names, or all if it names none, that have the labels it needs.
-    fn fit_for(&self, builder: &Builder) -> Bits {
+    fn fit_for(&self, builder: &Builder, wants: &[Labels]) -> Bits {
         let count = self.names.len();
         let mut fit = if builder.workers.is_empty() {
             Bits::all(count)
@@ -112,13 +116,36 @@ impl<'a> Board<'a> {
             known.for_each(|worker| named.add(worker));
             named
         };
-        for label in &builder.labels {
-            match self.by_label.get(label.as_str()) {
-                Some(workers) => fit.keep(workers),
-                None => return Bits::none(count),
-            }
+        for labels in wants {
+            fit.keep(&self.having(labels));
         }
         fit
+    }
+
+    /// The workers whose labels are such.
+    fn having(&self, labels: &Labels) -> Bits {
+        let count = self.names.len();
+        match labels {
+            Labels::Has(label) => {
+                let having = self.by_label.get(label.as_str());
+                having.cloned().unwrap_or_else(|| Bits::none(count))
+            }
+            Labels::Not(inner) => {
+                let mut others = Bits::all(count);
+                others.drop_all(&self.having(inner));
+                others
+            }
+            Labels::All(parts) => {
+                let mut all = Bits::all(count);
+                parts.iter().for_each(|part| all.keep(&self.having(part)));
+                all
+            }
+            Labels::Any(parts) => {
+                let mut any = Bits::none(count);
+                parts.iter().for_each(|part| any.add_all(&self.having(part)));
+                any
+            }
+        }
     }
 
     /// The least busy of these workers first, by share of the slots, then by name.
@@ -144,8 +171,8 @@ impl<'a> Board<'a> {
         self.free.remove(worker);
     }
 
-    /// A build of the builder starts on that worker.
-    pub fn occupy(&mut self, worker: usize, builder: &'a str) {
+    /// A build that uses this folder starts on that worker.
+    pub fn occupy(&mut self, worker: usize, directory: &'a str) {
         let count = self.names.len();
         if let Some(busy) = self.busy.get_mut(worker) {
             *busy += 1;
@@ -153,7 +180,7 @@ impl<'a> Board<'a> {
                 self.free.remove(worker);
             }
         }
-        let running = self.running.entry(builder).or_insert_with(|| Bits::none(count));
+        let running = self.running.entry(directory).or_insert_with(|| Bits::none(count));
         running.add(worker);
     }
 }
@@ -163,7 +190,7 @@ pub(crate) fn is_named(builder: &Builder, worker: &str) -> bool {
     builder.workers.is_empty() || builder.workers.iter().any(|name| name == worker)
 }
 
-/// Whether a worker with these labels has all that the builder needs.
-pub(crate) fn is_fit(builder: &Builder, labels: &BTreeSet<String>) -> bool {
-    builder.labels.iter().all(|label| labels.contains(label))
+/// Whether a worker with these labels is all that a builder asks for.
+pub(crate) fn is_fit(wants: &[Labels], labels: &BTreeSet<String>) -> bool {
+    wants.iter().all(|want| want.holds(labels))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use capstan_model::plan::Builder;
-use capstan_model::{BuildId, RequestId, Timestamp};
+use capstan_model::{BuildId, Labels, RequestId, Timestamp};
 use capstan_store::QueueEntry;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,8 @@ pub(crate) struct Standing {
     pub absent: Option<Hindrance>,
     /// What runs there.
     pub running: Vec<Running>,
+    /// The folder of each of these builds.
+    pub directories: Vec<String>,
 }
 
 /// A build that runs.
@@ -54,6 +56,8 @@ pub enum Hindrance {
     Quarantined(String),
     /// It has not these labels, which the builder needs.
     Lacks(Vec<String>),
+    /// Its labels are not what the builder asks for: each fault in words.
+    Unfit(Vec<String>),
 }
 
 /// Why a request waits.
@@ -114,7 +118,7 @@ pub(crate) fn why(
         .collect();
     let rivals = Rivals::of(index, lines);
     let answer = |entry: &QueueEntry| {
-        let Some((_, builder)) = index.builder(&entry.builder) else {
+        let Some((place, builder)) = index.builder(&entry.builder) else {
             return Why::UnknownBuilder;
         };
         if next.contains(&entry.id) {
@@ -127,19 +131,18 @@ pub(crate) fn why(
         if let Some(reason) = kept.or_else(|| paired.closed.get(&builder.name)) {
             return Why::Kept(reason.clone());
         }
-        one(builder, workers, &rivals, entry)
+        one(&Asking::of(index, place, builder), workers, &rivals, entry)
     };
     let waiting = wanted.iter().filter_map(|id| lines.get(*id));
     waiting.map(|entry| (entry.id, answer(entry))).collect()
 }
 
 fn place(worker: &Standing) -> (String, Place) {
-    let running = worker.running.iter().map(|build| build.builder.clone()).collect();
     let place = Place {
         idle: 0,
         labels: worker.labels.clone(),
         slots: worker.slots,
-        running,
+        running: worker.directories.clone(),
     };
     (worker.name.clone(), place)
 }
@@ -155,13 +158,31 @@ fn leader(builder: &Builder, lines: &Lines, entry: &QueueEntry) -> Option<Reques
 }
 
 /// The turns of every request that can be served, by builder and in order.
-struct Rivals<'a>(Vec<(&'a Builder, Vec<Turn>)>);
+struct Rivals<'a>(Vec<(Asking<'a>, Vec<Turn>)>);
+
+/// A builder and what it asks of a worker.
+struct Asking<'a> {
+    builder: &'a Builder,
+    wants: &'a [Labels],
+    directory: &'a str,
+}
+
+impl<'a> Asking<'a> {
+    fn of(index: &'a Index, place: usize, builder: &'a Builder) -> Self {
+        Self {
+            builder,
+            wants: index.wants(place),
+            directory: index.directory(place),
+        }
+    }
+}
 
 impl<'a> Rivals<'a> {
     fn of(index: &'a Index, lines: &Lines) -> Self {
         let known = lines.iter().filter_map(|(name, line)| {
-            let (_, builder) = index.builder(name)?;
-            Some((builder, line.turns().map(|turn| raised(turn, builder)).collect()))
+            let (place, builder) = index.builder(name)?;
+            let turns = line.turns().map(|turn| raised(turn, builder)).collect();
+            Some((Asking::of(index, place, builder), turns))
         });
         Self(known.collect())
     }
@@ -169,10 +190,10 @@ impl<'a> Rivals<'a> {
     /// How many come before that one and may take a place on one of these workers.
     fn before(&self, entry: &QueueEntry, own: &Builder, workers: &[&Standing]) -> usize {
         let turn = raised((Reverse(entry.priority), entry.id), own);
-        let rivals = self.0.iter().filter(|(builder, _)| {
+        let rivals = self.0.iter().filter(|(rival, _)| {
             workers
                 .iter()
-                .any(|worker| is_named(builder, &worker.name) && is_fit(builder, &worker.labels))
+                .any(|worker| is_named(rival.builder, &worker.name) && is_fit(rival.wants, &worker.labels))
         });
         let before = rivals.map(|(_, turns)| turns.partition_point(|other| *other < turn));
         before.sum()
@@ -185,7 +206,8 @@ pub(super) fn raised((Reverse(priority), id): Turn, builder: &Builder) -> Turn {
 }
 
 /// Why a request cannot start now.
-fn one(builder: &Builder, workers: &[Standing], rivals: &Rivals<'_>, entry: &QueueEntry) -> Why {
+fn one(asking: &Asking<'_>, workers: &[Standing], rivals: &Rivals<'_>, entry: &QueueEntry) -> Why {
+    let builder = asking.builder;
     let named: Vec<_> = workers
         .iter()
         .filter(|worker| is_named(builder, &worker.name))
@@ -195,7 +217,7 @@ fn one(builder: &Builder, workers: &[Standing], rivals: &Rivals<'_>, entry: &Que
     }
     let (hindered, able): (Vec<_>, Vec<_>) = named
         .into_iter()
-        .map(|worker| (worker, hindrance(builder, worker)))
+        .map(|worker| (worker, hindrance(asking.wants, worker)))
         .partition(|(_, hindrance)| hindrance.is_some());
     if able.is_empty() {
         let each = hindered.into_iter();
@@ -208,33 +230,38 @@ fn one(builder: &Builder, workers: &[Standing], rivals: &Rivals<'_>, entry: &Que
     Why::Busy {
         builds: able
             .iter()
-            .flat_map(|worker| in_the_way(builder, worker))
+            .flat_map(|worker| in_the_way(asking.directory, worker))
             .collect(),
         ahead: rivals.before(entry, builder, &able),
     }
 }
 
 /// What keeps a worker from taking the builder's builds, whatever runs there.
-fn hindrance(builder: &Builder, worker: &Standing) -> Option<Hindrance> {
+fn hindrance(wants: &[Labels], worker: &Standing) -> Option<Hindrance> {
     // Of a worker that never joined nobody knows the labels.
     let unknown = matches!(worker.absent, Some(Hindrance::NeverJoined));
-    if unknown || is_fit(builder, &worker.labels) {
+    if unknown || is_fit(wants, &worker.labels) {
         return worker.absent.clone();
     }
-    let missing = builder
-        .labels
-        .iter()
-        .filter(|label| !worker.labels.contains(*label));
-    Some(Hindrance::Lacks(missing.cloned().collect()))
+    let faults = || wants.iter().filter(|want| !want.holds(&worker.labels));
+    let labels = faults().map(|want| match want {
+        Labels::Has(label) => Some(label.clone()),
+        _ => None,
+    });
+    Some(match labels.collect() {
+        Some(labels) => Hindrance::Lacks(labels),
+        None => Hindrance::Unfit(faults().flat_map(|want| want.lacking(&worker.labels)).collect()),
+    })
 }
 
 /// The builds that a further one of the builder would have to wait for.
-fn in_the_way(builder: &Builder, worker: &Standing) -> Vec<Running> {
+fn in_the_way(directory: &str, worker: &Standing) -> Vec<Running> {
     let own: Vec<_> = worker
         .running
         .iter()
-        .filter(|build| build.builder == builder.name)
-        .cloned()
+        .zip(&worker.directories)
+        .filter(|(_, used)| *used == directory)
+        .map(|(build, _)| build.clone())
         .collect();
     if !own.is_empty() {
         own
@@ -292,6 +319,7 @@ impl fmt::Display for Hindrance {
             Self::Quarantined(reason) => write!(f, "is in quarantine ({reason})"),
             Self::Lacks(labels) if labels.len() == 1 => write!(f, "lacks the label {}", labels[0]),
             Self::Lacks(labels) => write!(f, "lacks the labels {}", labels.join(", ")),
+            Self::Unfit(faults) => f.write_str(&faults.join(" and ")),
         }
     }
 }

@@ -154,7 +154,7 @@ impl Look<'_> {
             Verdict::Wait(rights) => {
                 let (asks, name) = (in_words(&rights), &key.1);
                 let reason = format!("waiting: asks for {asks}; `capstan plugin grant {name}` accepts it");
-                Some(Refused::Waiting(rights, reason))
+                Some(Refused::Waiting(Box::new(rights), reason))
             }
             Verdict::Refuse(reason) | Verdict::Withdraw(reason) => Some(Refused::Kept(reason)),
         };

@@ -177,7 +177,7 @@ pub(crate) enum Refused {
     /// It cannot be loaded.
     Broken(String),
     /// It waits for somebody to accept these rights.
-    Waiting(Rights, String),
+    Waiting(Box<Rights>, String),
     /// It may not take the place of what is in force, or the configuration does not fit it.
     Kept(String),
 }

@@ -15,7 +15,7 @@ use super::verdict;
 use crate::pairing::{Choice, Hold, Hooks, Verdict};
 
 /// What one call may take: many are made in a row.
-const LIMITS: CallLimits = CallLimits {
+pub(crate) const LIMITS: CallLimits = CallLimits {
     ticks: 100_000,
     time: Duration::from_secs(1),
     heap: 16 << 20,
@@ -29,6 +29,17 @@ pub(super) const RETRY_MS: i64 = 30_000;
 /// Faults that were logged already. Shared by all decisions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Complaints(Arc<Mutex<HashSet<String>>>);
+
+impl Complaints {
+    /// Logs a fault of a function that has a say in something, once.
+    pub fn log(&self, what: &str, fault: &str) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Messages can differ with every request: only so many are kept apart.
+        if known.len() < 1000 && known.insert(fault.to_owned()) {
+            tracing::warn!("a function about {what} failed, its fallback is taken: {fault}");
+        }
+    }
+}
 
 /// The functions of a plan, for one decision. Blocks: its methods are called where that is allowed.
 pub(crate) struct Functional {
@@ -89,11 +100,7 @@ impl Functional {
         match answer.and_then(|answer| read(&answer).map_err(wrong)) {
             Ok(answer) => Some(answer),
             Err(fault) => {
-                let mut complaints = self.complaints.0.lock().unwrap_or_else(PoisonError::into_inner);
-                // Messages can differ with every request: only so many are kept apart.
-                if complaints.len() < 1000 && complaints.insert(fault.clone()) {
-                    tracing::warn!("a function about the queue failed, its fallback is taken: {fault}");
-                }
+                self.complaints.log("the queue", &fault);
                 None
             }
         }
@@ -113,7 +120,7 @@ impl Functional {
         let mut value = json!({
             "id": entry.id, "builder": &*entry.builder, "priority": entry.priority,
             "submitted": entry.submitted, "age": self.now.since(entry.submitted) / 1000,
-            "reason": "", "sources": [], "properties": {},
+            "reason": "", "sources": [], "properties": {}, "scheduler": null,
         });
         if let Some(found) = found {
             let properties = found
@@ -123,6 +130,7 @@ impl Functional {
             value["properties"] = Value::Object(properties.collect());
             value["reason"] = found.reason.into();
             value["sources"] = json!(found.sources);
+            value["scheduler"] = json!(found.scheduler);
         }
         told.insert(entry.id, value.clone());
         value

@@ -78,7 +78,7 @@ pub(super) fn clock(now: Timestamp, zone: &str) -> Result<Value, String> {
 }
 
 /// A value, cut short.
-pub(super) fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use capstan_engine::Plugin;
-use capstan_model::CallId;
 use capstan_model::plan::Scheduler;
 use capstan_model::plugin::Kind;
+use capstan_model::{CallId, Patch, Properties, Property};
 use capstan_store::{Call, CallAnswer, CallProblem, Submitted};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::Error;
@@ -67,11 +67,12 @@ impl Farm {
         Ok(self.plan().schedulers.iter().map(status).collect())
     }
 
-    /// What a scheduler asks a person for.
-    pub async fn describe_scheduler(&self, name: &str) -> Result<Value, Error> {
+    /// What a scheduler asks a person for who has filled in `values` so far.
+    pub async fn describe_scheduler(&self, name: &str, values: &Value) -> Result<Value, Error> {
         let scheduler = self.scheduler(name)?;
         let (plugin, caller) = self.plugin(Kind::Scheduler, name, &scheduler.plugin)?;
-        let form = plugin.describe(&caller, &scheduler.plugin.config).await;
+        let config = super::choices::live(self, &self.plan(), &scheduler, values, &Value::Null).await?;
+        let form = plugin.describe(&caller, &config).await;
         let mut form = form
             .map_err(|error| Error::failed(format!("ask the scheduler `{name}` for its form"), error))?
             .ok_or_else(|| takes_none(name, &plugin))?;
@@ -86,7 +87,22 @@ impl Farm {
         if !plugin.takes_calls() {
             return Err(takes_none(name, &plugin));
         }
-        let found = body.to_string().len();
+        if let Err((field, message)) = body
+            .get("patch")
+            .map_or(Ok(()), |patch| Patch::read(patch).map(drop))
+        {
+            let path = format!("patch.{field}");
+            return Err(Error::Refused(vec![CallProblem { path, message }]));
+        }
+        if let Err(message) = properties_fit(&body["properties"]) {
+            let path = "properties".to_owned();
+            return Err(Error::Refused(vec![CallProblem { path, message }]));
+        }
+        // The text of a patch is kept beside the call, and its scheduler does not see it.
+        let patch = body["patch"]["body"]
+            .as_str()
+            .map_or(0, |text| json!(text).to_string().len());
+        let found = body.to_string().len().saturating_sub(patch);
         if found > MAX_CALL {
             let reason = format!("expected a call of at most {MAX_CALL} bytes, found {found}");
             return Err(Error::Invalid(reason));
@@ -96,14 +112,16 @@ impl Farm {
                 let reason = format!("expected 1 to {MAX_KEY} bytes, found {}", key.len());
                 return Err(Error::Field { field: "key", reason });
             }
-            Some(key) => format!("key/{name}/{key}"),
+            // The length keeps keys of different schedulers apart, whatever their names hold.
+            Some(key) => format!("key/{}/{name}/{key}", name.len()),
             None => Uuid::new_v4().to_string(),
         };
         let now = self.clock.now();
         let id = self.store.call_scheduler(name, &key, body, now).await;
         let id = id.map_err(|error| match error {
             capstan_store::Error::Conflict { .. } => Error::Conflict(format!(
-                "the scheduler `{name}` is disabled; `capstan scheduler enable {name}` switches it on"
+                "the scheduler `{name}` is disabled; `capstan scheduler enable {}` switches it on",
+                capstan_model::shell_word(name)
             )),
             other => other.into(),
         })?;
@@ -159,6 +177,19 @@ pub(crate) fn followers(plan: &capstan_model::plan::Plan) -> Vec<(String, String
         scheduler.follows.iter().map(pair).collect::<Vec<_>>()
     };
     plan.schedulers.iter().flat_map(pairs).collect()
+}
+
+/// Whether what a call says of properties can be given to a build. Its scheduler may add some of its own.
+fn properties_fit(given: &Value) -> Result<(), String> {
+    let entries = given.as_object().into_iter().flatten();
+    let properties: Properties = entries
+        .map(|(name, value)| Property {
+            name: name.clone(),
+            value: value.clone(),
+            source: String::new(),
+        })
+        .collect();
+    properties.check().map_err(|error| error.to_string())
 }
 
 fn decided(call: Call) -> Result<Called, Error> {

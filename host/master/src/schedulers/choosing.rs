@@ -9,17 +9,18 @@ use crate::Error;
 use crate::farm::Farm;
 
 /// Fills in the builders of each request; the inner error says why they cannot be known. A request that is for no builder is none.
+/// The plan is the one that the scheduler is of: the function has a number there.
 pub(super) async fn choose(
     farm: &Farm,
+    plan: &Plan,
     scheduler: &Scheduler,
     mut decision: Decision,
 ) -> Result<Result<Decision, String>, Error> {
     let Some(function) = &scheduler.builders_by else {
         return Ok(own(scheduler, &decision).map(|()| decision));
     };
-    let plan = farm.plan();
     for set in &mut decision.submit {
-        match named(farm, &plan, scheduler, function, set).await? {
+        match named(farm, plan, scheduler, function, set).await? {
             Ok(names) => set.builders = Some(names),
             Err(reason) => return Ok(Err(reason)),
         }
@@ -72,7 +73,7 @@ async fn named(
 }
 
 /// What the function is told.
-fn request(scheduler: &Scheduler, set: &Buildset) -> Value {
+pub(super) fn request(scheduler: &Scheduler, set: &Buildset) -> Value {
     let properties = set.properties.iter();
     let properties: serde_json::Map<String, Value> = properties
         .map(|property| (property.name.clone(), property.value.clone()))

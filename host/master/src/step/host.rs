@@ -1,16 +1,23 @@
 //! The port of one step: what its plugin asks of the world, carried out. Made by `step` for each run, called by the engine.
-//! What it does about commands is in `commands`, about artefacts in `artefacts`.
+//! What it does about commands is in `commands`, about artefacts in `artefacts`,
+//! about builds that it asks for in `triggers`.
 
 mod artefacts;
 mod commands;
+mod triggers;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use capstan_engine::{Abandoned, CommandFault, StepEnd, StepPort, StoreFault};
+use capstan_engine::{
+    Abandoned, Awaited, CommandFault, StepEnd, StepPort, StopSignal, StoreFault, Triggered,
+};
 use capstan_model::journal::{Effect, Entry, Kind};
-use capstan_model::{BuildId, Channel, CommandId, CommandSpec, Completion, LogId, StepId, Stored, Timestamp};
+use capstan_model::{
+    BuildId, BuildsetId, Channel, CommandId, CommandSpec, Completion, Digest, LogId, StepId, Stored,
+    Timestamp,
+};
 use capstan_store::{Build, NewCommand, Record, Step};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -30,6 +37,8 @@ pub(super) struct Host {
     farm: Arc<Farm>,
     ledger: Arc<Ledger>,
     step: StepId,
+    /// The secrets that its commands may be given; without a list all.
+    secrets: Option<Vec<String>>,
     worker: String,
     build_id: BuildId,
     /// The build's row, for the steps that follow. Not kept while the step waits without an instance.
@@ -63,7 +72,7 @@ impl Host {
         farm: Arc<Farm>,
         ledger: Arc<Ledger>,
         build: Arc<Build>,
-        step: &Step,
+        (step, secrets): (&Step, Option<Vec<String>>),
         journal: &[Entry],
     ) -> Self {
         let began = journal.first().map_or_else(|| farm.clock.now(), |row| row.at);
@@ -71,6 +80,7 @@ impl Host {
             farm,
             ledger,
             step: step.id,
+            secrets,
             worker: build.worker.clone(),
             build_id: build.id,
             build: Mutex::new(Some(build)),
@@ -287,6 +297,15 @@ impl StepPort for Host {
         async move { self.write(name, offset, &text).await.map_err(abandoned) }.boxed()
     }
 
+    fn patch(&self, digest: Digest) -> BoxFuture<'_, Result<String, Abandoned>> {
+        async move {
+            let bytes = self.farm.store.blob(digest).await.map_err(abandoned)?;
+            let missing = || abandoned(format!("the text of the patch {} is not stored", digest.short()));
+            String::from_utf8(bytes.ok_or_else(missing)?).map_err(abandoned)
+        }
+        .boxed()
+    }
+
     fn max_artefact(&self) -> u64 {
         self.farm.operator.limits.max_artefact
     }
@@ -306,5 +325,31 @@ impl StepPort for Host {
 
     fn store_content(&self, name: String, content: Vec<u8>) -> BoxFuture<'_, Result<Stored, StoreFault>> {
         self.store_content(name, content).boxed()
+    }
+
+    fn call_scheduler(
+        &self,
+        seq: u32,
+        scheduler: String,
+        call: serde_json::Value,
+        stop: StopSignal,
+    ) -> BoxFuture<'_, Result<Triggered, Abandoned>> {
+        self.call_scheduler(seq, scheduler, call, stop).boxed()
+    }
+
+    fn wait_buildsets(
+        &self,
+        buildsets: Vec<BuildsetId>,
+        give_back: bool,
+    ) -> BoxFuture<'_, Result<Awaited, Abandoned>> {
+        self.wait_buildsets(buildsets, give_back).boxed()
+    }
+
+    fn cancel_buildsets(
+        &self,
+        buildsets: Vec<BuildsetId>,
+        reason: String,
+    ) -> BoxFuture<'_, Result<(), Abandoned>> {
+        self.cancel_buildsets(buildsets, reason).boxed()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use capstan_link::Handle as Link;
 use capstan_model::plan::{self, Location, Plan};
+use capstan_store::RunningBuild;
 use serde_json::Value;
 
 use crate::Error;
@@ -19,7 +20,8 @@ pub(crate) async fn places(farm: &Farm, plan: &Plan) -> Result<Places, Error> {
     let link = farm.link()?;
     let mut running = BTreeMap::<_, Vec<_>>::new();
     for build in farm.store.running_builds().await? {
-        running.entry(build.worker).or_default().push(build.builder);
+        let directory = directory(plan, &build);
+        running.entry(build.worker).or_default().push(directory);
     }
     for worker in &plan.workers {
         let Some(row) = rows.get(worker.name.as_str()) else {
@@ -50,6 +52,32 @@ pub(crate) async fn places(farm: &Farm, plan: &Plan) -> Result<Places, Error> {
         }
     }
     Ok(places)
+}
+
+/// Every worker of the plan that was ever here, whatever its state is: where builds could go some day.
+pub(crate) async fn anywhere(farm: &Farm, plan: &Plan) -> Result<Places, Error> {
+    let rows = farm.store.workers().await?;
+    let rows: HashMap<_, _> = rows.iter().map(|row| (row.name.as_str(), row)).collect();
+    let place = |worker: &plan::Worker| {
+        let row = rows.get(worker.name.as_str())?;
+        let place = Place {
+            labels: labels(worker, &row.info),
+            slots: slots(worker, &row.info),
+            ..Place::default()
+        };
+        Some((worker.name.clone(), place))
+    };
+    Ok(plan.workers.iter().filter_map(place).collect())
+}
+
+/// The folder that a running build uses.
+pub(crate) fn directory(plan: &Plan, build: &RunningBuild) -> String {
+    if !build.directory.is_empty() {
+        return build.directory.clone();
+    }
+    // A build of an earlier version: its builder's own, which then was the only one that there was.
+    let builder = plan.builder(&build.builder);
+    builder.map_or_else(|| build.builder.clone(), plan::Builder::directory)
 }
 
 fn slots(worker: &plan::Worker, info: &Value) -> u32 {
@@ -110,6 +138,7 @@ pub(crate) async fn status(farm: &Farm) -> Result<Vec<WorkerStatus>, Error> {
             labels: vec![],
             properties: BTreeMap::new(),
             defaults: BTreeMap::new(),
+            env: plan::Env::default(),
             location: Location::default(),
         };
         let configured = workers.get(name.as_str());

@@ -14,7 +14,7 @@ macro_rules! readers {
     )+};
 }
 readers!(commands => Commands, http => Http, git => Git, secrets => Secrets, files => Files, mail => Mail, state => State,
-    artefacts => Artefacts);
+    artefacts => Artefacts, triggers => Triggers);
 
 struct List(Right);
 

@@ -27,6 +27,8 @@ pub enum Pattern {
     },
     /// Every recipient at this host.
     MailHost(String),
+    /// Names; it may hold `*` for any run of characters.
+    Name(String),
 }
 
 /// A pattern that means nothing. The text says what was expected.
@@ -67,6 +69,7 @@ impl Right {
             }
             Self::Mail => "an address such as `team@example.org`, `*@example.org`, or `*`",
             Self::State => "a key such as `seen`, `seen/*`, or `*`",
+            Self::Triggers => "a scheduler's name such as `nightly`, `deploy-*`, or `*`",
             Self::Artefacts => "an artefact's name such as `app.tar.gz`, `dist/*`, or `*`",
         }
     }
@@ -97,6 +100,7 @@ impl Pattern {
             Right::Http => WebPattern::parse(text).map(Self::Web),
             Right::Secrets => secret(text),
             Right::Mail => mail(text),
+            Right::Triggers => Ok(Self::Name(text.to_owned())),
             Right::Files | Right::State | Right::Artefacts => inside(text).and_then(|()| plain(text)),
             Right::Commands | Right::Git => plain(text),
         }
@@ -117,6 +121,7 @@ impl Pattern {
                 let (asked, whose) = split(value);
                 fits(name, asked) && (builder == "*" || whose.is_some_and(|whose| fits(builder, whose)))
             }
+            Self::Name(name) => fits(name, value),
             Self::MailHost(host) => address(value).is_some_and(|(_, at)| at.eq_ignore_ascii_case(host)),
         }
     }
@@ -163,6 +168,7 @@ impl Pattern {
                 },
             ) => fits(wide, name) && fits(whose, builder),
             (Self::MailHost(host), Self::MailHost(wide)) => host == wide,
+            (Self::Name(name), Self::Name(wide)) => fits(wide, name),
             _ => false,
         }
     }

@@ -36,6 +36,9 @@ pub struct Rights {
     /// Names under which a step may store artefacts of its build.
     #[serde(deserialize_with = "lists::artefacts", skip_serializing_if = "Vec::is_empty")]
     pub artefacts: Vec<String>,
+    /// Schedulers that a step may ask for builds, by name.
+    #[serde(deserialize_with = "lists::triggers", skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<String>,
 }
 
 /// One capability of [`Rights`].
@@ -58,11 +61,13 @@ pub enum Right {
     State,
     /// [`Rights::artefacts`]
     Artefacts,
+    /// [`Rights::triggers`]
+    Triggers,
 }
 
 impl Right {
     /// Every capability.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Commands,
         Self::Http,
         Self::Git,
@@ -71,6 +76,7 @@ impl Right {
         Self::Mail,
         Self::State,
         Self::Artefacts,
+        Self::Triggers,
     ];
 
     /// The key in manifests and in the operator's file.
@@ -84,6 +90,7 @@ impl Right {
             Self::Mail => "mail",
             Self::State => "state",
             Self::Artefacts => "artefacts",
+            Self::Triggers => "triggers",
         }
     }
 
@@ -168,6 +175,7 @@ impl Rights {
             Right::Mail => &self.mail,
             Right::State => &self.state,
             Right::Artefacts => &self.artefacts,
+            Right::Triggers => &self.triggers,
         }
     }
 
@@ -182,6 +190,7 @@ impl Rights {
             Right::Mail => &mut self.mail,
             Right::State => &mut self.state,
             Right::Artefacts => &mut self.artefacts,
+            Right::Triggers => &mut self.triggers,
         }
     }
 

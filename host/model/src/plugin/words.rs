@@ -34,6 +34,10 @@ impl Right {
                 "*" => "store files of builds at the master, under any name".to_owned(),
                 _ => format!("store {} at the master", named(pattern, "the artefact")),
             },
+            Self::Triggers => match pattern {
+                "*" => "ask any scheduler for builds".to_owned(),
+                _ => format!("ask the scheduler {pattern} for builds"),
+            },
         }
     }
 }

@@ -39,7 +39,7 @@ pub async fn run(common: &Common, arguments: &GrantArguments) -> anyhow::Result<
         show(&found, &granted, accepted);
     }
     let choice = if asks.is_empty() {
-        Choice::Accept(Rights::default())
+        Choice::Accept(Box::default())
     } else {
         choice::ask(arguments, asks, &missing, accepted)?
     };

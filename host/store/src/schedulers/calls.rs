@@ -1,12 +1,12 @@
 //! What schedulers are asked for by steps, people and command lines: a call waits as an event of its scheduler, and its answer is
 //! written with the decision about it.
 
-use capstan_model::{CallId, Timestamp};
+use capstan_model::{BuildId, CallId, Timestamp};
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Consumed, Payload, consume, enqueue};
+use super::{Consumed, Payload, consume, enqueue, patches};
 use crate::buildsets::Submitted;
 use crate::sql::{Conn, Json, Row, args};
 use crate::writer::Tx;
@@ -56,7 +56,8 @@ impl Answer {
 }
 
 impl Store {
-    /// Leaves a call for a scheduler and rings the bell. The key is the caller's: the same again is the same call.
+    /// Leaves a call for a scheduler and rings the bell. The key is the caller's: the same again is the same call. The text of a
+    /// patch in it (`patch.body`) is kept beside it: what the scheduler sees of it is a [`capstan_model::Patch`].
     /// [`Error::Conflict`] when the scheduler is disabled.
     pub async fn call_scheduler(
         &self,
@@ -66,8 +67,29 @@ impl Store {
         now: Timestamp,
     ) -> Result<CallId, Error> {
         let (scheduler, key) = (scheduler.to_owned(), key.to_owned());
-        self.write(move |tx| ask(tx, scheduler, key, body, now).boxed())
+        self.write(move |tx| ask(tx, None, scheduler, key, body, now).boxed())
             .await
+    }
+
+    /// The same for a step of that build, which becomes the parent of what is made.
+    pub async fn call_scheduler_for(
+        &self,
+        build: BuildId,
+        scheduler: &str,
+        key: &str,
+        body: Value,
+        now: Timestamp,
+    ) -> Result<CallId, Error> {
+        let (scheduler, key) = (scheduler.to_owned(), key.to_owned());
+        self.write(move |tx| ask(tx, Some(build), scheduler, key, body, now).boxed())
+            .await
+    }
+
+    /// The call of that key, if it was made.
+    pub async fn call_by_key(&self, key: &str) -> Result<Option<Call>, Error> {
+        let mut conn = self.reader().await?;
+        let sql = "SELECT * FROM scheduler_calls WHERE key = $1";
+        conn.row(sql, args![key]).await?.map(|row| read(&row)).transpose()
     }
 
     /// That call, with its answer once there is one.
@@ -88,11 +110,10 @@ impl Store {
         let scheduler = scheduler.to_owned();
         self.write(move |tx| {
             async move {
-                let call = consume(tx, &scheduler, &consumed).await?;
-                let call =
-                    call.ok_or_else(|| Error::invalid("expected a call to refuse, found another event"))?;
+                let Some(Payload::Call(call)) = consume(tx, &scheduler, &consumed).await? else {
+                    return Err(Error::invalid("expected a call to refuse, found another event"));
+                };
                 answer(tx, call, &Answer::Refused(problems), now).await?;
-                tx.ring();
                 Ok(())
             }
             .boxed()
@@ -126,9 +147,10 @@ pub(super) async fn body(conn: &mut Conn, id: CallId) -> Result<Option<Value>, E
 
 async fn ask(
     tx: &mut Tx,
+    build: Option<BuildId>,
     scheduler: String,
     key: String,
-    body: Value,
+    mut body: Value,
     now: Timestamp,
 ) -> Result<CallId, Error> {
     let known = "SELECT id FROM scheduler_calls WHERE key = $1";
@@ -140,9 +162,11 @@ async fn ask(
             "expected the scheduler `{scheduler}` to be enabled, found it disabled"
         )));
     }
-    let insert =
-        "INSERT INTO scheduler_calls (scheduler, key, body, created) VALUES ($1, $2, $3, $4) RETURNING id";
-    let row = tx.one(insert, args![&scheduler, &key, Json(&body), now]).await?;
+    patches::keep(tx, &mut body).await?;
+    let insert = "INSERT INTO scheduler_calls (scheduler, key, body, created, build) VALUES ($1, $2, $3, $4, $5) RETURNING id";
+    let row = tx
+        .one(insert, args![&scheduler, &key, Json(&body), now, build])
+        .await?;
     let id: CallId = row.get("id")?;
     enqueue(tx, &scheduler, &Payload::Call(id), now).await?;
     Ok(id)
@@ -154,7 +178,15 @@ pub(super) async fn answer(tx: &mut Tx, id: CallId, answer: &Answer, now: Timest
         Answer::Made(made) => (Some(Json(made)), None),
         Answer::Refused(problems) => (None, Some(Json(problems))),
     };
-    let sql = "UPDATE scheduler_calls SET answered = $2, buildsets = $3, problems = $4 WHERE id = $1";
-    tx.run(sql, args![id, now, made, problems]).await?;
+    let sql = "UPDATE scheduler_calls SET answered = $2, buildsets = $3, problems = $4 WHERE id = $1 RETURNING build";
+    let row = tx.row(sql, args![id, now, made, problems]).await?;
+    let build = row.map_or(Ok(None), |row| row.maybe::<BuildId>("build"))?;
+    if let (Some(build), Answer::Made(made)) = (build, answer) {
+        for set in made {
+            let update = "UPDATE buildsets SET parent = $2 WHERE id = $1";
+            tx.run(update, args![set.buildset, build]).await?;
+        }
+    }
+    tx.ring_for_work();
     Ok(())
 }

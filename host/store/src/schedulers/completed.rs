@@ -17,20 +17,18 @@ const MOST_BUILDS: u32 = 1000;
 impl Store {
     /// Says who is told of whose complete buildsets from now on: upstream and follower.
     pub async fn follow(&self, followers: Vec<(String, String)>) -> Result<(), Error> {
-        self.write(move |tx| {
-            async move {
-                tx.run("DELETE FROM scheduler_followers", args![]).await?;
-                for (upstream, follower) in followers {
-                    let sql = "INSERT INTO scheduler_followers (upstream, follower) VALUES ($1, $2)
-                               ON CONFLICT DO NOTHING";
-                    tx.run(sql, args![&upstream, &follower]).await?;
-                }
-                Ok(())
-            }
-            .boxed()
-        })
-        .await
+        self.write(move |tx| set_followers(tx, followers).boxed()).await
     }
+}
+
+pub(crate) async fn set_followers(tx: &mut Tx, followers: Vec<(String, String)>) -> Result<(), Error> {
+    tx.run("DELETE FROM scheduler_followers", args![]).await?;
+    for (upstream, follower) in followers {
+        let sql =
+            "INSERT INTO scheduler_followers (upstream, follower) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        tx.run(sql, args![&upstream, &follower]).await?;
+    }
+    Ok(())
 }
 
 /// Leaves an event for each scheduler that follows the one that asked for this buildset, which is complete.
@@ -66,9 +64,7 @@ pub(super) async fn load(conn: &mut Conn, id: BuildsetId) -> Result<Option<Compl
         let got = row.maybe::<Json<Value>>("got_revision")?.map(|got| got.0);
         let mut sources = sources.remove(&build.0).unwrap_or_default();
         for stamp in &mut sources {
-            if let Some(revision) = got.as_ref().and_then(|got| revision_of(got, &stamp.codebase)) {
-                stamp.revision = Some(revision.to_owned());
-            }
+            stamp.pin(got.as_ref());
         }
         found.push(CompletedBuild {
             builder: row.get("builder_name")?,
@@ -81,13 +77,4 @@ pub(super) async fn load(conn: &mut Conn, id: BuildsetId) -> Result<Option<Compl
         buildset,
         builds: found,
     }))
-}
-
-/// `got_revision` is a text, or texts by codebase.
-fn revision_of<'a>(got: &'a Value, codebase: &str) -> Option<&'a str> {
-    match got {
-        Value::String(revision) if codebase.is_empty() => Some(revision),
-        Value::Object(revisions) => revisions.get(codebase)?.as_str(),
-        _ => None,
-    }
 }

@@ -79,7 +79,6 @@ async fn drop_waiting(tx: &mut Tx, scheduler: &str, now: Timestamp) -> Result<()
         if let Payload::Call(call) = row.get::<Json<Payload>>("payload")?.0 {
             let reason = format!("the scheduler `{scheduler}` is disabled");
             calls::answer(tx, call, &CallAnswer::refused("", reason), now).await?;
-            tx.ring();
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ on_both! {
     a_call_is_answered_with_its_decision
     a_call_with_the_same_key_is_the_same_call
     a_call_can_be_refused_and_given_up
+    what_a_step_asks_for_knows_its_parent
     what_is_disabled_drops_events_and_keeps_that_in_mind
     a_complete_buildset_is_told_to_those_who_follow
     a_buildset_of_nobody_is_told_to_nobody
@@ -256,4 +257,59 @@ async fn a_buildset_of_nobody_is_told_to_nobody(farm: &Farm) {
         .unwrap();
     assert_eq!(store.next_event("later").await.unwrap(), None);
     assert!(store.buildset(BuildsetId(1)).await.unwrap().is_some());
+}
+
+async fn what_a_step_asks_for_knows_its_parent(farm: &Farm) {
+    let store = &farm.store;
+    let request = farm.request("parent", 0).await;
+    let parent = farm.build("parent", &[request], &[]).await;
+    let call = |key: &'static str| store.call_scheduler_for(parent.id, "go", key, json!({}), at(1));
+    let id = call("step/1/2").await.unwrap();
+    assert_eq!(store.call_by_key("step/1/2").await.unwrap().unwrap().answer, None);
+    assert_eq!(store.call_by_key("step/1/3").await.unwrap(), None);
+    // A master that takes the step up asks again, and it is the same.
+    assert_eq!(call("step/1/2").await.unwrap(), id);
+    let (consumed, _) = next(store, "go").await;
+    let made = store
+        .commit_decision("go", consumed, one("child", "go"), at(2))
+        .await
+        .unwrap();
+    assert_eq!(call("step/1/2").await.unwrap(), id);
+    assert_eq!(store.next_event("go").await.unwrap(), None);
+
+    let ids = [made[0].buildset];
+    let children = store.children(parent.id, 10).await.unwrap();
+    assert_eq!(children, store.child_sets(&ids).await.unwrap());
+    let [set] = &*children else { panic!("{children:?}") };
+    assert_eq!(
+        (set.buildset, set.scheduler.as_str(), set.outcome),
+        (ids[0], "go", None)
+    );
+    let [waits] = &*set.requests else {
+        panic!("{set:?}")
+    };
+    assert_eq!(
+        (waits.request, waits.builder.as_str(), &waits.build),
+        (made[0].requests[0], "child", &None)
+    );
+
+    let child = farm.build("child", &made[0].requests, &[]).await;
+    let parents = store.parents(child.id).await.unwrap();
+    assert_eq!(
+        (parents[0].id, parents[0].builder.as_str(), parents[0].number),
+        (parent.id, "parent", 1)
+    );
+    assert_eq!(store.parents(parent.id).await.unwrap(), []);
+    store
+        .finish_build(child.id, finish(Outcome::Failure), at(4))
+        .await
+        .unwrap();
+    let set = &store.child_sets(&ids).await.unwrap()[0];
+    assert_eq!(set.outcome, Some(Outcome::Failure));
+    let built = set.requests[0].build.as_ref().unwrap();
+    assert_eq!(
+        (built.id, built.number, built.outcome),
+        (child.id, 1, Some(Outcome::Failure))
+    );
+    assert_eq!(store.child_sets(&[]).await.unwrap(), []);
 }

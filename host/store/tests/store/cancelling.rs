@@ -17,6 +17,9 @@ on_both! {
     a_newer_request_replaces_those_for_the_same_branch
     a_scheduler_replaces_only_its_own_requests
     a_buildset_ends_once
+    what_was_cancelled_is_not_tried_again
+    who_cancels_one_request_does_not_fail_the_others
+    a_builder_that_is_named_twice_is_asked_once
 }
 
 async fn set(farm: &Farm, builders: &[&str], change: impl FnOnce(&mut NewBuildset)) -> Submitted {
@@ -276,4 +279,45 @@ async fn a_buildset_ends_once(farm: &Farm) {
     assert!(matches!(other, Err(Error::Conflict { .. })), "{other:?}");
     let running = farm.store.build(build.id).await.unwrap().unwrap();
     assert_eq!(running.state, BuildState::Complete);
+}
+
+async fn what_was_cancelled_is_not_tried_again(farm: &Farm) {
+    let made = set(farm, &["a"], |_| ()).await;
+    let build = farm.build("a", &made.requests, &[]).await;
+    // The word of it comes after the build's end was decided.
+    let cancelled = farm
+        .store
+        .cancel_buildset(made.buildset, "not wanted", at(30))
+        .await;
+    assert_eq!(cancelled.unwrap().unwrap().builds, [build.id]);
+    let retry = BuildFinish {
+        retry: true,
+        ..finish(Outcome::Retry)
+    };
+    farm.store.finish_build(build.id, retry, at(40)).await.unwrap();
+    let ended = request(farm, made.requests[0]).await;
+    assert_eq!(ended.outcome, Some(Outcome::Cancelled));
+    assert_eq!(outcome(farm, &made).await, Some(Outcome::Cancelled));
+}
+
+async fn who_cancels_one_request_does_not_fail_the_others(farm: &Farm) {
+    let made = set(farm, &["a", "b"], |set| set.fail_fast = true).await;
+    let build = farm.build("a", &made.requests[..1], &[]).await;
+    set(farm, &["a"], |set| set.cancel_older_of = vec!["a".to_owned()]).await;
+    farm.store
+        .finish_build(build.id, finish(Outcome::Cancelled), at(30))
+        .await
+        .unwrap();
+    assert_eq!(request(farm, made.requests[1]).await.state, RequestState::Pending);
+}
+
+async fn a_builder_that_is_named_twice_is_asked_once(farm: &Farm) {
+    let made = set(farm, &["a", "b", "a"], |set| {
+        set.cancel_older_of = vec!["a".to_owned()]
+    })
+    .await;
+    assert_eq!(made.requests.len(), 2);
+    for id in made.requests {
+        assert_eq!(request(farm, id).await.state, RequestState::Pending);
+    }
 }

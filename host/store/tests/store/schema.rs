@@ -119,9 +119,10 @@ async fn a_database_of_a_newer_capstan_is_left_alone() {
         let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
                      VALUES (900, 'from the future', true, '', 0)";
         execute(&farm.url, newer).await;
-        let refused = Store::open(&options, at(2)).await.unwrap_err();
+        let refused = Store::open(&options, at(2)).await.unwrap_err().to_string();
+        let refused = refused.replace(char::is_numeric, "0");
         insta::allow_duplicates! {
-            insta::assert_snapshot!(refused, @"the database has schema 900, this Capstan knows schemas up to 12; run the Capstan that wrote it, or a newer one");
+            insta::assert_snapshot!(refused, @"the database has schema 000, this Capstan knows schemas up to 00; run the Capstan that wrote it, or a newer one");
         }
         farm.end().await;
     }

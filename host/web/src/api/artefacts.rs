@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 use utoipa::ToSchema;
 
-use super::builds;
+use super::{builds, retention};
 use crate::extract::Path;
 use crate::pages::encode;
 use crate::{App, Error};
@@ -104,7 +104,14 @@ pub(super) async fn get(
     Path((id, name)): Path<(i64, String)>,
 ) -> Result<Response, Error> {
     let row = app.store().artefact(BuildId(id), &name).await?;
-    let row = row.ok_or_else(|| Error::not_found("artefact", format_args!("`{name}` of build {id}")))?;
+    let Some(row) = row else {
+        let what = format!("`{name}` of build {id}");
+        builds::find(&app, id).await?;
+        return Err(match app.store().removed_artefacts(BuildId(id)).await? {
+            Some(gone) => retention::removed(&format!("what may have been the artefact {what}"), gone),
+            None => Error::not_found("artefact", what),
+        });
+    };
     let tag = format!("\"{}\"", row.sha256);
     if range::is_known(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, value(tag))]).into_response());

@@ -12,6 +12,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::builds::Build;
+use super::retention;
 use crate::extract::{Json as Body, Path};
 use crate::guard::Operator;
 use crate::{App, Error};
@@ -21,11 +22,15 @@ use crate::{App, Error};
 struct Builder {
     name: String,
     description: String,
+    /// What it belongs to; empty is nothing.
+    project: String,
     tags: Vec<String>,
     /// The workers that may run it; empty means by labels alone.
     workers: Vec<String>,
-    /// The labels that a worker must have, all of them.
+    /// What a worker's labels must fulfil, all of it: expressions such as `gpu`, `!slow` or `arch=x86_64|aarch64`.
     labels: Vec<String>,
+    /// The folder on a worker that its builds use, one at a time; builders may share one.
+    directory: String,
     /// The names of its steps.
     steps: Vec<String>,
     /// Where the configuration defines it: `file:line:column`.
@@ -37,9 +42,11 @@ impl From<&plan::Builder> for Builder {
         Self {
             name: builder.name.clone(),
             description: builder.description.clone(),
+            project: builder.project.clone(),
             tags: builder.tags.clone(),
             workers: builder.workers.clone(),
             labels: builder.labels.clone(),
+            directory: builder.directory(),
             steps: builder.steps.iter().map(|step| step.name.clone()).collect(),
             location: builder.location.to_string(),
         }
@@ -83,7 +90,9 @@ pub(super) async fn build(
     Path((name, number)): Path<(String, u64)>,
 ) -> Result<Json<Build>, Error> {
     let row = app.store().build_by_number(&name, number).await?;
-    let row = row.ok_or_else(|| Error::not_found("build", format_args!("`{name}/{number}`")))?;
+    let Some(row) = row else {
+        return Err(retention::no_build_of(&app, &name, number).await?);
+    };
     Ok(Json(Build::whole(&app, row).await?))
 }
 

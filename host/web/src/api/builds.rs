@@ -10,9 +10,10 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::buildsets::Rebuilt;
+use super::family::{Child, Relative};
 use super::interruptions::Interruption;
 use super::steps::Step;
-use super::{check_reason, page};
+use super::{check_reason, page, retention};
 use crate::extract::{Json as Body, Path, Query};
 use crate::guard::Operator;
 use crate::{App, Error};
@@ -47,6 +48,12 @@ pub(crate) struct Build {
     /// Only when one build is asked for: when it was without its master or its worker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) interruptions: Option<Vec<Interruption>>,
+    /// Only when one build is asked for: the builds whose steps have asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parents: Option<Vec<Relative>>,
+    /// Only when one build is asked for: what its steps have asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) children: Option<Vec<Child>>,
 }
 
 /// What to check out for one codebase.
@@ -57,6 +64,9 @@ pub(crate) struct Source {
     project: String,
     pub(crate) branch: Option<String>,
     pub(crate) revision: Option<String>,
+    /// What is applied after the checkout, without its text: GET `/builds/{id}/patch` has that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) patch: Option<Patch>,
 }
 
 impl From<SourceStamp> for Source {
@@ -67,6 +77,7 @@ impl From<SourceStamp> for Source {
             project,
             branch,
             revision,
+            patch,
         } = stamp;
         Self {
             codebase,
@@ -74,6 +85,44 @@ impl From<SourceStamp> for Source {
             project,
             branch,
             revision,
+            patch: patch.map(Patch::from),
+        }
+    }
+}
+
+/// A change that is not committed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SourcePatch)]
+pub(crate) struct Patch {
+    /// The SHA-256 of its text.
+    pub(crate) digest: String,
+    /// The length of its text.
+    pub(crate) bytes: u64,
+    /// How many leading folders of its paths are left out.
+    level: u32,
+    /// The folder that it applies to.
+    subdirectory: String,
+    pub(crate) author: String,
+    pub(crate) comment: String,
+}
+
+impl From<capstan_model::Patch> for Patch {
+    fn from(patch: capstan_model::Patch) -> Self {
+        let capstan_model::Patch {
+            digest,
+            bytes,
+            level,
+            subdirectory,
+            author,
+            comment,
+        } = patch;
+        Self {
+            digest: digest.to_string(),
+            bytes,
+            level,
+            subdirectory,
+            author,
+            comment,
         }
     }
 }
@@ -113,6 +162,8 @@ impl From<Row> for Build {
             properties: row.properties.into_iter().map(NamedValue::from).collect(),
             steps: None,
             interruptions: None,
+            parents: None,
+            children: None,
         }
     }
 }
@@ -129,11 +180,14 @@ impl Build {
 
     /// With its steps and their logs, and what interrupted it.
     pub(crate) async fn whole(app: &App, row: Row) -> Result<Self, Error> {
-        let steps = Step::of_build(app, row.id).await?;
+        let id = row.id;
+        let steps = Step::of_build(app, id).await?;
         let interruptions = Interruption::of_build(app, &row).await?;
         Ok(Self {
             steps: Some(steps),
             interruptions: Some(interruptions),
+            parents: Some(Relative::parents_of(app, id).await?),
+            children: Some(Child::of_build(app, id).await?),
             ..Self::from(row)
         })
     }
@@ -203,10 +257,10 @@ pub(super) async fn list(
 }
 
 pub(crate) async fn find(app: &App, id: i64) -> Result<Row, Error> {
-    app.store()
-        .build(BuildId(id))
-        .await?
-        .ok_or_else(|| Error::not_found("build", id))
+    match app.store().build(BuildId(id)).await? {
+        Some(row) => Ok(row),
+        None => Err(retention::no_build(app, id).await?),
+    }
 }
 
 /// Shows a build with its steps and logs.
@@ -239,7 +293,7 @@ pub(super) async fn stop(
     app.control()
         .stop(
             BuildId(id),
-            body.reason.as_deref().unwrap_or("stopped by the operator"),
+            check_reason(body.reason.as_deref())?.unwrap_or("stopped by the operator"),
         )
         .await?;
     Ok(StatusCode::ACCEPTED)

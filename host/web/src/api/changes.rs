@@ -1,15 +1,21 @@
-//! Changes: what change sources found.
+//! Changes: what change sources found, and what people sent.
+
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use capstan_model::{Change as Row, ChangeId, NewChange};
+use axum::http::StatusCode;
+use capstan_master::SentChange;
+use capstan_model::{Change as Row, ChangeId, NewChange, Timestamp};
 use capstan_store::ChangeFilter;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::builds::NamedValue;
 use super::page;
-use crate::extract::{Path, Query};
+use crate::extract::{Json as Body, Path, Query};
+use crate::guard::Operator;
 use crate::{App, Error};
 
 /// A change.
@@ -67,6 +73,80 @@ impl From<Row> for Change {
             properties: properties.into_iter().map(NamedValue::from).collect(),
         }
     }
+}
+
+/// A change to be taken in.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewChange)]
+pub(super) struct Sent {
+    /// The same key again is the same change; none is a new one each time.
+    #[serde(default)]
+    key: Option<String>,
+    #[serde(default)]
+    codebase: String,
+    /// Where the repository is, as workers reach it.
+    #[serde(default)]
+    repository: String,
+    #[serde(default)]
+    project: String,
+    /// None is the repository's default branch.
+    #[serde(default)]
+    branch: Option<String>,
+    revision: String,
+    author: String,
+    #[serde(default)]
+    comments: String,
+    /// The files that it touches; none is any of them.
+    #[serde(default)]
+    files: Vec<String>,
+    #[serde(default)]
+    category: Option<String>,
+    /// When it was made, in milliseconds since 1970; none is now.
+    #[serde(default)]
+    when: Option<i64>,
+    /// Further facts, by name.
+    #[serde(default)]
+    properties: BTreeMap<String, Value>,
+}
+
+/// A change that was taken in.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TakenChange)]
+pub(super) struct Taken {
+    change: Change,
+    /// Whether it is new: a key that was sent before leads to the change of then.
+    new: bool,
+}
+
+/// Takes in a change that no change source finds, and tells the schedulers of it. What is refused has the status 422, and names
+/// each field.
+#[utoipa::path(post, path = "/changes", tag = "changes", security(("token" = [])), request_body = Sent,
+    responses((status = 201, body = Taken), (status = 200, body = Taken, description = "the key was sent before"),
+        (status = 422, body = crate::error::Body)))]
+pub(super) async fn send(
+    State(app): State<App>,
+    _operator: Operator,
+    Body(sent): Body<Sent>,
+) -> Result<(StatusCode, Json<Taken>), Error> {
+    let change = SentChange {
+        key: sent.key,
+        codebase: sent.codebase,
+        repository: sent.repository,
+        project: sent.project,
+        branch: sent.branch,
+        revision: sent.revision,
+        author: sent.author,
+        comments: sent.comments,
+        files: sent.files,
+        category: sent.category,
+        when: sent.when.map(Timestamp),
+        properties: sent.properties,
+    };
+    let (change, new) = app.control().send_change(change).await?;
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    let change = Change::from(change);
+    Ok((status, Json(Taken { change, new })))
 }
 
 /// Which changes.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use capstan_model::Digest;
-use capstan_model::plan::{Bundle, Plan};
+use capstan_model::plan::Plan;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -59,19 +59,9 @@ pub(super) struct InForce {
 /// Shows the plan in force. It names what steps run, so it takes the token.
 #[utoipa::path(get, path = "/plan", tag = "farm", security(("token" = [])), responses((status = 200, body = InForce)))]
 pub(super) async fn plan(State(app): State<App>, _operator: Operator) -> Json<InForce> {
-    let plan = app.control().plan();
-    let files = plan.bundle.files.iter();
-    let files = files
-        .map(|(path, bytes)| (path.clone(), Digest::of(bytes)))
-        .collect();
-    let bundle = Bundle {
-        files: BTreeMap::new(),
-        ..plan.bundle.clone()
-    };
-    let plan = Plan {
-        bundle,
-        ..(*plan).clone()
-    };
+    let mut plan = (*app.control().plan()).clone();
+    let files = std::mem::take(&mut plan.bundle.files).into_iter();
+    let files = files.map(|(path, bytes)| (path, Digest::of(&bytes))).collect();
     Json(InForce { plan, files })
 }
 

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
+use super::retention;
 use crate::extract::{Path, Query};
 use crate::pages::ansi::{self, Span};
 use crate::{App, Error, stream};
@@ -63,9 +64,17 @@ impl Log {
 /// A complete log that has lost its end is an error: half of it would pass for all.
 pub(crate) async fn find(app: &App, id: i64) -> Result<Row, Error> {
     let row = app.store().log(LogId(id)).await?;
-    let row = row.ok_or_else(|| Error::not_found("log", id))?;
+    let row = row.ok_or_else(|| {
+        Error::not_found("log", id).hint("if there was one, retention has removed it with its build")
+    })?;
     if row.complete {
-        app.logs().whole(row.id, row.length).await?;
+        let whole = app.logs().whole(row.id, row.length).await;
+        if whole.is_err()
+            && let Some(gone) = app.store().removed_log(row.id).await?
+        {
+            return Err(retention::removed(&format!("the log `{}`", row.name), gone));
+        }
+        whole?;
     }
     Ok(row)
 }

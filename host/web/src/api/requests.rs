@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::builds::{NamedValue, Source, Stop};
-use super::page;
+use super::{check_reason, page};
 use crate::extract::{Json as Body, Path, Query};
 use crate::guard::Operator;
 use crate::{App, Error};
@@ -172,7 +172,7 @@ pub(super) async fn cancel(
     app.control()
         .cancel(
             RequestId(id),
-            body.reason.as_deref().unwrap_or("cancelled by the operator"),
+            check_reason(body.reason.as_deref())?.unwrap_or("cancelled by the operator"),
         )
         .await?;
     Ok(StatusCode::NO_CONTENT)

@@ -81,7 +81,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Page>, Error> {
 #[utoipa::path(get, path = "/schedulers/{name}/call", tag = "schedulers", params(("name" = String, Path)),
     responses((status = 200, body = Value)))]
 pub(super) async fn describe(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Value>, Error> {
-    Ok(Json(app.control().describe_scheduler(&name).await?))
+    Ok(Json(app.control().describe_scheduler(&name, &Value::Null).await?))
 }
 
 /// What to ask a scheduler for.
@@ -151,7 +151,7 @@ pub(super) struct Stamp {
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Patch {
-    /// A unified diff.
+    /// A unified diff, at most 1 MiB.
     body: String,
     /// How many leading folders of its paths to leave out.
     #[serde(default = "one")]
@@ -159,6 +159,15 @@ pub(super) struct Patch {
     /// The folder that it applies to.
     #[serde(default)]
     subdirectory: String,
+    /// The codebase that it is of; not needed where the scheduler has one.
+    #[serde(default)]
+    codebase: String,
+    /// Who wrote it.
+    #[serde(default)]
+    author: String,
+    /// What they say about it.
+    #[serde(default)]
+    comment: String,
 }
 
 fn one() -> u32 {

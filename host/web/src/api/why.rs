@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use capstan_master::{Hindrance, Queued, Running, Why};
-use capstan_model::RequestId;
+use capstan_model::{Outcome, RequestId};
 use capstan_store::{Request, RequestState};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -111,13 +111,19 @@ async fn served(app: &App, row: Request) -> Result<Answer, Error> {
         Some(id) => app.store().build(id).await?,
         None => None,
     }) else {
-        let text = match (&row.outcome, &row.note) {
-            (Some(outcome), Some(note)) => format!("it ended without a build: {outcome} ({note})"),
-            (Some(outcome), None) => format!("it ended without a build: {outcome}"),
-            (None, _) => "it has a build".to_owned(),
-        };
+        let text = alone(&row);
         return Ok(about(row, text));
     };
+    // It may have waited for another build when it was cancelled.
+    if row.outcome == Some(Outcome::Cancelled) && build.outcome == Some(Outcome::Retry) {
+        let text = format!(
+            "{}; before, build {}/{} had to be done again",
+            alone(&row),
+            build.builder,
+            build.number
+        );
+        return Ok(about(row, text));
+    }
     // The newest is what was built.
     let with = build
         .requests
@@ -144,6 +150,15 @@ async fn served(app: &App, row: Request) -> Result<Answer, Error> {
     Ok(answer)
 }
 
+/// What became of a request that no build ended.
+fn alone(row: &Request) -> String {
+    match (&row.outcome, &row.note) {
+        (Some(outcome), Some(note)) => format!("it ended without a build: {outcome} ({note})"),
+        (Some(outcome), None) => format!("it ended without a build: {outcome}"),
+        (None, _) => "it has a build".to_owned(),
+    }
+}
+
 impl From<Running> for Build {
     fn from(build: Running) -> Self {
         Self {
@@ -163,7 +178,7 @@ impl From<(String, Hindrance)> for Worker {
             Hindrance::Silent(_) => "silent",
             Hindrance::Paused(_) => "paused",
             Hindrance::Quarantined(_) => "quarantined",
-            Hindrance::Lacks(_) => "lacks",
+            Hindrance::Lacks(_) | Hindrance::Unfit(_) => "lacks",
         };
         let text = hindrance.to_string();
         Self { name, reason, text }

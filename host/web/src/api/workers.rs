@@ -149,7 +149,7 @@ pub(super) async fn pause(
     Path(name): Path<String>,
     Body(body): Body<Pause>,
 ) -> Result<StatusCode, Error> {
-    let reason = body.reason.as_deref().unwrap_or("paused by the operator");
+    let reason = super::check_reason(body.reason.as_deref())?.unwrap_or("paused by the operator");
     app.control().pause(&name, Some(reason)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -11,10 +11,12 @@ use super::excerpt::{self, Excerpt};
 use super::glance::{Glance, builder_link};
 use super::{Fault, Layout, format, render};
 use crate::api::artefacts::Artefact;
+use crate::api::blame::Blame;
 use crate::api::builds::{self, Build};
 use crate::api::changes::{self, Change};
 use crate::api::interruptions::Interruption;
 use crate::api::reports::Report;
+use crate::api::retention;
 use crate::api::steps::{Entry, Journal, Step};
 use crate::extract::Path;
 use crate::guard::Visitor;
@@ -27,6 +29,8 @@ use verdict::Verdict;
 /// Changes that are shown at the top, and in the table below when there are more.
 const BRIEF: usize = 3;
 const CHANGES: usize = 50;
+/// People that are named as those who may have broken it.
+const BLAMED: usize = 8;
 /// Steps whose journals are shown, and rows of each; the rest is JSON.
 const JOURNALS: usize = 30;
 const ROWS: u32 = 40;
@@ -89,6 +93,8 @@ struct BuildPage {
     hidden: Vec<Step>,
     verdict: Verdict,
     changes: Vec<Change>,
+    /// Who may have broken it, if it did not go well.
+    blame: Option<Blame>,
     artefacts: Vec<Artefact>,
     reports: Vec<Report>,
     journals: Vec<StepJournal>,
@@ -175,9 +181,9 @@ impl BuildPage {
 
     /// The name of the step that stored it.
     fn stored_by(&self, artefact: &Artefact) -> &str {
-        let mut steps = self.steps.iter();
-        let found = steps.find(|row| row.step.id == artefact.step);
-        found.map_or("", |row| &row.step.name)
+        let mut steps = self.steps.iter().map(|row| &row.step).chain(&self.hidden);
+        let found = steps.find(|step| step.id == artefact.step);
+        found.map_or("", |step| &step.name)
     }
 
     /// How many changes are not shown.
@@ -207,6 +213,7 @@ async fn build(
     let page = BuildPage {
         verdict,
         changes: changes(&app, &build.changes).await?,
+        blame: blame(&app, &build).await?,
         artefacts: Artefact::of_build(&app, BuildId(id)).await?,
         reports: Report::of_build(&app, BuildId(id)).await?,
         journals,
@@ -237,6 +244,14 @@ async fn changes(app: &App, ids: &[i64]) -> Result<Vec<Change>, Error> {
         found.push(changes::find(app, id).await?.into());
     }
     Ok(found)
+}
+
+async fn blame(app: &App, build: &Build) -> Result<Option<Blame>, Error> {
+    if !matches!(build.word(), "failure" | "exception" | "warnings") {
+        return Ok(None);
+    }
+    let blame = Blame::of(app, build.id).await?;
+    Ok(Some(blame).filter(|blame| !blame.people.is_empty()))
 }
 
 async fn rows(app: &App, build: &Build, steps: Vec<Step>, now: i64) -> Result<Vec<StepRow>, Error> {
@@ -275,6 +290,8 @@ async fn by_number(
 ) -> Result<Response, Fault> {
     let Path((name, number)) = path?;
     let found = neighbour(&app, &name, Some(number)).await?;
-    let id = found.ok_or_else(|| Error::not_found("build", format_args!("`{name}/{number}`")))?;
+    let Some(id) = found else {
+        return Err(retention::no_build_of(&app, &name, number).await?.into());
+    };
     Ok(Redirect::temporary(&format!("/builds/{id}")).into_response())
 }

@@ -9,6 +9,7 @@ use capstan_model::{Outcome, plan};
 use serde::Deserialize;
 
 use super::glance::{Glance, Word};
+use super::schedulers::form_link;
 use super::{Fault, Layout, format, render};
 use crate::api::builds::{ListQuery, Page};
 use crate::extract::{Path, Query};
@@ -79,6 +80,22 @@ struct BuilderPage {
     chart: Option<Chart>,
     query: HistoryQuery,
     history: Page,
+    /// The schedulers that can be asked for builds of it.
+    forms: Vec<String>,
+}
+
+impl BuilderPage {
+    fn form(&self, scheduler: &str) -> String {
+        form_link(scheduler)
+    }
+}
+
+/// A scheduler whose builders a function names may have this one among them: it is left to the list of schedulers.
+async fn forms(app: &App, builder: &str) -> Result<Vec<String>, Error> {
+    let all = app.control().schedulers().await?.into_iter();
+    let asked = all.filter(|status| status.takes_calls && status.enabled);
+    let own = asked.filter(|status| status.scheduler.builders.iter().any(|name| name == builder));
+    Ok(own.map(|status| status.scheduler.name).collect())
 }
 
 async fn builder(
@@ -96,6 +113,7 @@ async fn builder(
     Ok(render(&BuilderPage {
         plan: app.control().plan().builder(&name).cloned(),
         chart: Chart::new(&glance.recent, glance.usual, layout.now),
+        forms: forms(&app, &name).await?,
         layout,
         glance,
         query,

@@ -175,7 +175,7 @@ impl ForcePage {
     }
 }
 
-fn sign_in(back: &Uri) -> String {
+pub(super) fn sign_in(back: &Uri) -> String {
     let back = back.path_and_query().map_or("/", |asked| asked.as_str());
     format!("/sign-in?next={}", encode(back))
 }

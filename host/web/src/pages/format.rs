@@ -1,5 +1,6 @@
 //! How pages write times, spans and links.
 
+pub(super) use capstan_model::shell_word;
 use jiff::Timestamp;
 
 /// What templates hand over: numbers, or references to them, however deep.

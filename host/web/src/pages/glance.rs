@@ -19,6 +19,7 @@ pub(super) struct Glance {
     /// Whether the plan in force has it.
     pub(super) configured: bool,
     pub(super) description: String,
+    pub(super) project: String,
     pub(super) tags: Vec<String>,
     pub(super) workers: Vec<String>,
     pub(super) labels: Vec<String>,
@@ -81,6 +82,7 @@ impl Glance {
             name: name.to_owned(),
             configured: builder.is_some(),
             description: builder.map(|b| b.description.clone()).unwrap_or_default(),
+            project: builder.map(|b| b.project.clone()).unwrap_or_default(),
             tags: list(|b| &b.tags),
             workers: list(|b| &b.workers),
             labels: list(|b| &b.labels),

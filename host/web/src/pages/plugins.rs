@@ -187,6 +187,8 @@ fn uses(plan: &Plan, kind: Kind, name: &str) -> Vec<Use> {
             .filter(|reporter| its(&reporter.plugin))
             .map(|reporter| plain(&reporter.name, &reporter.plugin))
             .collect(),
+        // The plan has what they made, not their calls.
+        Kind::Generator => Vec::new(),
     }
 }
 

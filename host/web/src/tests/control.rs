@@ -65,7 +65,7 @@ async fn every_address_that_changes_something_wants_the_token() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 16);
+    assert_eq!(checked, 20);
 }
 
 #[tokio::test]
@@ -135,6 +135,12 @@ async fn a_body_that_makes_no_sense_is_refused_with_the_reason() {
         ),
         (
             "/api/v1/builders/x/force",
+            json!({ "reason": "x".repeat(MAX_VALUES) }),
+            413,
+            "",
+        ),
+        (
+            "/api/v1/workers/x/invite",
             json!({ "reason": "x".repeat(MAX_BODY) }),
             413,
             "",

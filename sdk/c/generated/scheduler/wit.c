@@ -8,6 +8,409 @@
 __attribute__((__import_module__("capstan:plugin/log@0.1.1"), __import_name__("write")))
 extern void __wasm_import_capstan_plugin_log_write(int32_t, uint8_t *, size_t);
 
+// Exported Functions from `capstan:plugin/calls@0.1.1`
+
+__attribute__((__weak__, __export_name__("cabi_post_capstan:plugin/calls@0.1.1#describe")))
+void __wasm_export_exports_capstan_plugin_calls_describe_post_return(uint8_t * arg0) {
+  switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
+    case 0: {
+      if ((*((size_t*) (arg0 + (2*sizeof(void*))))) > 0) {
+        free(*((uint8_t **) (arg0 + sizeof(void*))));
+      }
+      break;
+    }
+    case 1: {
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + sizeof(void*)))) {
+        case 0: {
+          size_t len = *((size_t*) (arg0 + (3*sizeof(void*))));
+          if (len > 0) {
+            uint8_t *ptr = *((uint8_t **) (arg0 + (2*sizeof(void*))));
+            for (size_t i = 0; i < len; i++) {
+              uint8_t *base = ptr + i * (4*sizeof(void*));
+              (void) base;
+              if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                free(*((uint8_t **) (base + 0)));
+              }
+              if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (2*sizeof(void*)))));
+              }
+            }
+            free(ptr);
+          }
+          break;
+        }
+        case 1: {
+          if ((*((size_t*) (arg0 + (3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (2*sizeof(void*)))));
+          }
+          break;
+        }
+        case 2: {
+          if ((*((size_t*) (arg0 + (3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (2*sizeof(void*)))));
+          }
+          break;
+        }
+      }
+      break;
+    }
+  }
+}
+
+__attribute__((__weak__, __export_name__("cabi_post_capstan:plugin/calls@0.1.1#call")))
+void __wasm_export_exports_capstan_plugin_calls_call_post_return(uint8_t * arg0) {
+  switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
+    case 0: {
+      size_t len = *((size_t*) (arg0 + (2*sizeof(void*))));
+      if (len > 0) {
+        uint8_t *ptr = *((uint8_t **) (arg0 + sizeof(void*)));
+        for (size_t i = 0; i < len; i++) {
+          uint8_t *base = ptr + i * 1;
+          (void) base;
+        }
+        free(ptr);
+      }
+      size_t len12 = *((size_t*) (arg0 + (4*sizeof(void*))));
+      if (len12 > 0) {
+        uint8_t *ptr13 = *((uint8_t **) (arg0 + (3*sizeof(void*))));
+        for (size_t i14 = 0; i14 < len12; i14++) {
+          uint8_t *base = ptr13 + i14 * (12*sizeof(void*));
+          (void) base;
+          switch ((int32_t) (int32_t) *((uint8_t*) (base + 0))) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              size_t len0 = *((size_t*) (base + (2*sizeof(void*))));
+              if (len0 > 0) {
+                uint8_t *ptr1 = *((uint8_t **) (base + sizeof(void*)));
+                for (size_t i2 = 0; i2 < len0; i2++) {
+                  uint8_t *base = ptr1 + i2 * (2*sizeof(void*));
+                  (void) base;
+                  if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                    free(*((uint8_t **) (base + 0)));
+                  }
+                }
+                free(ptr1);
+              }
+              break;
+            }
+          }
+          size_t len3 = *((size_t*) (base + (4*sizeof(void*))));
+          if (len3 > 0) {
+            uint8_t *ptr4 = *((uint8_t **) (base + (3*sizeof(void*))));
+            for (size_t i5 = 0; i5 < len3; i5++) {
+              uint8_t *base = ptr4 + i5 * (12*sizeof(void*));
+              (void) base;
+              if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                free(*((uint8_t **) (base + 0)));
+              }
+              if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (2*sizeof(void*)))));
+              }
+              if ((*((size_t*) (base + (5*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (4*sizeof(void*)))));
+              }
+              switch ((int32_t) (int32_t) *((uint8_t*) (base + (6*sizeof(void*))))) {
+                case 0: {
+                  break;
+                }
+                case 1: {
+                  if ((*((size_t*) (base + (8*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + (7*sizeof(void*)))));
+                  }
+                  break;
+                }
+              }
+              switch ((int32_t) (int32_t) *((uint8_t*) (base + (9*sizeof(void*))))) {
+                case 0: {
+                  break;
+                }
+                case 1: {
+                  if ((*((size_t*) (base + (11*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + (10*sizeof(void*)))));
+                  }
+                  break;
+                }
+              }
+            }
+            free(ptr4);
+          }
+          if ((*((size_t*) (base + (7*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (base + (6*sizeof(void*)))));
+          }
+          size_t len6 = *((size_t*) (base + (9*sizeof(void*))));
+          if (len6 > 0) {
+            uint8_t *ptr7 = *((uint8_t **) (base + (8*sizeof(void*))));
+            for (size_t i8 = 0; i8 < len6; i8++) {
+              uint8_t *base = ptr7 + i8 * (6*sizeof(void*));
+              (void) base;
+              if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                free(*((uint8_t **) (base + 0)));
+              }
+              if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (2*sizeof(void*)))));
+              }
+              if ((*((size_t*) (base + (5*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (4*sizeof(void*)))));
+              }
+            }
+            free(ptr7);
+          }
+          size_t len9 = *((size_t*) (base + (11*sizeof(void*))));
+          if (len9 > 0) {
+            uint8_t *ptr10 = *((uint8_t **) (base + (10*sizeof(void*))));
+            for (size_t i11 = 0; i11 < len9; i11++) {
+              uint8_t *base = ptr10 + i11 * 8;
+              (void) base;
+            }
+            free(ptr10);
+          }
+        }
+        free(ptr13);
+      }
+      size_t len15 = *((size_t*) (arg0 + (6*sizeof(void*))));
+      if (len15 > 0) {
+        uint8_t *ptr16 = *((uint8_t **) (arg0 + (5*sizeof(void*))));
+        for (size_t i17 = 0; i17 < len15; i17++) {
+          uint8_t *base = ptr16 + i17 * (8+2*sizeof(void*));
+          (void) base;
+          if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+            free(*((uint8_t **) (base + 0)));
+          }
+        }
+        free(ptr16);
+      }
+      size_t len18 = *((size_t*) (arg0 + (8*sizeof(void*))));
+      if (len18 > 0) {
+        uint8_t *ptr19 = *((uint8_t **) (arg0 + (7*sizeof(void*))));
+        for (size_t i20 = 0; i20 < len18; i20++) {
+          uint8_t *base = ptr19 + i20 * (2*sizeof(void*));
+          (void) base;
+          if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+            free(*((uint8_t **) (base + 0)));
+          }
+        }
+        free(ptr19);
+      }
+      break;
+    }
+    case 1: {
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + sizeof(void*)))) {
+        case 0: {
+          size_t len21 = *((size_t*) (arg0 + (3*sizeof(void*))));
+          if (len21 > 0) {
+            uint8_t *ptr22 = *((uint8_t **) (arg0 + (2*sizeof(void*))));
+            for (size_t i23 = 0; i23 < len21; i23++) {
+              uint8_t *base = ptr22 + i23 * (4*sizeof(void*));
+              (void) base;
+              if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                free(*((uint8_t **) (base + 0)));
+              }
+              if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (2*sizeof(void*)))));
+              }
+            }
+            free(ptr22);
+          }
+          break;
+        }
+        case 1: {
+          if ((*((size_t*) (arg0 + (3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (2*sizeof(void*)))));
+          }
+          break;
+        }
+        case 2: {
+          if ((*((size_t*) (arg0 + (3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (2*sizeof(void*)))));
+          }
+          break;
+        }
+      }
+      break;
+    }
+  }
+}
+
+// Exported Functions from `capstan:plugin/completions@0.1.1`
+
+__attribute__((__weak__, __export_name__("cabi_post_capstan:plugin/completions@0.1.1#completed")))
+void __wasm_export_exports_capstan_plugin_completions_completed_post_return(uint8_t * arg0) {
+  switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
+    case 0: {
+      size_t len = *((size_t*) (arg0 + (2*sizeof(void*))));
+      if (len > 0) {
+        uint8_t *ptr = *((uint8_t **) (arg0 + sizeof(void*)));
+        for (size_t i = 0; i < len; i++) {
+          uint8_t *base = ptr + i * 1;
+          (void) base;
+        }
+        free(ptr);
+      }
+      size_t len12 = *((size_t*) (arg0 + (4*sizeof(void*))));
+      if (len12 > 0) {
+        uint8_t *ptr13 = *((uint8_t **) (arg0 + (3*sizeof(void*))));
+        for (size_t i14 = 0; i14 < len12; i14++) {
+          uint8_t *base = ptr13 + i14 * (12*sizeof(void*));
+          (void) base;
+          switch ((int32_t) (int32_t) *((uint8_t*) (base + 0))) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              size_t len0 = *((size_t*) (base + (2*sizeof(void*))));
+              if (len0 > 0) {
+                uint8_t *ptr1 = *((uint8_t **) (base + sizeof(void*)));
+                for (size_t i2 = 0; i2 < len0; i2++) {
+                  uint8_t *base = ptr1 + i2 * (2*sizeof(void*));
+                  (void) base;
+                  if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                    free(*((uint8_t **) (base + 0)));
+                  }
+                }
+                free(ptr1);
+              }
+              break;
+            }
+          }
+          size_t len3 = *((size_t*) (base + (4*sizeof(void*))));
+          if (len3 > 0) {
+            uint8_t *ptr4 = *((uint8_t **) (base + (3*sizeof(void*))));
+            for (size_t i5 = 0; i5 < len3; i5++) {
+              uint8_t *base = ptr4 + i5 * (12*sizeof(void*));
+              (void) base;
+              if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                free(*((uint8_t **) (base + 0)));
+              }
+              if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (2*sizeof(void*)))));
+              }
+              if ((*((size_t*) (base + (5*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (4*sizeof(void*)))));
+              }
+              switch ((int32_t) (int32_t) *((uint8_t*) (base + (6*sizeof(void*))))) {
+                case 0: {
+                  break;
+                }
+                case 1: {
+                  if ((*((size_t*) (base + (8*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + (7*sizeof(void*)))));
+                  }
+                  break;
+                }
+              }
+              switch ((int32_t) (int32_t) *((uint8_t*) (base + (9*sizeof(void*))))) {
+                case 0: {
+                  break;
+                }
+                case 1: {
+                  if ((*((size_t*) (base + (11*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + (10*sizeof(void*)))));
+                  }
+                  break;
+                }
+              }
+            }
+            free(ptr4);
+          }
+          if ((*((size_t*) (base + (7*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (base + (6*sizeof(void*)))));
+          }
+          size_t len6 = *((size_t*) (base + (9*sizeof(void*))));
+          if (len6 > 0) {
+            uint8_t *ptr7 = *((uint8_t **) (base + (8*sizeof(void*))));
+            for (size_t i8 = 0; i8 < len6; i8++) {
+              uint8_t *base = ptr7 + i8 * (6*sizeof(void*));
+              (void) base;
+              if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                free(*((uint8_t **) (base + 0)));
+              }
+              if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (2*sizeof(void*)))));
+              }
+              if ((*((size_t*) (base + (5*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (4*sizeof(void*)))));
+              }
+            }
+            free(ptr7);
+          }
+          size_t len9 = *((size_t*) (base + (11*sizeof(void*))));
+          if (len9 > 0) {
+            uint8_t *ptr10 = *((uint8_t **) (base + (10*sizeof(void*))));
+            for (size_t i11 = 0; i11 < len9; i11++) {
+              uint8_t *base = ptr10 + i11 * 8;
+              (void) base;
+            }
+            free(ptr10);
+          }
+        }
+        free(ptr13);
+      }
+      size_t len15 = *((size_t*) (arg0 + (6*sizeof(void*))));
+      if (len15 > 0) {
+        uint8_t *ptr16 = *((uint8_t **) (arg0 + (5*sizeof(void*))));
+        for (size_t i17 = 0; i17 < len15; i17++) {
+          uint8_t *base = ptr16 + i17 * (8+2*sizeof(void*));
+          (void) base;
+          if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+            free(*((uint8_t **) (base + 0)));
+          }
+        }
+        free(ptr16);
+      }
+      size_t len18 = *((size_t*) (arg0 + (8*sizeof(void*))));
+      if (len18 > 0) {
+        uint8_t *ptr19 = *((uint8_t **) (arg0 + (7*sizeof(void*))));
+        for (size_t i20 = 0; i20 < len18; i20++) {
+          uint8_t *base = ptr19 + i20 * (2*sizeof(void*));
+          (void) base;
+          if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+            free(*((uint8_t **) (base + 0)));
+          }
+        }
+        free(ptr19);
+      }
+      break;
+    }
+    case 1: {
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + sizeof(void*)))) {
+        case 0: {
+          size_t len21 = *((size_t*) (arg0 + (3*sizeof(void*))));
+          if (len21 > 0) {
+            uint8_t *ptr22 = *((uint8_t **) (arg0 + (2*sizeof(void*))));
+            for (size_t i23 = 0; i23 < len21; i23++) {
+              uint8_t *base = ptr22 + i23 * (4*sizeof(void*));
+              (void) base;
+              if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                free(*((uint8_t **) (base + 0)));
+              }
+              if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (2*sizeof(void*)))));
+              }
+            }
+            free(ptr22);
+          }
+          break;
+        }
+        case 1: {
+          if ((*((size_t*) (arg0 + (3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (2*sizeof(void*)))));
+          }
+          break;
+        }
+        case 2: {
+          if ((*((size_t*) (arg0 + (3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (2*sizeof(void*)))));
+          }
+          break;
+        }
+      }
+      break;
+    }
+  }
+}
+
 // Exported Functions from `capstan:plugin/migration@0.1.1`
 
 __attribute__((__weak__, __export_name__("cabi_post_capstan:plugin/migration@0.1.1#migrate")))
@@ -358,12 +761,73 @@ void capstan_plugin_types_plugin_error_free(capstan_plugin_types_plugin_error_t 
   }
 }
 
-void exports_capstan_plugin_migration_json_free(exports_capstan_plugin_migration_json_t *ptr) {
-  capstan_plugin_types_json_free(ptr);
+void capstan_plugin_decisions_source_stamp_free(capstan_plugin_decisions_source_stamp_t *ptr) {
+  capstan_plugin_types_source_stamp_free(ptr);
 }
 
-void exports_capstan_plugin_migration_plugin_error_free(exports_capstan_plugin_migration_plugin_error_t *ptr) {
-  capstan_plugin_types_plugin_error_free(ptr);
+void capstan_plugin_decisions_property_free(capstan_plugin_decisions_property_t *ptr) {
+  capstan_plugin_types_property_free(ptr);
+}
+
+void wit_list_string_free(wit_list_string_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    wit_string_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      wit_string_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void wit_option_list_string_free(wit_option_list_string_t *ptr) {
+  if (ptr->is_some) {
+    wit_list_string_free(&ptr->val);
+  }
+}
+
+void capstan_plugin_decisions_list_source_stamp_free(capstan_plugin_decisions_list_source_stamp_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    capstan_plugin_decisions_source_stamp_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      capstan_plugin_decisions_source_stamp_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void capstan_plugin_decisions_list_property_free(capstan_plugin_decisions_list_property_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    capstan_plugin_decisions_property_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      capstan_plugin_decisions_property_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void wit_list_s64_free(wit_list_s64_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    int64_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+    }
+    free(list_ptr);
+  }
+}
+
+void capstan_plugin_decisions_buildset_free(capstan_plugin_decisions_buildset_t *ptr) {
+  wit_option_list_string_free(&ptr->builders);
+  capstan_plugin_decisions_list_source_stamp_free(&ptr->sources);
+  wit_string_free(&ptr->reason);
+  capstan_plugin_decisions_list_property_free(&ptr->properties);
+  wit_list_s64_free(&ptr->changes);
+}
+
+void capstan_plugin_decisions_timer_free(capstan_plugin_decisions_timer_t *ptr) {
+  wit_string_free(&ptr->name);
 }
 
 void wit_list_u8_free(wit_list_u8_t *ptr) {
@@ -374,6 +838,146 @@ void wit_list_u8_free(wit_list_u8_t *ptr) {
     }
     free(list_ptr);
   }
+}
+
+void capstan_plugin_decisions_list_buildset_free(capstan_plugin_decisions_list_buildset_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    capstan_plugin_decisions_buildset_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      capstan_plugin_decisions_buildset_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void capstan_plugin_decisions_list_timer_free(capstan_plugin_decisions_list_timer_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    capstan_plugin_decisions_timer_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      capstan_plugin_decisions_timer_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void capstan_plugin_decisions_decision_free(capstan_plugin_decisions_decision_t *ptr) {
+  wit_list_u8_free(&ptr->state);
+  capstan_plugin_decisions_list_buildset_free(&ptr->submit);
+  capstan_plugin_decisions_list_timer_free(&ptr->set_timers);
+  wit_list_string_free(&ptr->clear_timers);
+}
+
+void exports_capstan_plugin_calls_json_free(exports_capstan_plugin_calls_json_t *ptr) {
+  capstan_plugin_types_json_free(ptr);
+}
+
+void exports_capstan_plugin_calls_plugin_error_free(exports_capstan_plugin_calls_plugin_error_t *ptr) {
+  capstan_plugin_types_plugin_error_free(ptr);
+}
+
+void exports_capstan_plugin_calls_decision_free(exports_capstan_plugin_calls_decision_t *ptr) {
+  capstan_plugin_decisions_decision_free(ptr);
+}
+
+void exports_capstan_plugin_calls_result_json_plugin_error_free(exports_capstan_plugin_calls_result_json_plugin_error_t *ptr) {
+  if (!ptr->is_err) {
+    exports_capstan_plugin_calls_json_free(&ptr->val.ok);
+  } else {
+    exports_capstan_plugin_calls_plugin_error_free(&ptr->val.err);
+  }
+}
+
+void exports_capstan_plugin_calls_result_decision_plugin_error_free(exports_capstan_plugin_calls_result_decision_plugin_error_t *ptr) {
+  if (!ptr->is_err) {
+    exports_capstan_plugin_calls_decision_free(&ptr->val.ok);
+  } else {
+    exports_capstan_plugin_calls_plugin_error_free(&ptr->val.err);
+  }
+}
+
+void exports_capstan_plugin_completions_json_free(exports_capstan_plugin_completions_json_t *ptr) {
+  capstan_plugin_types_json_free(ptr);
+}
+
+void exports_capstan_plugin_completions_property_free(exports_capstan_plugin_completions_property_t *ptr) {
+  capstan_plugin_types_property_free(ptr);
+}
+
+void exports_capstan_plugin_completions_source_stamp_free(exports_capstan_plugin_completions_source_stamp_t *ptr) {
+  capstan_plugin_types_source_stamp_free(ptr);
+}
+
+void exports_capstan_plugin_completions_plugin_error_free(exports_capstan_plugin_completions_plugin_error_t *ptr) {
+  capstan_plugin_types_plugin_error_free(ptr);
+}
+
+void exports_capstan_plugin_completions_decision_free(exports_capstan_plugin_completions_decision_t *ptr) {
+  capstan_plugin_decisions_decision_free(ptr);
+}
+
+void exports_capstan_plugin_completions_list_source_stamp_free(exports_capstan_plugin_completions_list_source_stamp_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    exports_capstan_plugin_completions_source_stamp_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      exports_capstan_plugin_completions_source_stamp_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void exports_capstan_plugin_completions_build_free(exports_capstan_plugin_completions_build_t *ptr) {
+  wit_string_free(&ptr->builder);
+  exports_capstan_plugin_completions_list_source_stamp_free(&ptr->sources);
+}
+
+void exports_capstan_plugin_completions_list_property_free(exports_capstan_plugin_completions_list_property_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    exports_capstan_plugin_completions_property_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      exports_capstan_plugin_completions_property_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void exports_capstan_plugin_completions_list_build_free(exports_capstan_plugin_completions_list_build_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    exports_capstan_plugin_completions_build_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      exports_capstan_plugin_completions_build_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void exports_capstan_plugin_completions_completed_buildset_free(exports_capstan_plugin_completions_completed_buildset_t *ptr) {
+  wit_string_free(&ptr->scheduler);
+  wit_string_free(&ptr->reason);
+  exports_capstan_plugin_completions_list_source_stamp_free(&ptr->sources);
+  exports_capstan_plugin_completions_list_property_free(&ptr->properties);
+  wit_list_s64_free(&ptr->changes);
+  exports_capstan_plugin_completions_list_build_free(&ptr->builds);
+}
+
+void exports_capstan_plugin_completions_result_decision_plugin_error_free(exports_capstan_plugin_completions_result_decision_plugin_error_t *ptr) {
+  if (!ptr->is_err) {
+    exports_capstan_plugin_completions_decision_free(&ptr->val.ok);
+  } else {
+    exports_capstan_plugin_completions_plugin_error_free(&ptr->val.err);
+  }
+}
+
+void exports_capstan_plugin_migration_json_free(exports_capstan_plugin_migration_json_t *ptr) {
+  capstan_plugin_types_json_free(ptr);
+}
+
+void exports_capstan_plugin_migration_plugin_error_free(exports_capstan_plugin_migration_plugin_error_t *ptr) {
+  capstan_plugin_types_plugin_error_free(ptr);
 }
 
 void exports_capstan_plugin_migration_result_list_u8_plugin_error_free(exports_capstan_plugin_migration_result_list_u8_plugin_error_t *ptr) {
@@ -398,17 +1002,6 @@ void exports_capstan_plugin_scheduler_property_free(exports_capstan_plugin_sched
 
 void exports_capstan_plugin_scheduler_plugin_error_free(exports_capstan_plugin_scheduler_plugin_error_t *ptr) {
   capstan_plugin_types_plugin_error_free(ptr);
-}
-
-void wit_list_string_free(wit_list_string_t *ptr) {
-  size_t list_len = ptr->len;
-  if (list_len > 0) {
-    wit_string_t *list_ptr = ptr->ptr;
-    for (size_t i = 0; i < list_len; i++) {
-      wit_string_free(&list_ptr[i]);
-    }
-    free(list_ptr);
-  }
 }
 
 void exports_capstan_plugin_scheduler_list_property_free(exports_capstan_plugin_scheduler_list_property_t *ptr) {
@@ -466,22 +1059,6 @@ void exports_capstan_plugin_scheduler_event_free(exports_capstan_plugin_schedule
       exports_capstan_plugin_scheduler_finished_free(&ptr->val.finished);
       break;
     }
-  }
-}
-
-void wit_option_list_string_free(wit_option_list_string_t *ptr) {
-  if (ptr->is_some) {
-    wit_list_string_free(&ptr->val);
-  }
-}
-
-void wit_list_s64_free(wit_list_s64_t *ptr) {
-  size_t list_len = ptr->len;
-  if (list_len > 0) {
-    int64_t *list_ptr = ptr->ptr;
-    for (size_t i = 0; i < list_len; i++) {
-    }
-    free(list_ptr);
   }
 }
 
@@ -570,6 +1147,173 @@ void wit_string_free(wit_string_t *ret) {
 
 void capstan_plugin_log_write(capstan_plugin_log_level_t level, wit_string_t *message) {
   __wasm_import_capstan_plugin_log_write((int32_t) level, (uint8_t *) (*message).ptr, (*message).len);
+}
+
+__attribute__((__export_name__("capstan:plugin/calls@0.1.1#describe")))
+uint8_t * __wasm_export_exports_capstan_plugin_calls_describe(uint8_t * arg, size_t arg0) {
+  exports_capstan_plugin_calls_json_t arg1 = (wit_string_t) { (uint8_t*)(arg), (arg0) };
+  exports_capstan_plugin_calls_result_json_plugin_error_t ret;
+  exports_capstan_plugin_calls_json_t ok;
+  exports_capstan_plugin_calls_plugin_error_t err;
+  ret.is_err = !exports_capstan_plugin_calls_describe(&arg1, &ok, &err);
+  if (ret.is_err) {
+    ret.val.err = err;
+  }
+  if (!ret.is_err) {
+    ret.val.ok = ok;
+  }
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  if ((ret).is_err) {
+    const exports_capstan_plugin_calls_plugin_error_t *payload2 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    switch ((int32_t) (*payload2).tag) {
+      case 0: {
+        const capstan_plugin_types_list_problem_t *payload3 = &(*payload2).val.invalid_config;
+        *((int8_t*)(ptr + sizeof(void*))) = 0;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload3).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload3).ptr;
+        break;
+      }
+      case 1: {
+        const wit_string_t *payload4 = &(*payload2).val.transient;
+        *((int8_t*)(ptr + sizeof(void*))) = 1;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload4).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload4).ptr;
+        break;
+      }
+      case 2: {
+        const wit_string_t *payload5 = &(*payload2).val.permanent;
+        *((int8_t*)(ptr + sizeof(void*))) = 2;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload5).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload5).ptr;
+        break;
+      }
+    }
+  } else {
+    const exports_capstan_plugin_calls_json_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload).ptr;
+  }
+  return ptr;
+}
+
+__attribute__((__export_name__("capstan:plugin/calls@0.1.1#call")))
+uint8_t * __wasm_export_exports_capstan_plugin_calls_call(uint8_t * arg, size_t arg0, uint8_t * arg1, size_t arg2, int64_t arg3, uint8_t * arg4, size_t arg5) {
+  exports_capstan_plugin_calls_json_t arg6 = (wit_string_t) { (uint8_t*)(arg), (arg0) };
+  wit_list_u8_t arg7 = (wit_list_u8_t) { (uint8_t*)(arg1), (arg2) };
+  exports_capstan_plugin_calls_json_t arg8 = (wit_string_t) { (uint8_t*)(arg4), (arg5) };
+  exports_capstan_plugin_calls_result_decision_plugin_error_t ret;
+  exports_capstan_plugin_calls_decision_t ok;
+  exports_capstan_plugin_calls_plugin_error_t err;
+  ret.is_err = !exports_capstan_plugin_calls_call(&arg6, &arg7, arg3, &arg8, &ok, &err);
+  if (ret.is_err) {
+    ret.val.err = err;
+  }
+  if (!ret.is_err) {
+    ret.val.ok = ok;
+  }
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  if ((ret).is_err) {
+    const exports_capstan_plugin_calls_plugin_error_t *payload15 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    switch ((int32_t) (*payload15).tag) {
+      case 0: {
+        const capstan_plugin_types_list_problem_t *payload16 = &(*payload15).val.invalid_config;
+        *((int8_t*)(ptr + sizeof(void*))) = 0;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload16).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload16).ptr;
+        break;
+      }
+      case 1: {
+        const wit_string_t *payload17 = &(*payload15).val.transient;
+        *((int8_t*)(ptr + sizeof(void*))) = 1;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload17).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload17).ptr;
+        break;
+      }
+      case 2: {
+        const wit_string_t *payload18 = &(*payload15).val.permanent;
+        *((int8_t*)(ptr + sizeof(void*))) = 2;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload18).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload18).ptr;
+        break;
+      }
+    }
+  } else {
+    const exports_capstan_plugin_calls_decision_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = ((*payload).state).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) ((*payload).state).ptr;
+    *((size_t*)(ptr + (4*sizeof(void*)))) = ((*payload).submit).len;
+    *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) ((*payload).submit).ptr;
+    *((size_t*)(ptr + (6*sizeof(void*)))) = ((*payload).set_timers).len;
+    *((uint8_t **)(ptr + (5*sizeof(void*)))) = (uint8_t *) ((*payload).set_timers).ptr;
+    *((size_t*)(ptr + (8*sizeof(void*)))) = ((*payload).clear_timers).len;
+    *((uint8_t **)(ptr + (7*sizeof(void*)))) = (uint8_t *) ((*payload).clear_timers).ptr;
+  }
+  return ptr;
+}
+
+__attribute__((__export_name__("capstan:plugin/completions@0.1.1#completed")))
+uint8_t * __wasm_export_exports_capstan_plugin_completions_completed(uint8_t * arg) {
+  exports_capstan_plugin_completions_json_t arg3 = (wit_string_t) { (uint8_t*)(*((uint8_t **) (arg + 0))), (*((size_t*) (arg + sizeof(void*)))) };
+  wit_list_u8_t arg4 = (wit_list_u8_t) { (uint8_t*)(*((uint8_t **) (arg + (2*sizeof(void*))))), (*((size_t*) (arg + (3*sizeof(void*))))) };
+  exports_capstan_plugin_completions_completed_buildset_t arg5 = (exports_capstan_plugin_completions_completed_buildset_t) {
+    (int64_t) *((int64_t*) (arg + (8+4*sizeof(void*)))),
+    (wit_string_t) (wit_string_t) { (uint8_t*)(*((uint8_t **) (arg + (16+4*sizeof(void*))))), (*((size_t*) (arg + (16+5*sizeof(void*))))) },
+    (exports_capstan_plugin_completions_outcome_t) (int32_t) *((uint8_t*) (arg + (16+6*sizeof(void*)))),
+    (wit_string_t) (wit_string_t) { (uint8_t*)(*((uint8_t **) (arg + (16+7*sizeof(void*))))), (*((size_t*) (arg + (16+8*sizeof(void*))))) },
+    (exports_capstan_plugin_completions_list_source_stamp_t) (exports_capstan_plugin_completions_list_source_stamp_t) { (exports_capstan_plugin_completions_source_stamp_t*)(*((uint8_t **) (arg + (16+9*sizeof(void*))))), (*((size_t*) (arg + (16+10*sizeof(void*))))) },
+    (exports_capstan_plugin_completions_list_property_t) (exports_capstan_plugin_completions_list_property_t) { (exports_capstan_plugin_completions_property_t*)(*((uint8_t **) (arg + (16+11*sizeof(void*))))), (*((size_t*) (arg + (16+12*sizeof(void*))))) },
+    (wit_list_s64_t) (wit_list_s64_t) { (int64_t*)(*((uint8_t **) (arg + (16+13*sizeof(void*))))), (*((size_t*) (arg + (16+14*sizeof(void*))))) },
+    (exports_capstan_plugin_completions_list_build_t) (exports_capstan_plugin_completions_list_build_t) { (exports_capstan_plugin_completions_build_t*)(*((uint8_t **) (arg + (16+15*sizeof(void*))))), (*((size_t*) (arg + (16+16*sizeof(void*))))) },
+  };
+  exports_capstan_plugin_completions_result_decision_plugin_error_t ret;
+  exports_capstan_plugin_completions_decision_t ok;
+  exports_capstan_plugin_completions_plugin_error_t err;
+  ret.is_err = !exports_capstan_plugin_completions_completed(&arg3, &arg4, *((int64_t*) (arg + (4*sizeof(void*)))), &arg5, &ok, &err);
+  if (ret.is_err) {
+    ret.val.err = err;
+  }
+  if (!ret.is_err) {
+    ret.val.ok = ok;
+  }
+  free(arg);
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  if ((ret).is_err) {
+    const exports_capstan_plugin_completions_plugin_error_t *payload12 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    switch ((int32_t) (*payload12).tag) {
+      case 0: {
+        const capstan_plugin_types_list_problem_t *payload13 = &(*payload12).val.invalid_config;
+        *((int8_t*)(ptr + sizeof(void*))) = 0;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload13).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload13).ptr;
+        break;
+      }
+      case 1: {
+        const wit_string_t *payload14 = &(*payload12).val.transient;
+        *((int8_t*)(ptr + sizeof(void*))) = 1;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload14).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload14).ptr;
+        break;
+      }
+      case 2: {
+        const wit_string_t *payload15 = &(*payload12).val.permanent;
+        *((int8_t*)(ptr + sizeof(void*))) = 2;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload15).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload15).ptr;
+        break;
+      }
+    }
+  } else {
+    const exports_capstan_plugin_completions_decision_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = ((*payload).state).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) ((*payload).state).ptr;
+    *((size_t*)(ptr + (4*sizeof(void*)))) = ((*payload).submit).len;
+    *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) ((*payload).submit).ptr;
+    *((size_t*)(ptr + (6*sizeof(void*)))) = ((*payload).set_timers).len;
+    *((uint8_t **)(ptr + (5*sizeof(void*)))) = (uint8_t *) ((*payload).set_timers).ptr;
+    *((size_t*)(ptr + (8*sizeof(void*)))) = ((*payload).clear_timers).len;
+    *((uint8_t **)(ptr + (7*sizeof(void*)))) = (uint8_t *) ((*payload).clear_timers).ptr;
+  }
+  return ptr;
 }
 
 __attribute__((__export_name__("capstan:plugin/migration@0.1.1#migrate")))

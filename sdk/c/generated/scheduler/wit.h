@@ -89,14 +89,168 @@ typedef struct capstan_plugin_types_plugin_error_t {
 // It will not work until somebody does something.
 #define CAPSTAN_PLUGIN_TYPES_PLUGIN_ERROR_PERMANENT 2
 
-typedef capstan_plugin_types_json_t exports_capstan_plugin_migration_json_t;
+typedef capstan_plugin_types_source_stamp_t capstan_plugin_decisions_source_stamp_t;
 
-typedef capstan_plugin_types_plugin_error_t exports_capstan_plugin_migration_plugin_error_t;
+typedef capstan_plugin_types_property_t capstan_plugin_decisions_property_t;
+
+typedef capstan_plugin_types_timestamp_ms_t capstan_plugin_decisions_timestamp_ms_t;
+
+typedef struct {
+  wit_string_t *ptr;
+  size_t len;
+} wit_list_string_t;
+
+typedef struct {
+  bool is_some;
+  wit_list_string_t val;
+} wit_option_list_string_t;
+
+typedef struct {
+  capstan_plugin_decisions_source_stamp_t *ptr;
+  size_t len;
+} capstan_plugin_decisions_list_source_stamp_t;
+
+typedef struct {
+  capstan_plugin_decisions_property_t *ptr;
+  size_t len;
+} capstan_plugin_decisions_list_property_t;
+
+typedef struct {
+  int64_t *ptr;
+  size_t len;
+} wit_list_s64_t;
+
+// A request for one build on each of some builders.
+typedef struct capstan_plugin_decisions_buildset_t {
+  // None means all builders of the scheduler; names must be among them.
+  wit_option_list_string_t   builders;
+  capstan_plugin_decisions_list_source_stamp_t   sources;
+  // Higher is sooner; 0 is usual.
+  int32_t   priority;
+  wit_string_t   reason;
+  capstan_plugin_decisions_list_property_t   properties;
+  // The changes that led to it, by id.
+  wit_list_s64_t   changes;
+} capstan_plugin_decisions_buildset_t;
+
+typedef struct capstan_plugin_decisions_timer_t {
+  wit_string_t   name;
+  capstan_plugin_decisions_timestamp_ms_t   at;
+} capstan_plugin_decisions_timer_t;
 
 typedef struct {
   uint8_t *ptr;
   size_t len;
 } wit_list_u8_t;
+
+typedef struct {
+  capstan_plugin_decisions_buildset_t *ptr;
+  size_t len;
+} capstan_plugin_decisions_list_buildset_t;
+
+typedef struct {
+  capstan_plugin_decisions_timer_t *ptr;
+  size_t len;
+} capstan_plugin_decisions_list_timer_t;
+
+// All that a call leads to.
+typedef struct capstan_plugin_decisions_decision_t {
+  // The new state; handed back with the next event or call.
+  wit_list_u8_t   state;
+  capstan_plugin_decisions_list_buildset_t   submit;
+  // Setting a timer replaces the one of the same name.
+  capstan_plugin_decisions_list_timer_t   set_timers;
+  wit_list_string_t   clear_timers;
+} capstan_plugin_decisions_decision_t;
+
+typedef capstan_plugin_types_json_t exports_capstan_plugin_calls_json_t;
+
+typedef capstan_plugin_types_plugin_error_t exports_capstan_plugin_calls_plugin_error_t;
+
+typedef capstan_plugin_types_timestamp_ms_t exports_capstan_plugin_calls_timestamp_ms_t;
+
+typedef capstan_plugin_decisions_decision_t exports_capstan_plugin_calls_decision_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    exports_capstan_plugin_calls_json_t ok;
+    exports_capstan_plugin_calls_plugin_error_t err;
+  } val;
+} exports_capstan_plugin_calls_result_json_plugin_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    exports_capstan_plugin_calls_decision_t ok;
+    exports_capstan_plugin_calls_plugin_error_t err;
+  } val;
+} exports_capstan_plugin_calls_result_decision_plugin_error_t;
+
+typedef capstan_plugin_types_json_t exports_capstan_plugin_completions_json_t;
+
+typedef capstan_plugin_types_outcome_t exports_capstan_plugin_completions_outcome_t;
+
+typedef capstan_plugin_types_property_t exports_capstan_plugin_completions_property_t;
+
+typedef capstan_plugin_types_source_stamp_t exports_capstan_plugin_completions_source_stamp_t;
+
+typedef capstan_plugin_types_plugin_error_t exports_capstan_plugin_completions_plugin_error_t;
+
+typedef capstan_plugin_types_timestamp_ms_t exports_capstan_plugin_completions_timestamp_ms_t;
+
+typedef capstan_plugin_decisions_decision_t exports_capstan_plugin_completions_decision_t;
+
+typedef struct {
+  exports_capstan_plugin_completions_source_stamp_t *ptr;
+  size_t len;
+} exports_capstan_plugin_completions_list_source_stamp_t;
+
+// A build of a buildset.
+typedef struct exports_capstan_plugin_completions_build_t {
+  wit_string_t   builder;
+  uint64_t   number;
+  exports_capstan_plugin_completions_outcome_t   outcome;
+  // What it checked out, as far as it said so: with the revision that it really built.
+  exports_capstan_plugin_completions_list_source_stamp_t   sources;
+} exports_capstan_plugin_completions_build_t;
+
+typedef struct {
+  exports_capstan_plugin_completions_property_t *ptr;
+  size_t len;
+} exports_capstan_plugin_completions_list_property_t;
+
+typedef struct {
+  exports_capstan_plugin_completions_build_t *ptr;
+  size_t len;
+} exports_capstan_plugin_completions_list_build_t;
+
+// All requests of it have ended.
+typedef struct exports_capstan_plugin_completions_completed_buildset_t {
+  int64_t   id;
+  wit_string_t   scheduler;
+  // The worst of its requests: of their builds, and of those that never became one.
+  exports_capstan_plugin_completions_outcome_t   outcome;
+  wit_string_t   reason;
+  // What it was asked to check out.
+  exports_capstan_plugin_completions_list_source_stamp_t   sources;
+  exports_capstan_plugin_completions_list_property_t   properties;
+  wit_list_s64_t   changes;
+  // Oldest first; none for a request that was cancelled before it became a build.
+  exports_capstan_plugin_completions_list_build_t   builds;
+} exports_capstan_plugin_completions_completed_buildset_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    exports_capstan_plugin_completions_decision_t ok;
+    exports_capstan_plugin_completions_plugin_error_t err;
+  } val;
+} exports_capstan_plugin_completions_result_decision_plugin_error_t;
+
+typedef capstan_plugin_types_json_t exports_capstan_plugin_migration_json_t;
+
+typedef capstan_plugin_types_plugin_error_t exports_capstan_plugin_migration_plugin_error_t;
 
 typedef struct {
   bool is_err;
@@ -117,11 +271,6 @@ typedef capstan_plugin_types_outcome_t exports_capstan_plugin_scheduler_outcome_
 typedef capstan_plugin_types_plugin_error_t exports_capstan_plugin_scheduler_plugin_error_t;
 
 typedef capstan_plugin_types_timestamp_ms_t exports_capstan_plugin_scheduler_timestamp_ms_t;
-
-typedef struct {
-  wit_string_t *ptr;
-  size_t len;
-} wit_list_string_t;
 
 typedef struct {
   exports_capstan_plugin_scheduler_property_t *ptr;
@@ -173,16 +322,6 @@ typedef struct exports_capstan_plugin_scheduler_event_t {
 // A timer is due, by the name under which it was set.
 #define EXPORTS_CAPSTAN_PLUGIN_SCHEDULER_EVENT_TIMER 2
 #define EXPORTS_CAPSTAN_PLUGIN_SCHEDULER_EVENT_FINISHED 3
-
-typedef struct {
-  bool is_some;
-  wit_list_string_t val;
-} wit_option_list_string_t;
-
-typedef struct {
-  int64_t *ptr;
-  size_t len;
-} wit_list_s64_t;
 
 // A request for one build on each of some builders.
 typedef struct exports_capstan_plugin_scheduler_buildset_t {
@@ -241,6 +380,13 @@ typedef struct {
 // Writes one message; long ones are cut, and too many are dropped and counted.
 extern void capstan_plugin_log_write(capstan_plugin_log_level_t level, wit_string_t *message);
 
+// Exported Functions from `capstan:plugin/calls@0.1.1`
+bool exports_capstan_plugin_calls_describe(exports_capstan_plugin_calls_json_t *config, exports_capstan_plugin_calls_json_t *ret, exports_capstan_plugin_calls_plugin_error_t *err);
+bool exports_capstan_plugin_calls_call(exports_capstan_plugin_calls_json_t *config, wit_list_u8_t *state, exports_capstan_plugin_calls_timestamp_ms_t now, exports_capstan_plugin_calls_json_t *call, exports_capstan_plugin_calls_decision_t *ret, exports_capstan_plugin_calls_plugin_error_t *err);
+
+// Exported Functions from `capstan:plugin/completions@0.1.1`
+bool exports_capstan_plugin_completions_completed(exports_capstan_plugin_completions_json_t *config, wit_list_u8_t *state, exports_capstan_plugin_completions_timestamp_ms_t now, exports_capstan_plugin_completions_completed_buildset_t *buildset, exports_capstan_plugin_completions_decision_t *ret, exports_capstan_plugin_completions_plugin_error_t *err);
+
 // Exported Functions from `capstan:plugin/migration@0.1.1`
 bool exports_capstan_plugin_migration_migrate(exports_capstan_plugin_migration_json_t *config, wit_string_t *from_version, wit_list_u8_t *old, wit_list_u8_t *ret, exports_capstan_plugin_migration_plugin_error_t *err);
 
@@ -264,11 +410,67 @@ void capstan_plugin_types_list_problem_free(capstan_plugin_types_list_problem_t 
 
 void capstan_plugin_types_plugin_error_free(capstan_plugin_types_plugin_error_t *ptr);
 
+void capstan_plugin_decisions_source_stamp_free(capstan_plugin_decisions_source_stamp_t *ptr);
+
+void capstan_plugin_decisions_property_free(capstan_plugin_decisions_property_t *ptr);
+
+void wit_list_string_free(wit_list_string_t *ptr);
+
+void wit_option_list_string_free(wit_option_list_string_t *ptr);
+
+void capstan_plugin_decisions_list_source_stamp_free(capstan_plugin_decisions_list_source_stamp_t *ptr);
+
+void capstan_plugin_decisions_list_property_free(capstan_plugin_decisions_list_property_t *ptr);
+
+void wit_list_s64_free(wit_list_s64_t *ptr);
+
+void capstan_plugin_decisions_buildset_free(capstan_plugin_decisions_buildset_t *ptr);
+
+void capstan_plugin_decisions_timer_free(capstan_plugin_decisions_timer_t *ptr);
+
+void wit_list_u8_free(wit_list_u8_t *ptr);
+
+void capstan_plugin_decisions_list_buildset_free(capstan_plugin_decisions_list_buildset_t *ptr);
+
+void capstan_plugin_decisions_list_timer_free(capstan_plugin_decisions_list_timer_t *ptr);
+
+void capstan_plugin_decisions_decision_free(capstan_plugin_decisions_decision_t *ptr);
+
+void exports_capstan_plugin_calls_json_free(exports_capstan_plugin_calls_json_t *ptr);
+
+void exports_capstan_plugin_calls_plugin_error_free(exports_capstan_plugin_calls_plugin_error_t *ptr);
+
+void exports_capstan_plugin_calls_decision_free(exports_capstan_plugin_calls_decision_t *ptr);
+
+void exports_capstan_plugin_calls_result_json_plugin_error_free(exports_capstan_plugin_calls_result_json_plugin_error_t *ptr);
+
+void exports_capstan_plugin_calls_result_decision_plugin_error_free(exports_capstan_plugin_calls_result_decision_plugin_error_t *ptr);
+
+void exports_capstan_plugin_completions_json_free(exports_capstan_plugin_completions_json_t *ptr);
+
+void exports_capstan_plugin_completions_property_free(exports_capstan_plugin_completions_property_t *ptr);
+
+void exports_capstan_plugin_completions_source_stamp_free(exports_capstan_plugin_completions_source_stamp_t *ptr);
+
+void exports_capstan_plugin_completions_plugin_error_free(exports_capstan_plugin_completions_plugin_error_t *ptr);
+
+void exports_capstan_plugin_completions_decision_free(exports_capstan_plugin_completions_decision_t *ptr);
+
+void exports_capstan_plugin_completions_list_source_stamp_free(exports_capstan_plugin_completions_list_source_stamp_t *ptr);
+
+void exports_capstan_plugin_completions_build_free(exports_capstan_plugin_completions_build_t *ptr);
+
+void exports_capstan_plugin_completions_list_property_free(exports_capstan_plugin_completions_list_property_t *ptr);
+
+void exports_capstan_plugin_completions_list_build_free(exports_capstan_plugin_completions_list_build_t *ptr);
+
+void exports_capstan_plugin_completions_completed_buildset_free(exports_capstan_plugin_completions_completed_buildset_t *ptr);
+
+void exports_capstan_plugin_completions_result_decision_plugin_error_free(exports_capstan_plugin_completions_result_decision_plugin_error_t *ptr);
+
 void exports_capstan_plugin_migration_json_free(exports_capstan_plugin_migration_json_t *ptr);
 
 void exports_capstan_plugin_migration_plugin_error_free(exports_capstan_plugin_migration_plugin_error_t *ptr);
-
-void wit_list_u8_free(wit_list_u8_t *ptr);
 
 void exports_capstan_plugin_migration_result_list_u8_plugin_error_free(exports_capstan_plugin_migration_result_list_u8_plugin_error_t *ptr);
 
@@ -280,8 +482,6 @@ void exports_capstan_plugin_scheduler_property_free(exports_capstan_plugin_sched
 
 void exports_capstan_plugin_scheduler_plugin_error_free(exports_capstan_plugin_scheduler_plugin_error_t *ptr);
 
-void wit_list_string_free(wit_list_string_t *ptr);
-
 void exports_capstan_plugin_scheduler_list_property_free(exports_capstan_plugin_scheduler_list_property_t *ptr);
 
 void exports_capstan_plugin_scheduler_change_free(exports_capstan_plugin_scheduler_change_t *ptr);
@@ -291,10 +491,6 @@ void exports_capstan_plugin_scheduler_list_source_stamp_free(exports_capstan_plu
 void exports_capstan_plugin_scheduler_finished_free(exports_capstan_plugin_scheduler_finished_t *ptr);
 
 void exports_capstan_plugin_scheduler_event_free(exports_capstan_plugin_scheduler_event_t *ptr);
-
-void wit_option_list_string_free(wit_option_list_string_t *ptr);
-
-void wit_list_s64_free(wit_list_s64_t *ptr);
 
 void exports_capstan_plugin_scheduler_buildset_free(exports_capstan_plugin_scheduler_buildset_t *ptr);
 

@@ -112,6 +112,14 @@ extern void __wasm_import_capstan_plugin_artefacts_write(uint8_t *, size_t, uint
 __attribute__((__import_module__("capstan:plugin/ending@0.1.1"), __import_name__("end-build")))
 extern void __wasm_import_capstan_plugin_ending_end_build(int32_t, uint8_t *, size_t);
 
+// Imported Functions from `capstan:plugin/triggers@0.1.1`
+
+__attribute__((__import_module__("capstan:plugin/triggers@0.1.1"), __import_name__("call")))
+extern void __wasm_import_capstan_plugin_triggers_call(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("capstan:plugin/triggers@0.1.1"), __import_name__("wait")))
+extern void __wasm_import_capstan_plugin_triggers_wait(uint8_t *, size_t, int32_t, uint8_t *);
+
 // Exported Functions from `capstan:plugin/step@0.1.1`
 
 __attribute__((__weak__, __export_name__("cabi_post_capstan:plugin/step@0.1.1#check")))
@@ -475,6 +483,103 @@ void capstan_plugin_artefacts_result_artefact_artefact_error_free(capstan_plugin
     capstan_plugin_artefacts_artefact_free(&ptr->val.ok);
   } else {
     capstan_plugin_artefacts_artefact_error_free(&ptr->val.err);
+  }
+}
+
+void capstan_plugin_triggers_json_free(capstan_plugin_triggers_json_t *ptr) {
+  capstan_plugin_types_json_free(ptr);
+}
+
+void capstan_plugin_triggers_problem_free(capstan_plugin_triggers_problem_t *ptr) {
+  capstan_plugin_types_problem_free(ptr);
+}
+
+void capstan_plugin_triggers_triggered_build_free(capstan_plugin_triggers_triggered_build_t *ptr) {
+  wit_string_free(&ptr->builder);
+}
+
+void capstan_plugin_triggers_list_triggered_build_free(capstan_plugin_triggers_list_triggered_build_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    capstan_plugin_triggers_triggered_build_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      capstan_plugin_triggers_triggered_build_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void capstan_plugin_triggers_completed_free(capstan_plugin_triggers_completed_t *ptr) {
+  wit_string_free(&ptr->scheduler);
+  capstan_plugin_triggers_list_triggered_build_free(&ptr->builds);
+}
+
+void capstan_plugin_triggers_list_problem_free(capstan_plugin_triggers_list_problem_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    capstan_plugin_triggers_problem_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      capstan_plugin_triggers_problem_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void capstan_plugin_triggers_trigger_error_free(capstan_plugin_triggers_trigger_error_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 0: {
+      wit_string_free(&ptr->val.denied);
+      break;
+    }
+    case 1: {
+      capstan_plugin_triggers_list_problem_free(&ptr->val.refused);
+      break;
+    }
+    case 2: {
+      wit_string_free(&ptr->val.cancelled);
+      break;
+    }
+    case 3: {
+      wit_string_free(&ptr->val.deadlock);
+      break;
+    }
+  }
+}
+
+void wit_list_s64_free(wit_list_s64_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    int64_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+    }
+    free(list_ptr);
+  }
+}
+
+void capstan_plugin_triggers_result_list_s64_trigger_error_free(capstan_plugin_triggers_result_list_s64_trigger_error_t *ptr) {
+  if (!ptr->is_err) {
+    wit_list_s64_free(&ptr->val.ok);
+  } else {
+    capstan_plugin_triggers_trigger_error_free(&ptr->val.err);
+  }
+}
+
+void capstan_plugin_triggers_list_completed_free(capstan_plugin_triggers_list_completed_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    capstan_plugin_triggers_completed_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      capstan_plugin_triggers_completed_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void capstan_plugin_triggers_result_list_completed_trigger_error_free(capstan_plugin_triggers_result_list_completed_trigger_error_t *ptr) {
+  if (!ptr->is_err) {
+    capstan_plugin_triggers_list_completed_free(&ptr->val.ok);
+  } else {
+    capstan_plugin_triggers_trigger_error_free(&ptr->val.err);
   }
 }
 
@@ -1027,6 +1132,102 @@ bool capstan_plugin_artefacts_write(wit_string_t *name, wit_list_u8_t *content, 
 
 void capstan_plugin_ending_end_build(capstan_plugin_ending_outcome_t outcome, wit_string_t *reason) {
   __wasm_import_capstan_plugin_ending_end_build((int32_t) outcome, (uint8_t *) (*reason).ptr, (*reason).len);
+}
+
+bool capstan_plugin_triggers_call(wit_string_t *scheduler, capstan_plugin_triggers_json_t *call, wit_list_s64_t *ret, capstan_plugin_triggers_trigger_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_capstan_plugin_triggers_call((uint8_t *) (*scheduler).ptr, (*scheduler).len, (uint8_t *) (*call).ptr, (*call).len, ptr);
+  capstan_plugin_triggers_result_list_s64_trigger_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (wit_list_s64_t) { (int64_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      capstan_plugin_triggers_trigger_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant.val.refused = (capstan_plugin_triggers_list_problem_t) { (capstan_plugin_triggers_problem_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant.val.cancelled = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.deadlock = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool capstan_plugin_triggers_wait(wit_list_s64_t *buildsets, bool give_back, capstan_plugin_triggers_list_completed_t *ret, capstan_plugin_triggers_trigger_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_capstan_plugin_triggers_wait((uint8_t *) (*buildsets).ptr, (*buildsets).len, give_back, ptr);
+  capstan_plugin_triggers_result_list_completed_trigger_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (capstan_plugin_triggers_list_completed_t) { (capstan_plugin_triggers_completed_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      capstan_plugin_triggers_trigger_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant.val.refused = (capstan_plugin_triggers_list_problem_t) { (capstan_plugin_triggers_problem_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant.val.cancelled = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.deadlock = (wit_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
 }
 
 __attribute__((__export_name__("capstan:plugin/step@0.1.1#check")))

@@ -262,6 +262,85 @@ typedef struct {
 
 typedef capstan_plugin_types_outcome_t capstan_plugin_ending_outcome_t;
 
+typedef capstan_plugin_types_json_t capstan_plugin_triggers_json_t;
+
+typedef capstan_plugin_types_outcome_t capstan_plugin_triggers_outcome_t;
+
+typedef capstan_plugin_types_problem_t capstan_plugin_triggers_problem_t;
+
+// A build of a buildset.
+typedef struct capstan_plugin_triggers_triggered_build_t {
+  wit_string_t   builder;
+  uint64_t   number;
+  capstan_plugin_triggers_outcome_t   outcome;
+} capstan_plugin_triggers_triggered_build_t;
+
+typedef struct {
+  capstan_plugin_triggers_triggered_build_t *ptr;
+  size_t len;
+} capstan_plugin_triggers_list_triggered_build_t;
+
+// A buildset of which all requests have ended.
+typedef struct capstan_plugin_triggers_completed_t {
+  int64_t   buildset;
+  wit_string_t   scheduler;
+  // The worst of its builds, and of its requests that never became one.
+  capstan_plugin_triggers_outcome_t   outcome;
+  // Oldest first; none for a request that was cancelled before it became a build.
+  capstan_plugin_triggers_list_triggered_build_t   builds;
+} capstan_plugin_triggers_completed_t;
+
+typedef struct {
+  capstan_plugin_triggers_problem_t *ptr;
+  size_t len;
+} capstan_plugin_triggers_list_problem_t;
+
+// Why there is no answer.
+typedef struct capstan_plugin_triggers_trigger_error_t {
+  uint8_t tag;
+  union {
+    wit_string_t     denied;
+    capstan_plugin_triggers_list_problem_t     refused;
+    wit_string_t     cancelled;
+    wit_string_t     deadlock;
+  } val;
+} capstan_plugin_triggers_trigger_error_t;
+
+// A right is missing: for this scheduler.
+#define CAPSTAN_PLUGIN_TRIGGERS_TRIGGER_ERROR_DENIED 0
+// There is no such scheduler, it takes no calls or is disabled, or this is wrong in the call, by its path there.
+#define CAPSTAN_PLUGIN_TRIGGERS_TRIGGER_ERROR_REFUSED 1
+// The build was stopped; what was waited for is cancelled.
+#define CAPSTAN_PLUGIN_TRIGGERS_TRIGGER_ERROR_CANCELLED 2
+// Waiting would never end: what is waited for waits for this build in turn.
+#define CAPSTAN_PLUGIN_TRIGGERS_TRIGGER_ERROR_DEADLOCK 3
+
+typedef struct {
+  int64_t *ptr;
+  size_t len;
+} wit_list_s64_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    wit_list_s64_t ok;
+    capstan_plugin_triggers_trigger_error_t err;
+  } val;
+} capstan_plugin_triggers_result_list_s64_trigger_error_t;
+
+typedef struct {
+  capstan_plugin_triggers_completed_t *ptr;
+  size_t len;
+} capstan_plugin_triggers_list_completed_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    capstan_plugin_triggers_list_completed_t ok;
+    capstan_plugin_triggers_trigger_error_t err;
+  } val;
+} capstan_plugin_triggers_result_list_completed_trigger_error_t;
+
 typedef capstan_plugin_types_json_t exports_capstan_plugin_step_json_t;
 
 typedef capstan_plugin_types_outcome_t exports_capstan_plugin_step_outcome_t;
@@ -364,6 +443,15 @@ extern bool capstan_plugin_artefacts_write(wit_string_t *name, wit_list_u8_t *co
 // cancelled ends the build as that.
 extern void capstan_plugin_ending_end_build(capstan_plugin_ending_outcome_t outcome, wit_string_t *reason);
 
+// Imported Functions from `capstan:plugin/triggers@0.1.1`
+// Asks a scheduler for builds; answers its buildsets, of which there may be none. The call is an object with, as far as
+// they are given, `reason`, `builders`, `properties`, `priority` and `sources`: a list of objects with the members of a
+// source stamp, or "own" for what the build itself checks out, at the revisions that it got.
+extern bool capstan_plugin_triggers_call(wit_string_t *scheduler, capstan_plugin_triggers_json_t *call, wit_list_s64_t *ret, capstan_plugin_triggers_trigger_error_t *err);
+// Waits until each of these buildsets is complete, which this step must have asked for. With `give-back` others may use
+// the build's slot on its worker meanwhile; its locks it keeps.
+extern bool capstan_plugin_triggers_wait(wit_list_s64_t *buildsets, bool give_back, capstan_plugin_triggers_list_completed_t *ret, capstan_plugin_triggers_trigger_error_t *err);
+
 // Exported Functions from `capstan:plugin/step@0.1.1`
 bool exports_capstan_plugin_step_check(exports_capstan_plugin_step_json_t *config, exports_capstan_plugin_step_plugin_error_t *err);
 bool exports_capstan_plugin_step_run(exports_capstan_plugin_step_json_t *config, exports_capstan_plugin_step_outcome_t *ret, exports_capstan_plugin_step_plugin_error_t *err);
@@ -429,6 +517,28 @@ void capstan_plugin_artefacts_artefact_free(capstan_plugin_artefacts_artefact_t 
 void capstan_plugin_artefacts_artefact_error_free(capstan_plugin_artefacts_artefact_error_t *ptr);
 
 void capstan_plugin_artefacts_result_artefact_artefact_error_free(capstan_plugin_artefacts_result_artefact_artefact_error_t *ptr);
+
+void capstan_plugin_triggers_json_free(capstan_plugin_triggers_json_t *ptr);
+
+void capstan_plugin_triggers_problem_free(capstan_plugin_triggers_problem_t *ptr);
+
+void capstan_plugin_triggers_triggered_build_free(capstan_plugin_triggers_triggered_build_t *ptr);
+
+void capstan_plugin_triggers_list_triggered_build_free(capstan_plugin_triggers_list_triggered_build_t *ptr);
+
+void capstan_plugin_triggers_completed_free(capstan_plugin_triggers_completed_t *ptr);
+
+void capstan_plugin_triggers_list_problem_free(capstan_plugin_triggers_list_problem_t *ptr);
+
+void capstan_plugin_triggers_trigger_error_free(capstan_plugin_triggers_trigger_error_t *ptr);
+
+void wit_list_s64_free(wit_list_s64_t *ptr);
+
+void capstan_plugin_triggers_result_list_s64_trigger_error_free(capstan_plugin_triggers_result_list_s64_trigger_error_t *ptr);
+
+void capstan_plugin_triggers_list_completed_free(capstan_plugin_triggers_list_completed_t *ptr);
+
+void capstan_plugin_triggers_result_list_completed_trigger_error_free(capstan_plugin_triggers_result_list_completed_trigger_error_t *ptr);
 
 void exports_capstan_plugin_step_json_free(exports_capstan_plugin_step_json_t *ptr);
 

@@ -55,6 +55,7 @@ impl From<&Stamp> for SourceStamp {
             project: stamp.project.clone(),
             branch: stamp.branch.clone(),
             revision: stamp.revision.clone(),
+            patch: None,
         }
     }
 }

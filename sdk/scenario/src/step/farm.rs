@@ -30,11 +30,13 @@ struct Inner {
     missing: Option<String>,
 }
 
-/// Commands that workers have begun or, in a later run, will begin again.
+/// What the farm has done or, in a later run, will do again: commands that workers have begun, content that was taken.
 #[derive(Clone, Default)]
 pub(crate) struct Known {
     begun: BTreeMap<CommandId, Begun>,
     killed: BTreeMap<CommandId, (Timestamp, String)>,
+    /// What became of content that was handed over, by the artefact's name.
+    written: BTreeMap<String, Artefact>,
 }
 
 #[derive(Clone)]
@@ -349,7 +351,12 @@ impl StepPort for Farm {
     fn store_content(&self, name: String, content: Vec<u8>) -> BoxFuture<'_, Result<Stored, StoreFault>> {
         async move {
             let mut inner = self.inner();
-            match inner.file(&name)?.unavailable {
+            let said = match inner.known.written.get(&name) {
+                Some(said) => said.clone(),
+                None => inner.file(&name)?,
+            };
+            inner.known.written.insert(name.clone(), said.clone());
+            match said.unavailable {
                 Some(reason) => Err(StoreFault::Unavailable(reason)),
                 None => Ok(inner.keep(name, content)),
             }

@@ -72,6 +72,66 @@ void scheduler_handle(const cap_json *params, const cap_json *state, int64_t now
     }
 }
 
+const cap_json *scheduler_describe(const cap_json *params) {
+    const cap_json *field = cap_with(NULL, "name", "\"version\"");
+    field = cap_with(field, "type", "\"string\"");
+    field = cap_with(field, "label", cap_quote(cap_join("Ver\u017eion ", cap_text(params, "branch", ""), NULL)));
+    const cap_json *form = cap_with(NULL, "kind", "\"force\"");
+    return cap_with(form, "fields", cap_write(cap_append(NULL, cap_write(field))));
+}
+
+void scheduler_call(const cap_json *params, const cap_json *state, int64_t now, const cap_json *call) {
+    const char *version = cap_text(cap_get(call, "values"), "version", "");
+    if (!*version) {
+        cap_problem("values.version", "expected a version, found none");
+        return;
+    }
+    cap_keep(counted(state, "calls"));
+    const cap_json *properties = cap_with(NULL, "version", cap_quote(version));
+    properties = cap_with(properties, "owner", cap_write(cap_get(call, "owner")));
+    properties = cap_with(properties, "size", cap_write(cap_get(cap_get(call, "properties"), "size")));
+    const cap_json *given = cap_at(cap_get(call, "sources"), 0);
+    cap_source source = {
+        .codebase = cap_text(given, "codebase", ""),
+        .repository = cap_text(given, "repository", ""),
+        .branch = cap_text(given, "branch", NULL),
+    };
+    const char *const builders[] = {cap_as_text(cap_at(cap_get(call, "builders"), 0), ""), NULL};
+    cap_submit(&(cap_buildset){
+        .reason = cap_text(call, "reason", "asked"),
+        .builders = cap_get(call, "builders") ? builders : NULL,
+        .sources = &source,
+        .source_count = given ? 1 : 0,
+        .priority = (int32_t)cap_number(call, "priority", 1),
+        .properties = properties,
+    });
+    cap_set_timer("after", now + (int64_t)cap_number(params, "quiet", 1000));
+    cap_clear_timer("before");
+}
+
+static const char *word(cap_outcome outcome) { return outcome == CAP_SUCCESS ? "success" : "failure"; }
+
+void scheduler_completed(const cap_json *params, const cap_json *state, int64_t now, const cap_completed *set) {
+    (void)params, (void)now;
+    const char *seen = cap_join(set->scheduler, " ", cap_decimal(set->id), " ", word(set->outcome), " ", NULL);
+    seen = cap_join(seen, cap_as_text(cap_get(set->properties, "color"), ""), ":", NULL);
+    for (size_t place = 0; place < set->build_count; place++) {
+        const cap_build *build = &set->builds[place];
+        const char *number = cap_decimal((int64_t)build->number);
+        seen = cap_join(seen, place ? ", " : " ", build->builder, " ", number, " ", NULL);
+        seen = cap_join(seen, word(build->outcome), " ", build->sources->revision, NULL);
+    }
+    cap_keep(cap_with(state, "seen", cap_quote(seen)));
+    if (set->outcome != CAP_SUCCESS) return;
+    cap_submit(&(cap_buildset){
+        .reason = cap_join("after ", set->reason, NULL),
+        .sources = set->sources,
+        .source_count = set->source_count,
+        .changes = set->changes,
+        .change_count = set->change_count,
+    });
+}
+
 const cap_json *scheduler_migrate(const cap_json *params, const char *from_version, const cap_json *state) {
     (void)params;
     return cap_with(state, "migrated", cap_quote(from_version));

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use capstan_sdk::scheduler::{
-    Answer, Buildset, Change, Event, Migrate, Outcome, PluginError, Property, Scheduler, SourceStamp, Timer,
-    TimestampMs,
+    Answer, Buildset, Call, Calls, Change, CompletedBuildset, Event, Follows, Migrate, Outcome, PluginError, Property,
+    Scheduler, SourceStamp, Timer, TimestampMs,
 };
 use capstan_sdk::prelude::{Value, json};
-use capstan_sdk::{parameters, serde_json};
+use capstan_sdk::{parameters, problem, serde_json};
 
 #[parameters]
 struct Conformance {
@@ -108,6 +108,81 @@ fn buildset(state: &mut State, change: Change) -> Buildset {
     }
 }
 
+impl Calls for Conformance {
+    fn describe(&self) -> Value {
+        let label = format!("Ver\u{17e}ion {}", self.branch);
+        json!({ "kind": "force", "fields": [{ "name": "version", "type": "string", "label": label }] })
+    }
+
+    fn call(&self, state: &mut State, now: TimestampMs, call: Call) -> Result<Answer, PluginError> {
+        let version = call.values.get("version").and_then(Value::as_str).filter(|text| !text.is_empty());
+        let Some(version) = version else {
+            let fault = problem("values.version", "expected a version, found none");
+            return Err(PluginError::InvalidConfig(vec![fault]));
+        };
+        count(state, "calls");
+        let property = |name: &str, value: Value| Property {
+            name: name.to_owned(),
+            value: value.to_string(),
+            source: String::new(),
+        };
+        Ok(Answer {
+            submit: vec![Buildset {
+                builders: call.builders,
+                sources: call.sources.into_iter().map(SourceStamp::from).collect(),
+                priority: call.priority.unwrap_or(1),
+                reason: call.reason.unwrap_or_else(|| "asked".to_owned()),
+                properties: vec![
+                    property("version", json!(version)),
+                    property("owner", json!(call.owner)),
+                    property("size", json!(call.properties.get("size"))),
+                ],
+                changes: Vec::new(),
+            }],
+            set_timers: vec![Timer {
+                name: "after".to_owned(),
+                at: now + self.quiet,
+            }],
+            clear_timers: vec!["before".to_owned()],
+        })
+    }
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    if outcome == Outcome::Success { "success" } else { "failure" }
+}
+
+impl Follows for Conformance {
+    fn completed(
+        &self,
+        state: &mut State,
+        _now: TimestampMs,
+        set: CompletedBuildset,
+    ) -> Result<Answer, PluginError> {
+        let color = set.properties.iter().find(|p| p.name == "color").map(|p| p.value.trim_matches('"'));
+        let builds = set.builds.iter().map(|b| {
+            let revision = b.sources[0].revision.as_deref().unwrap_or_default();
+            format!("{} {} {} {revision}", b.builder, b.number, word(b.outcome))
+        });
+        let builds = builds.collect::<Vec<_>>().join(", ");
+        let color = color.unwrap_or_default();
+        let seen = format!("{} {} {} {color}: {builds}", set.scheduler, set.id, word(set.outcome));
+        state.insert("seen".to_owned(), json!(seen));
+        let mut answer = Answer::default();
+        if set.outcome == Outcome::Success {
+            answer.submit.push(Buildset {
+                builders: None,
+                sources: set.sources,
+                priority: 0,
+                reason: format!("after {}", set.reason),
+                properties: Vec::new(),
+                changes: set.changes,
+            });
+        }
+        Ok(answer)
+    }
+}
+
 impl Migrate for Conformance {
     fn migrate(&self, from_version: &str, old: Vec<u8>) -> Result<Vec<u8>, PluginError> {
         let mut state: State = serde_json::from_slice(&old).unwrap_or_default();
@@ -116,4 +191,4 @@ impl Migrate for Conformance {
     }
 }
 
-capstan_sdk::scheduler!(Conformance, migrate);
+capstan_sdk::scheduler!(Conformance, migrate, calls, follows);

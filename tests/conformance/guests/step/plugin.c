@@ -117,11 +117,20 @@ static cap_outcome outcome(const char *word) {
     cap_panic("expected an outcome");
 }
 
+static const char *stored(bool good, const cap_artefact *artefact) {
+    if (!good) return NULL;
+    const char *size = cap_decimal((int64_t)artefact->size);
+    char digest[9] = {0};
+    memcpy(digest, artefact->sha256, 8);
+    return cap_join(artefact->name, " ", size, " ", digest, NULL);
+}
+
 // What it was answered; NULL after a failure.
 static const char *play(const char *what, const cap_json *op) {
     const char *text = cap_text(op, "text", ""), *name = cap_text(op, "name", "");
     cap_command given = command(op);
     cap_done done;
+    cap_artefact artefact;
     if (strcmp(what, "run") == 0) return cap_run(&given, &done) ? said(&done) : NULL;
     if (strcmp(what, "check") == 0) {
         if (!cap_run(&given, &done)) return NULL;
@@ -153,6 +162,12 @@ static const char *play(const char *what, const cap_json *op) {
         cap_add_link(text, cap_text(op, "url", ""));
     } else if (strcmp(what, "text") == 0) {
         cap_write_log(cap_text(op, "log", ""), text);
+    } else if (strcmp(what, "publish") == 0) {
+        return stored(cap_publish(text, name, &artefact), &artefact);
+    } else if (strcmp(what, "artefact") == 0) {
+        return stored(cap_write_artefact(name, text, strlen(text), &artefact), &artefact);
+    } else if (strcmp(what, "end-build") == 0) {
+        cap_end_build(outcome(cap_text(op, "outcome", "")), text);
     } else if (strcmp(what, "log") == 0) {
         cap_info(text);
     } else if (strcmp(what, "stop") == 0) {

@@ -65,6 +65,12 @@ function play(op, { started }) {
             return sdk.addLink(op.text, op.url);
         case "text":
             return sdk.writeLog(op.log, op.text);
+        case "publish":
+            return stored(sdk.publish(op.text, op.name));
+        case "artefact":
+            return stored(sdk.writeArtefact(op.name, op.text));
+        case "end-build":
+            return sdk.endBuild(op.outcome, op.text);
         case "log":
             return sdk.log.info(op.text);
         case "stop":
@@ -81,5 +87,7 @@ function play(op, { started }) {
 function options({ workdir, env, secrets, timeout, max_time, term_grace, log, capture }) {
     return { workdir, env, secrets, timeout, maxTime: max_time, termGrace: term_grace, log, capture };
 }
+
+const stored = ({ name, size, sha256 }) => `${name} ${size} ${sha256.slice(0, 8)}`;
 
 const said = (done) => `${done.summary} [${done.text}]`;

@@ -11,9 +11,11 @@ from capstan_sdk import (
     Stop,
     Transient,
     add_link,
+    end_build,
     get_property,
     log,
     now,
+    publish,
     run,
     seed,
     set_property,
@@ -23,6 +25,7 @@ from capstan_sdk import (
     start,
     step_name,
     wait_any,
+    write_artefact,
     write_log,
 )
 
@@ -85,6 +88,12 @@ class Conformance(Step):
                 add_link(op["text"], op["url"])
             case "text":
                 write_log(op["log"], op["text"])
+            case "publish":
+                return stored(publish(op["text"], op["name"]))
+            case "artefact":
+                return stored(write_artefact(op["name"], op["text"]))
+            case "end-build":
+                end_build(Outcome(op["outcome"]), op["text"])
             case "log":
                 log.info(op["text"])
             case "stop":
@@ -105,6 +114,10 @@ def command(op):
 def options(op):
     names = ("workdir", "env", "secrets", "timeout", "max_time", "term_grace", "log", "capture")
     return {name: op[name] for name in names if name in op}
+
+
+def stored(artefact):
+    return f"{artefact.name} {artefact.size} {artefact.sha256[:8]}"
 
 
 def said(done):

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use capstan_sdk::artefacts::{self, Artefact};
 use capstan_sdk::params::Span;
 use capstan_sdk::step::{
-    Command, Done, EnvValue, Outcome, PluginError, Problem, Program, Step, Stop, add_link, name, now, property, seed,
+    Command, Done, EnvValue, Outcome, PluginError, Problem, Program, Step, Stop, add_link, end_build, name, now, property, seed,
     set_property, set_summary, sleep_ms, sources, wait_any, write_log,
 };
 use capstan_sdk::prelude::{Value, json};
@@ -90,6 +91,8 @@ fn play(op: &Op, started: &mut Vec<Command>) -> Result<String, Stop> {
         "seed" => seed().to_string(),
         "name" => name(),
         "sources" => all_sources(),
+        "publish" => stored(&artefacts::publish(&op.text, &op.name)?),
+        "artefact" => stored(&artefacts::write(&op.name, op.text.as_bytes())?),
         "get" => property(&op.name).unwrap_or_default().to_string(),
         "set" => {
             set_property(&op.name, &op.value)?;
@@ -105,20 +108,26 @@ fn tell(what: &str, op: &Op) -> Result<String, Stop> {
         "link" => add_link(&op.text, &op.url),
         "text" => write_log(op.log.as_deref().unwrap_or_default(), &op.text),
         "log" => log::info(&op.text),
-        "stop" => {
-            let outcome = match op.outcome.as_str() {
-                "skipped" => Outcome::Skipped,
-                "failure" => Outcome::Failure,
-                other => panic!("expected an outcome, found {other}"),
-            };
-            return Err(Stop::Outcome(outcome, op.text.clone()));
-        }
+        "end-build" => end_build(outcome(&op.outcome), &op.text),
+        "stop" => return Err(Stop::Outcome(outcome(&op.outcome), op.text.clone())),
         "transient" => return Err(PluginError::Transient(op.text.clone()).into()),
         "permanent" => return Err(PluginError::Permanent(op.text.clone()).into()),
         "bug" => panic!("{}", op.text),
         _ => {}
     }
     Ok(String::new())
+}
+
+fn outcome(word: &str) -> Outcome {
+    match word {
+        "skipped" => Outcome::Skipped,
+        "failure" => Outcome::Failure,
+        other => panic!("expected an outcome, found {other}"),
+    }
+}
+
+fn stored(artefact: &Artefact) -> String {
+    format!("{} {} {}", artefact.name, artefact.size, &artefact.sha256[..8])
 }
 
 fn wait_all(started: &[Command]) -> Result<String, Stop> {

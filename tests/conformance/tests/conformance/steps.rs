@@ -44,6 +44,10 @@ fn everything() -> Value {
         { "do": "summary", "text": "half of it" },
         { "do": "text", "log": "notes", "text": "end\n" },
         { "do": "check", "argv": ["sh", "ok"] },
+        { "do": "publish", "text": "build/app.whl", "name": "dist/app.whl" },
+        { "do": "artefact", "name": "dist/notes", "text": "grün" },
+        { "do": "end-build", "outcome": "failure", "text": "later" },
+        { "do": "end-build", "outcome": "skipped", "text": "enough is known: ü" },
         { "do": "run", "argv": ["make", "all"] },
     ])
 }
@@ -79,6 +83,10 @@ fn answers() -> Value {
         "summary: ",
         "text: ",
         "check: done [ok]",
+        "publish: dist/app.whl 13 9b94b13c",
+        "artefact: dist/notes 5 fe263064",
+        "end-build: ",
+        "end-build: ",
         "run: done [grün]",
     ])
 }
@@ -248,6 +256,24 @@ async fn a_step_ends_the_same_in_every_language() {
             Outcome::Exception,
             "",
             "empty",
+        ),
+        (
+            json!([{ "do": "publish", "text": "none", "name": "dist/a" }]),
+            Outcome::Failure,
+            "there is no such file",
+            "",
+        ),
+        (
+            json!([{ "do": "artefact", "name": "other", "text": "" }]),
+            Outcome::Exception,
+            "",
+            "other",
+        ),
+        (
+            json!([{ "do": "artefact", "name": "dist/full", "text": "x" }]),
+            Outcome::Exception,
+            "the disk is full",
+            "",
         ),
         (
             json!([{ "do": "set", "name": "", "value": 1 }]),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 wit_bindgen::generate!({ path: "../../../wit", world: "step-plugin" });
 
 use capstan::plugin::types::{Outcome, PluginError, Problem};
-use capstan::plugin::{artefacts, build, clock, commands, ending, entropy, log, timers};
+use capstan::plugin::{artefacts, build, clock, commands, ending, entropy, log, timers, triggers};
 
 struct Fixture;
 export!(Fixture);
@@ -55,6 +55,8 @@ fn outcome(word: &str) -> Outcome {
 struct Player {
     trace: Vec<String>,
     started: Vec<commands::Command>,
+    /// Buildsets that schedulers made.
+    made: Vec<i64>,
 }
 
 impl Player {
@@ -81,6 +83,13 @@ impl Player {
                 let content = text(op, "text").repeat(op["times"].as_u64().unwrap_or(1) as usize);
                 format!("{:?}", artefacts::write(text(op, "name"), content.as_bytes()))
             }
+            "trigger" => {
+                let made = triggers::call(text(op, "scheduler"), text(op, "call"));
+                self.made.extend(made.iter().flatten());
+                format!("{made:?}")
+            }
+            "await" => format!("{:?}", triggers::wait(&self.made, true)),
+            "await-other" => format!("{:?}", triggers::wait(&[4711], false)),
             "sleep" => timers::sleep_ms(number(op, "ms")).to_string(),
             other => local(other, op)?,
         })

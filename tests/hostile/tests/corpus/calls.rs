@@ -72,6 +72,17 @@ pub async fn call(plugin: &Plugin, header: &Header, world: &World) -> Came {
         }
         Kind::ChangeSource => came(plugin.poll(&caller, config, &[]).await),
         Kind::Reporter => came(plugin.deliver(&caller, config, &report()).await),
+        Kind::Generator => generate(plugin, config).await,
+    }
+}
+
+/// Twice, as each evaluation of a configuration does: the plan that a build is pinned to must come out again.
+async fn generate(plugin: &Plugin, config: &serde_json::Value) -> Came {
+    match (plugin.generate(config).await, plugin.generate(config).await) {
+        (Ok(first), Ok(second)) if first != second => {
+            Came::Fault(format!("expected {first:?} again, found {second:?}"))
+        }
+        (first, _) => came(first),
     }
 }
 

@@ -134,7 +134,7 @@ fn a_file_that_is_no_text_is_refused() {
     let farm = Farm::bundle(Bundle {
         entry: "ci.star".to_owned(),
         files,
-        plugins: vec![],
+        ..Bundle::default()
     });
     insta::assert_snapshot!(lines(&evaluate(&farm, &plugins(), &|_, _| Ok(())).unwrap_err()), @"ci.star:2:1: expected UTF-8 text, found another byte");
 }

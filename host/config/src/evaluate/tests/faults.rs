@@ -20,7 +20,7 @@ fn wrong_parameters_of_plugins_are_answered_at_their_place() {
     insta::assert_snapshot!(errors(r#"step.shell(command = "x", env = {True: "a"})"#), @"ci.star:1:27: step.shell: `env`: expected a dict with strings or whole numbers as keys, found True");
     insta::assert_snapshot!(errors(r#"step.shell(command = "x", env = {1: "a", "1": "b"})"#), @r#"ci.star:1:27: step.shell: `env`: expected each key once, found "1" as a string and as a number"#);
     insta::assert_snapshot!(errors(r#"step.git(repository = "x", env = {"A": 1, "B=C": "d"})"#), @r#"
-    ci.star:1:35: step.git: `env["A"]`: expected a string, None or secret(…), found the number 1
+    ci.star:1:35: step.git: `env["A"]`: expected a string, a list of them, None or secret(…), found the number 1
     ci.star:1:43: step.git: `env`: expected names of variables, without `=`, found "B=C"
     "#);
     insta::assert_snapshot!(errors(r#"notify.report_file(path = "x", on = ["finish"])"#), @r#"ci.star:1:32: notify.report_file: an element of `on`: expected "started" or "finished", found "finish""#);
@@ -81,10 +81,10 @@ notify.report_file(path = "y")
 fn wrong_arguments_of_our_own_functions_are_answered_too() {
     insta::assert_snapshot!(errors("worker()\nworker('')\nworker('a b')\nworker('w', slots = 0)\nworker('x', lables = [])"), @r#"
     ci.star:1:1: worker: expected `name` = a string, found nothing
-    ci.star:2:1: worker: `name`: expected a name of 1 to 100 printable characters, without spaces at its ends, found ""
-    ci.star:3:1: worker: expected a name of letters, digits, `.`, `_` and `-`, found `a b`
+    ci.star:2:1: worker: `name`: expected a name of 1 to 200 printable characters, without spaces at its ends, found ""
+    ci.star:3:1: worker: expected a name of at most 64 letters, digits, `.`, `_` and `-`, found `a b`
     ci.star:4:13: worker: `slots`: expected a whole number of at least 1, found the number 0
-    ci.star:5:13: unknown parameter of worker: expected `name`, `slots`, `labels`, `properties` or `defaults`, found `lables`; did you mean `labels`?
+    ci.star:5:13: unknown parameter of worker: expected `name`, `slots`, `labels`, `properties`, `defaults` or `env`, found `lables`; did you mean `labels`?
     "#);
     insta::assert_snapshot!(errors(r#"
 w = worker("w1")
@@ -111,13 +111,13 @@ b = builder("b", colapse = True, steps = [step.shell(comand = "x")])
 schedule.any_branch(name = "p", builders = [b, "b"])
 "#), @r"
     ci.star:2:54: unknown parameter of step.shell: expected `command`, `env`, `timeout`, `name`, `halt_on_failure`, `flunk_on_failure`, `warn_on_failure`, `halt_on_warnings`, `flunk_on_warnings`, `warn_on_warnings`, `always_run`, `run_if` or one of 3 others, found `comand`; did you mean `command`?
-    ci.star:2:18: unknown parameter of builder: expected `name`, `steps`, `workers`, `description`, `tags`, `labels`, `env`, `properties`, `defaults`, `collapse`, `priority`, `next_worker` or one of 4 others, found `colapse`; did you mean `collapse`?
+    ci.star:2:18: unknown parameter of builder: expected `name`, `steps`, `workers`, `description`, `project`, `tags`, `labels`, `directory`, `workdir`, `env`, `properties`, `defaults` or one of 7 others, found `colapse`; did you mean `collapse`?
     ");
 }
 
 #[test]
 fn faults_in_functions_name_the_caller() {
-    insta::assert_snapshot!(errors("def f(n):\n    return builder('b', n = n)\n\nx = 1\nf(x)"), @"ci.star:2:25: unknown parameter of builder: expected `name`, `steps`, `workers`, `description`, `tags`, `labels`, `env`, `properties`, `defaults`, `collapse`, `priority`, `next_worker` or one of 4 others, found `n` (ci.star:5:1: called from here)");
+    insta::assert_snapshot!(errors("def f(n):\n    return builder('b', n = n)\n\nx = 1\nf(x)"), @"ci.star:2:25: unknown parameter of builder: expected `name`, `steps`, `workers`, `description`, `project`, `tags`, `labels`, `directory`, `workdir`, `env`, `properties`, `defaults` or one of 7 others, found `n` (ci.star:5:1: called from here)");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Schedulers that follow others, and those whose builders a function names.
 
+use capstan_model::plan::{FunctionRef, Judging};
 use serde_json::json;
 
 use super::super::*;
@@ -67,4 +68,59 @@ fn a_function_may_name_the_builders_of_a_request() {
     let plan = evaluated(text).unwrap().plan;
     assert!(plan.schedulers[0].builders.is_empty());
     assert_eq!(plan.schedulers[0].builders_by.as_ref().unwrap().name, "choose");
+}
+
+#[test]
+fn functions_may_judge_changes_and_requests() {
+    let text = "def yes(change):\n    return True\ndef first(request):\n    return 5
+schedule.any_branch(name = 'x', builders = ['b'], change_filter = yes, is_important = yes, priority = first)
+schedule.any_branch(name = 'y', builders = ['b'])";
+    let plan = evaluated(text).unwrap().plan;
+    let judging = &plan.schedulers[0].judging;
+    let name = |function: &Option<FunctionRef>| function.as_ref().map(|found| found.name.clone());
+    let found = [&judging.change_filter, &judging.is_important, &judging.priority].map(name);
+    assert_eq!(found, ["yes", "yes", "first"].map(|name| Some(name.to_owned())));
+    assert_eq!(plan.schedulers[1].judging, Judging::default());
+    // What it is made from says which functions it had.
+    assert_eq!(plan.bundle.functions, ["yes", "first"]);
+}
+
+#[test]
+fn what_cannot_be_called_is_refused_where_it_is_given_away() {
+    for (line, expected) in [
+        (
+            "schedule.any_branch(name = 'x', builders = ['b'], change_filter = lambda: True)",
+            "ci.star:3:51: schedule.any_branch: `change_filter`: expected a function of one argument, found one of none",
+        ),
+        (
+            "schedule.any_branch(name = 'x', builders = lambda a, b: [])",
+            "`builders`: expected a function of one argument, found one of 2 (a, b)",
+        ),
+        (
+            "builder('c', steps = [], may_start = lambda request, worker = 1: True)",
+            "`may_start`: expected a function of 3 arguments, found one of 1 to 2 (request, worker)",
+        ),
+        (
+            "builder('c', steps = [], properties = {'p': lambda: 1})",
+            "`properties`: expected a function of one argument, found one of none",
+        ),
+        (
+            "def late(build, *, name):\n    return name\nbuilder('c', steps = [], properties = {'p': late})",
+            "found one that needs `name` by its name",
+        ),
+        (
+            "schedule.any_branch(name = 'x', builders = ['b'], change_filter = True)",
+            "expected a function, found True",
+        ),
+    ] {
+        let found = faults(line);
+        assert!(found.contains(expected), "{line}: {found}");
+    }
+    for line in [
+        "builder('c', steps = [], may_start = lambda *all: True)",
+        "builder('c', steps = [], may_start = lambda a, b, c, d = 1: True)",
+        "builder('c', steps = [], properties = {'p': lambda build, **more: 1, 'q': str})",
+    ] {
+        evaluated(line).unwrap_or_else(|found| panic!("{line}: {}", lines(&found)));
+    }
 }

@@ -53,6 +53,26 @@ fn two_files_that_define_one_builder_are_both_named() {
 }
 
 #[test]
+fn keys_of_a_data_file_that_nothing_uses_are_remarked_on() {
+    let remarks = |used: &str| {
+        let read = format!("{STEPS}targets = read_toml('t.toml'{used})");
+        let data = "[linux]\ntimeout = 3\n[mac]\ntimout = 5\n";
+        let remarks = run(&[("ci.star", &read), ("t.toml", data)]).unwrap().remarks;
+        let unused = remarks.into_iter().filter(|remark| remark.code == "unused-key");
+        lines(&unused.collect::<Vec<_>>())
+    };
+    assert_eq!(remarks(""), "");
+    assert_eq!(remarks(", used = ['*.timeout', '*.timout']"), "");
+    assert_eq!(
+        remarks(", used = ['*.timeout']"),
+        "ci.star:5:11: t.toml has keys that nothing uses: `mac.timout`; take them away, or name them in `used`"
+    );
+    let wrong = |call: &str| lines(&run(&[("ci.star", call), ("x.json", "{}")]).unwrap_err());
+    assert!(wrong("read_json('x.json', used = 'a')").contains("expected a list of keys"));
+    assert!(wrong("read_json('x.json', uses = ['a'])").contains("expected a path and `used`, found `uses`"));
+}
+
+#[test]
 fn each_remark_has_a_word_for_programs() {
     assert_eq!(
         codes("builder('a', steps = [])"),

@@ -1,6 +1,5 @@
 //! Those who wait in a circle are told so.
 
-use super::super::graph::{Need, Node, Process};
 use super::*;
 
 #[test]
@@ -92,35 +91,4 @@ fn a_request_in_the_queue_can_close_no_circle() {
     let _first = waits(ask(&locks, 1, &[shared(&z, 1)]));
     let past = ask(&locks, 3, &[shared(&x, 1)]);
     assert!(matches!(&past, Asked::Waits(turns) if given(turns)));
-}
-
-#[test]
-fn a_parent_that_waits_for_a_child_which_needs_its_lock_is_a_circle() {
-    let x = lock("x", 1);
-    let locks = locks(&[&x]);
-    hold(&locks, 1, &[shared(&x, 1)]);
-    let deadlock = locks.change(|state| {
-        let (accesses, place) = (state.table.prepare(&[shared(&x, 1)]), state.table.place(WORKER));
-        let child = RequestId(7);
-        state.table.wait(
-            Owner::Request(child),
-            Holder::request(child, "child"),
-            0,
-            &accesses,
-            place,
-        );
-        let parent = Process {
-            waits: vec![Need {
-                ends: vec![Node::Request(child)],
-                ..Need::default()
-            }],
-            ..Process::default()
-        };
-        state.table.also(Node::Build(BuildId(1)), Some(parent));
-        state.table.deadlock(Owner::Build(BuildId(1)))
-    });
-    assert_eq!(
-        deadlock.unwrap().0,
-        "b/1 waits for the end of request 7 for child, which waits for the lock x, held by b/1"
-    );
 }

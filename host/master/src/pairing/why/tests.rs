@@ -5,18 +5,21 @@ use super::super::{Hold, Holds, NoGate, NoHooks};
 use super::*;
 
 fn worker(name: &str, labels: &[&str], slots: u32, running: &[(&str, i64)]) -> Standing {
+    let directories = running;
     let running = running.iter().map(|&(builder, build)| Running {
         build: BuildId(build),
         builder: builder.to_owned(),
         number: 7,
         worker: name.to_owned(),
     });
+    let directories = directories.iter().map(|(builder, _)| (*builder).to_owned());
     Standing {
         name: name.to_owned(),
         labels: labels.iter().map(|&label| label.to_owned()).collect(),
         slots,
         absent: None,
         running: running.collect(),
+        directories: directories.collect(),
     }
 }
 
@@ -202,4 +205,38 @@ fn more_urgent_requests_are_ahead_though_they_are_younger() {
         })
         .collect();
     assert_eq!(ahead, [1, 0, 2]);
+}
+
+#[test]
+fn labels_that_do_not_fit_are_named() {
+    let queue = [waiting(1, "b", "main", 0)];
+    let of = |wants: &[&str], labels: &[&str]| {
+        let builders = vec![builder("b", &[], wants)];
+        last(builders, &queue, &[worker("w1", labels, 1, &[])]).1
+    };
+    assert_eq!(
+        of(&["gpu", "os=linux"], &["os=linux"]),
+        "no worker can take it: w1 lacks the label gpu"
+    );
+    assert_eq!(
+        of(&["!slow", "gpu", "arch=x86_64|aarch64"], &["slow"]),
+        "no worker can take it: w1 has the label slow and lacks the label gpu and has none of the labels arch=x86_64, arch=aarch64"
+    );
+}
+
+#[test]
+fn another_builder_in_a_shared_folder_is_in_the_way() {
+    let sharing = |name: &str| Builder {
+        directory: Some("group".to_owned()),
+        ..builder(name, &[], &[])
+    };
+    let queue = [waiting(1, "a", "main", 0)];
+    let mut busy = worker("w1", &[], 4, &[("b", 10), ("c", 11)]);
+    busy.directories = vec!["group".to_owned(), "c".to_owned()];
+    let (why, text) = last(vec![sharing("a"), sharing("b")], &queue, &[busy]);
+    assert!(
+        matches!(&why, Why::Busy { builds, .. } if builds.len() == 1),
+        "{why:?}"
+    );
+    assert_eq!(text, "its workers are busy with b/7 on w1");
 }

@@ -48,7 +48,7 @@ impl Site {
         let bundle = Bundle {
             entry: "ci.star".to_owned(),
             files,
-            plugins: Vec::new(),
+            ..Bundle::default()
         };
         let evaluated = evaluate(&Files::bundle(bundle), &[], &|_, _| Ok(())).unwrap();
         let plan = Arc::new(evaluated.plan);

@@ -126,6 +126,16 @@ impl Host {
         let mut values = BTreeMap::new();
         for value in spec.env.values() {
             let EnvValue::Secret(name) = value else { continue };
+            if self
+                .secrets
+                .as_ref()
+                .is_some_and(|allowed| !allowed.contains(name))
+            {
+                return Err(format!(
+                    "expected secrets that the builder allows its pipeline, found `{name}` in the environment; the operator lists it in \
+                     pipeline(…, allow_secrets = […]), or gives it to other builders alone"
+                ));
+            }
             let secret = self.farm.secrets.get(name).await.map_err(|e| e.to_string())?;
             let text = secret
                 .expose_text()

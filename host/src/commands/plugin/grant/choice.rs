@@ -12,7 +12,7 @@ use crate::output::{plain, print, print_aside};
 #[derive(Debug, PartialEq, Eq)]
 pub enum Choice {
     /// These are granted, and the file is accepted.
-    Accept(Rights),
+    Accept(Box<Rights>),
     /// Nothing is to be written.
     Nothing,
 }
@@ -42,7 +42,7 @@ pub fn ask(
     let sure =
         arguments.yes || !terminal || yes(&mut std::io::stdin().lock(), "Write that to capstan.toml?")?;
     Ok(if sure {
-        Choice::Accept(chosen)
+        Choice::Accept(Box::new(chosen))
     } else {
         Choice::Nothing
     })
@@ -114,7 +114,7 @@ fn each(input: &mut impl BufRead, asks: &Rights, missing: &Rights, accepted: boo
     };
     let something = !chosen.is_empty() || !accepted;
     Ok(if something && yes(input, question)? {
-        Choice::Accept(chosen)
+        Choice::Accept(Box::new(chosen))
     } else {
         Choice::Nothing
     })
@@ -173,7 +173,7 @@ mod tests {
         }
         // To accept a file and grant it nothing is a decision, too.
         let bare = each(&mut &b"n\nn\ny\n"[..], &asks(), &asks(), false).unwrap();
-        assert_eq!(bare, Choice::Accept(Rights::default()));
+        assert_eq!(bare, Choice::Accept(Box::default()));
     }
 
     #[test]

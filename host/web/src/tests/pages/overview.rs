@@ -84,7 +84,7 @@ async fn a_fresh_farm_says_what_to_do_first() {
     let site = Site::with(&["hello <b>"]).await;
     let page = site.page("/").await;
     assert!(
-        page.contains("capstan force hello &#60;b&#62;") && page.contains("capstan worker invite"),
+        page.contains("capstan force &#39;hello &#60;b&#62;&#39;") && page.contains("capstan worker invite"),
         "{page}"
     );
     assert!(

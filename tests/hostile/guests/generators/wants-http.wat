@@ -1,0 +1,4 @@
+;; A generator that imports `http`: its builders would depend on more than its parameters.
+;; kind: generator
+;; expect: refused not in the world
+(component (import "capstan:plugin/http@wit" (instance)))

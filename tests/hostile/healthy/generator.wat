@@ -1,0 +1,3 @@
+;; Makes nothing and says so.
+;; kind: generator
+;; expect: answers
