@@ -264,7 +264,7 @@ typedef struct {
     size_t source_count;
 } cap_build;
 
-// A buildset of which all requests have ended. The outcome is the worst of its builds; the properties are as those of a change.
+// A buildset of which all requests have ended. The outcome is the worst of its requests; the properties are as those of a change.
 struct cap_completed {
     int64_t id;
     const char *scheduler;

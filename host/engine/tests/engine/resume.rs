@@ -71,7 +71,7 @@ impl Subject {
         let later = |op: &Value| {
             matches!(
                 op["op"].as_str(),
-                Some("publish" | "write" | "end-build" | "hash-map")
+                Some("publish" | "write" | "end-build" | "trigger" | "await" | "hash-map")
             )
         };
         if let Some(script) = subject.config["script"].as_array_mut() {

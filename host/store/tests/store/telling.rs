@@ -234,7 +234,8 @@ async fn a_report_says_the_same_however_late_it_is_delivered(farm: &Farm) {
         reports: vec![report("started")],
         ..farm.new_build("b", &[second], &["test"]).await
     };
-    let properties = new.properties.clone();
+    let mut properties = new.properties.clone();
+    properties.set("buildnumber", 2, "build");
     let build = store.create_build(new, at(20)).await.unwrap().unwrap();
     let at_once = store.due_reports(at(20), None, 10).await.unwrap();
     assert_eq!(at_once[0].payload.properties, Some(properties));
