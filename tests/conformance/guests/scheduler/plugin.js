@@ -26,6 +26,7 @@ export const { scheduler, migration, calls, completions } = defineScheduler({
         }
     },
 
+    // ANCHOR: asked
     describe({ branch }) {
         return { kind: "force", fields: [{ name: "version", type: "string", label: `Ver\u017eion ${branch}` }] };
     },
@@ -55,6 +56,7 @@ export const { scheduler, migration, calls, completions } = defineScheduler({
         if (outcome !== "success") return;
         return { submit: [{ reason: `after ${reason}`, sources, changes }] };
     },
+    // ANCHOR_END: asked
 
     migrate(params, from, state) {
         return { ...state, migrated: from };

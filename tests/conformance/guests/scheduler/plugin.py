@@ -38,6 +38,7 @@ class Conformance(Scheduler):
                 state[word] = state.get(word, 0) + 1
                 state["builder"] = f"{event.builder} {event.number} {event.sources[0].revision}"
 
+    # ANCHOR: asked
     def describe(self):
         return {"kind": "force", "fields": [{"name": "version", "type": "string", "label": "Ver\u017eion " + self.branch}]}
 
@@ -60,6 +61,7 @@ class Conformance(Scheduler):
         if buildset.outcome.value != "success":
             return None
         return Answer(submit=[Buildset(f"after {buildset.reason}", buildset.sources, changes=buildset.changes)])
+    # ANCHOR_END: asked
 
     def migrate(self, from_version, state):
         return {**state, "migrated": from_version}
