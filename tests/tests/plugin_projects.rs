@@ -239,7 +239,7 @@ fn what_is_mistyped_is_said_with_what_would_be_right() -> Result<()> {
     for (arguments, expected) in [
         (
             vec!["new", "stepp", "a"],
-            vec!["expected step, scheduler, change-source or reporter, found `stepp`"],
+            vec!["expected step, scheduler, change-source, reporter or generator, found `stepp`"],
         ),
         (
             vec!["new", "step", "a", "--lang", "cobol"],
