@@ -198,6 +198,28 @@ fn a_parent_lets_its_child_have_its_slot_and_keeps_its_locks() {
 }
 
 #[test]
+fn a_parent_has_its_slot_again_when_nobody_else_wants_it() {
+    story(|farm| {
+        let text = [
+            builder(farm, "child", 0, ""),
+            "schedule.triggerable(name = \"go\", builders = [\"child\"])\n\
+             builder(\"parent\", steps = [step.trigger(schedulers = \"go\", wait = True, give_back = True)])\n"
+                .to_owned(),
+        ]
+        .concat();
+        started(farm, 1, &text)?;
+        farm.capstan_ok(&["force", "parent"])?;
+        begins(farm, "child")?;
+        // A worker that is paused takes no newcomers; what runs there goes on.
+        farm.capstan_ok(&["worker", "pause", "w1"])?;
+        let_end(farm, "child")?;
+        let parent = farm.finished("parent", 1)?;
+        ensure!(parent["outcome"] == "success", "{parent:#}");
+        Ok(())
+    });
+}
+
+#[test]
 fn waiting_that_could_never_end_is_told_with_the_circle() {
     story(|farm| {
         let text = [

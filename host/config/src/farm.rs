@@ -257,7 +257,7 @@ impl Reader {
     }
 }
 
-fn read(folder: &Path, excluded: &[PathBuf], path: &str, limit: u64) -> Result<Vec<u8>, Error> {
+pub(crate) fn read(folder: &Path, excluded: &[PathBuf], path: &str, limit: u64) -> Result<Vec<u8>, Error> {
     let unreadable = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Error::Missing(path.to_owned()),
         _ => Error::Unreadable {

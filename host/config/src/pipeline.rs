@@ -15,7 +15,7 @@ use serde_json::Value;
 pub use talk::{MAX_LINE, Reply, Said, serve};
 
 use crate::diagnostic::{Diagnostic, PRINTED, Severity};
-use crate::farm::{Farm, Limits};
+use crate::farm::{self, Farm, Limits};
 use crate::plugins::{Catalogue, PluginInfo};
 use crate::resolve::resolve;
 use crate::star::{Collector, Policy, Session, amiss, is_path};
@@ -75,7 +75,12 @@ impl Answer {
 /// Evaluates a file of a folder in this process, for whoever writes it. Symbolic links to places within the folder are followed here,
 /// the master follows none.
 pub fn check(folder: &Path, request: &Request) -> Answer {
-    evaluate(Farm::folder(folder, request.file.clone()), request)
+    let (folder, top) = (folder.to_owned(), request.file.clone());
+    let ask = move |path: &str| {
+        readable(&top, path)?;
+        farm::read(&folder, &[], path, MAX_FILE).map_err(|error| error.to_string())
+    };
+    evaluate(Farm::asked(request.file.clone(), Box::new(ask)), request)
 }
 
 /// Whether `path` is one of the files that the pipeline `file` may read: those below its own folder. The text says why not.

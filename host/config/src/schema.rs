@@ -216,7 +216,17 @@ impl Schema {
             ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context }
                 if let Some(inner) = intended(error, context, rule) =>
             {
+                let before = faults.len();
                 inner.iter().for_each(|error| self.explain(error, faults));
+                // A pattern alone is hard to read.
+                let meaning = rule.and_then(|rule| rule["description"].as_str());
+                for fault in faults
+                    .iter_mut()
+                    .skip(before)
+                    .filter(|fault| fault.hint.is_none())
+                {
+                    fault.hint = meaning.map(|text| format!("`{}`: {text}", fault.path));
+                }
             }
             ValidationErrorKind::Type { .. }
             | ValidationErrorKind::AnyOf { .. }
@@ -260,12 +270,22 @@ fn intended<'e>(
         return Some(only);
     }
     let depth = error.instance_path().as_str().len();
-    alternatives.iter().find(|faults| {
-        !faults.is_empty()
-            && faults
-                .iter()
-                .all(|fault| fault.instance_path().as_str().len() > depth)
-    })
+    let inside = |fault: &ValidationError<'_>| fault.instance_path().as_str().len() > depth;
+    let of = |fits: &dyn Fn(&ValidationError<'_>) -> bool| {
+        let mut all = alternatives.iter();
+        all.find(|faults| !faults.is_empty() && faults.iter().all(fits))
+    };
+    of(&inside).or_else(|| of(&|fault| inside(fault) || is_form(fault)))
+}
+
+/// A value of the right type that has the wrong form.
+fn is_form(fault: &ValidationError<'_>) -> bool {
+    matches!(
+        fault.kind(),
+        ValidationErrorKind::Pattern { .. }
+            | ValidationErrorKind::Minimum { .. }
+            | ValidationErrorKind::Maximum { .. }
+    )
 }
 
 /// `command[0]`, `env.PATH`; empty for the parameters as a whole.

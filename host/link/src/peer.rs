@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use capstan_model::{Clock, CommandId, CommandSpec, Exit, Timestamp};
+use capstan_model::{Clock, CommandId, CommandSpec, EnvValue, Exit, Timestamp};
 use capstan_wire::close::Code;
 use capstan_wire::control::{self, ExitReport, FromMaster, FromWorker, Hello, MAX_MESSAGE};
 use capstan_wire::session::{Master as Session, Violation, master::Action};
@@ -173,11 +173,11 @@ impl Peer {
 
     /// Sends a command. One that does not fit into a message, or that the worker would not understand, ends as not started.
     pub fn start(self: &Arc<Self>, id: CommandId, spec: CommandSpec, secrets: BTreeMap<String, String>) {
-        if spec.program.is_file() && self.hello.minor < capstan_wire::MINOR_WITH_FILES {
+        if let Some(lacks) = lacks(&spec, self.hello.minor) {
             return self.refuse_start(
                 id,
                 format!(
-                    "the program of worker `{}` is version {}, which cannot hand over files; upgrade it",
+                    "the program of worker `{}` is version {}, which cannot {lacks}; upgrade it",
                     self.name, self.hello.version
                 ),
             );
@@ -453,4 +453,13 @@ fn violated(violation: Violation) -> End {
         Code::Protocol
     };
     End::new(code, violation)
+}
+
+/// What a command needs that a worker of that minor version does not know: it would not understand the order.
+fn lacks(spec: &CommandSpec, minor: u32) -> Option<&'static str> {
+    if spec.program.is_file() && minor < capstan_wire::MINOR_WITH_FILES {
+        return Some("hand over files");
+    }
+    let joins = spec.env.values().any(|value| matches!(value, EnvValue::Path(_)));
+    (joins && minor < capstan_wire::MINOR_WITH_PATHS).then_some("join lists in an environment")
 }

@@ -21,6 +21,8 @@ use crate::{Channels, Error, Logs, blocking, segment};
 /// So long content that was stored just now is not removed: the row that will name it may be on its way. After a crash the step
 /// stores it again.
 const ON_ITS_WAY: Duration = Duration::from_secs(3600);
+/// When so many are remembered, those of longer ago are forgotten first.
+const MANY: usize = 1024;
 
 /// A store of artefacts. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -134,7 +136,13 @@ impl Artefacts {
         let sha256 = std::mem::take(&mut draft.hasher).finish();
         let (path, size) = (self.path(sha256), draft.size);
         // Before it is looked for: what is found then is not removed.
-        self.recent().insert(sha256, Instant::now());
+        {
+            let mut recent = self.recent();
+            if recent.len() >= MANY {
+                recent.retain(|_, stored| stored.elapsed() < ON_ITS_WAY);
+            }
+            recent.insert(sha256, Instant::now());
+        }
         if std::fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() == size) {
             // Whoever put it there may have died, or be, between its name and the name's durability.
             if let Some(folder) = path.parent() {

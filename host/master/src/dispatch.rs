@@ -109,6 +109,10 @@ async fn take_up(farm: &Arc<Farm>, builds: &mut Builds) -> Result<(), Error> {
 /// Starts what can start; answers when to look again though nothing rings.
 async fn dispatch(farm: &Arc<Farm>, builds: &mut Builds) -> Result<Duration, Error> {
     if farm.queue.current(&farm.store).await?.is_empty() {
+        // Nobody else wants a slot, but one who gave his back may want it again.
+        if farm.slots.are_wanted() {
+            workers::places(farm, &farm.plan()).await?;
+        }
         farm.locks.remember(&Pass::default(), |_| false);
         return Ok(IDLE);
     }

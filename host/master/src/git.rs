@@ -83,8 +83,10 @@ impl Mirrors {
         let mine = repository.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut state = repository.state.lock().await;
         if state.generation < mine {
-            state.generation = repository.asked.load(Ordering::SeqCst);
+            // Not before it is there: whoever waits for it may be dropped meanwhile.
+            let covers = repository.asked.load(Ordering::SeqCst);
             state.result = Some(self.fetch_now(url).await);
+            state.generation = covers;
         }
         state
             .result

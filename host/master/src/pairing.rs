@@ -211,6 +211,15 @@ impl<'a> Round<'a, '_, '_> {
                 }
             }
         }
+        if !asks
+            && open.is_empty()
+            && builder.locks.fixed().is_some()
+            && let Some(reason) = self.done.kept.get(&request.id)
+        {
+            // No worker has them for the first: none has them for those behind it.
+            self.done.closed.insert(builder.name.clone(), reason.clone());
+            return Fate::Closed;
+        }
         Fate::Waits
     }
 

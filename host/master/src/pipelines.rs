@@ -83,7 +83,7 @@ pub(crate) async fn run(
     let read = tokio::select! {
         read = read(farm, build, &step, &options).boxed() => read?,
         Ok(_) = stop.wait_for(Option::is_some) => {
-            finish(farm, ledger, &step, Outcome::Cancelled, "stopped".to_owned());
+            finish(farm, ledger, &step, Outcome::Cancelled, "stopped");
             return Ok(Outcome::Cancelled.into());
         }
     };
@@ -95,13 +95,17 @@ pub(crate) async fn run(
             Ok(Outcome::Success.into())
         }
         Err(fault) => {
-            finish(farm, ledger, &step, Outcome::Exception, fault);
+            finish(farm, ledger, &step, Outcome::Exception, &fault);
             Ok(Outcome::Exception.into())
         }
     }
 }
 
-fn finish(farm: &Farm, ledger: &Ledger, step: &Step, outcome: Outcome, summary: String) {
+/// The log has all of a fault; a summary has so many characters of it.
+const MAX_SUMMARY: usize = 500;
+
+fn finish(farm: &Farm, ledger: &Ledger, step: &Step, outcome: Outcome, summary: &str) {
+    let summary = summary.chars().take(MAX_SUMMARY).collect();
     let end = Record::Finish {
         step: step.id,
         outcome,
@@ -250,11 +254,15 @@ fn new_step(step: &Planned, stands: &StepOptions, pipeline: &Pipeline) -> NewSte
     }
 }
 
-/// Writes the log of the step. Doing it again with the same text changes nothing.
+/// Writes the log of the step. Of a reading that a crash undid it may be there already: the branch may have moved since.
 async fn tell(farm: &Farm, ledger: &Ledger, step: &Step, text: &str) -> Result<(), Error> {
     let log = farm.store.open_log(step.id, LOG, farm.clock.now()).await?;
     let mut writer = farm.logs.writer(log).await?;
-    writer.append_text(0, Channel::Stdout, 0, text.as_bytes()).await?;
+    let there = writer.totals().channel(Channel::Stdout);
+    let again = if there > 0 { "read again:\n" } else { "" };
+    writer
+        .append_text(there, Channel::Stdout, 0, format!("{again}{text}").as_bytes())
+        .await?;
     drop(writer);
     let totals = farm.logs.end(log).await?;
     let (length, lines) = (totals.length, totals.lines);

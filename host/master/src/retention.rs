@@ -31,6 +31,8 @@ pub(crate) struct Retention {
     rules: ArcSwap<Rules>,
     status: Mutex<Status>,
     bell: Notify,
+    /// The rules are others.
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -99,13 +101,17 @@ impl Retention {
             rules: ArcSwap::from_pointee(rules),
             status: Mutex::default(),
             bell: Notify::new(),
+            changed: Notify::new(),
         }
     }
 
     /// From now on these rules. Answers whether they are others.
     pub fn follow(&self, rules: Rules) -> bool {
         let changed = **self.rules.load() != rules;
-        self.rules.store(Arc::new(rules));
+        if changed {
+            self.rules.store(Arc::new(rules));
+            self.changed.notify_one();
+        }
         changed
     }
 
@@ -143,8 +149,8 @@ pub(crate) async fn run(farm: Arc<Farm>, shutdown: CancellationToken) {
             () = shutdown.cancelled() => return,
             () = farm.retention.bell.notified() => {}
             () = tokio::time::sleep(every), if automatic => {}
-            // New rules may be carried out by themselves, or more often.
-            () = tokio::time::sleep(Duration::from_secs(60)), if !automatic => continue,
+            // They may not be carried out by themselves any more, or more often.
+            () = farm.retention.changed.notified() => continue,
         }
         carry_out(&farm, &shutdown).await;
     }

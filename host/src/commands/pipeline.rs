@@ -126,8 +126,9 @@ fn allowed_by(configured: &Configured, builder: &str, file: String) -> anyhow::R
     let found = configured.plan.builder(builder);
     let found =
         found.with_context(|| format!("expected a builder of the configuration, found `{builder}`"))?;
-    let mut pipelines = found.steps.iter().filter_map(|step| Pipeline::of(&step.plugin));
-    let pipeline = pipelines.next();
+    let pipelines = || found.steps.iter().filter_map(|step| Pipeline::of(&step.plugin));
+    let of_file = pipelines().find(|pipeline| pipeline.file == file);
+    let pipeline = of_file.or_else(|| pipelines().next());
     let pipeline = pipeline.with_context(|| {
         format!("expected a builder with pipeline(…) among its steps, found `{builder}` without one")
     })?;

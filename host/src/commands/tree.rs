@@ -77,8 +77,10 @@ fn upstream(top: &Path) -> anyhow::Result<(String, Option<String>)> {
     let base = git(top, ["merge-base", "HEAD", "@{upstream}"]).with_context(|| {
         format!("expected a commit that this branch and {name} share; `--base REVISION` names one")
     })?;
-    // `origin/topic`: what stands before the first slash is the remote's name here, and nobody else knows it.
-    let branch = name.split_once('/').map(|(_, branch)| branch.to_owned());
+    // The branch as the remote calls it.
+    let here = git(top, ["symbolic-ref", "--quiet", "HEAD"])?;
+    let there = git(top, ["for-each-ref", "--format=%(upstream:remoteref)", &here])?;
+    let branch = there.strip_prefix("refs/heads/").map(str::to_owned);
     Ok((base, branch))
 }
 

@@ -113,7 +113,7 @@ pub(crate) async fn insert(tx: &mut Tx, mut new: NewBuildset, now: Timestamp) ->
     let mut named = BTreeSet::new();
     new.builders.retain(|builder| named.insert(builder.clone()));
     new.properties.check().map_err(Error::Properties)?;
-    let changed = changed_codebases(tx, &new.changes).await?;
+    let changed = changed_codebases(tx, &mut new.changes).await?;
     let likeness = likeness::of(&new.sources, &changed, &new.properties);
     let patched = new.sources.iter().any(|source| source.patch.is_some());
     let insert = "INSERT INTO buildsets (scheduler, reason, properties, submitted, likeness, fail_fast) VALUES ($1, $2, $3, $4, $5, $6)
@@ -155,18 +155,25 @@ pub(crate) async fn insert(tx: &mut Tx, mut new: NewBuildset, now: Timestamp) ->
     })
 }
 
-/// The codebases that these changes are in.
-async fn changed_codebases(conn: &mut Conn, changes: &[ChangeId]) -> Result<BTreeSet<String>, Error> {
-    let mut codebases = BTreeSet::new();
-    for change in changes {
+/// The codebases that these changes are in. A scheduler may remember a change for longer than the farm: one that was removed is left
+/// out.
+async fn changed_codebases(conn: &mut Conn, changes: &mut Vec<ChangeId>) -> Result<BTreeSet<String>, Error> {
+    let (mut codebases, mut known) = (BTreeSet::new(), Vec::with_capacity(changes.len()));
+    for change in std::mem::take(changes) {
         let sql = "SELECT codebase FROM changes WHERE id = $1";
-        let row = conn.row(sql, args![*change]).await?.ok_or_else(|| {
-            Error::invalid(format!(
+        if let Some(row) = conn.row(sql, args![change]).await? {
+            codebases.insert(row.get("codebase")?);
+            known.push(change);
+            continue;
+        }
+        let newer = "SELECT id FROM changes WHERE id > $1 LIMIT 1";
+        if conn.row(newer, args![change]).await?.is_none() {
+            return Err(Error::invalid(format!(
                 "expected a buildset's changes to exist, found no change {change}"
-            ))
-        })?;
-        codebases.insert(row.get("codebase")?);
+            )));
+        }
     }
+    *changes = known;
     Ok(codebases)
 }
 

@@ -323,6 +323,11 @@ async fn commit(
     }
     let event = consume(tx, &scheduler, &consumed).await?;
     let patches = patches::of(tx, event.as_ref()).await?;
+    if matches!(event, Some(Payload::Call(_))) && decision.buildsets.is_empty() && patches.are_there() {
+        return Err(Error::invalid(
+            "patch: expected a scheduler that builds at once, found one that builds later, without the patch",
+        ));
+    }
     let (digest, version) = decision.by.map(|by| (by.digest, by.version)).unzip();
     tx.run(
         "INSERT INTO schedulers (name, state, state_digest, state_version, enabled) VALUES ($1, $2, $3, $4, 1)

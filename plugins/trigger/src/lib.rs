@@ -89,8 +89,17 @@ impl Step for Trigger {
         let call = self.call();
         let mut asked: Vec<(&str, Vec<i64>)> = Vec::new();
         for name in self.schedulers.list() {
-            let made = triggers::call(name, &call).map_err(|error| about(name, error))?;
-            asked.push((name, made));
+            match triggers::call(name, &call) {
+                Ok(made) => asked.push((name, made)),
+                Err(error) => {
+                    // What the others have made is not left to itself: it is waited for, or cancelled if that is what happened.
+                    let made: Vec<i64> = asked.iter().flat_map(|(_, made)| made).copied().collect();
+                    if self.wait && !made.is_empty() {
+                        let _ended = triggers::wait(&made, self.give_back);
+                    }
+                    return Err(about(name, error));
+                }
+            }
         }
         if !self.wait {
             let texts = asked.iter().map(|(name, made)| said(name, made));

@@ -228,7 +228,10 @@ def _decided(bound: Any, raw: bytes, decide: Callable[[Any], Answer | None]) -> 
 def _call(text: str) -> Call:
     given = json.loads(text)
     values = {f.name: given[f.name] for f in dataclasses.fields(Call) if given.get(f.name) is not None}
-    values["sources"] = [SourceStamp(**stamp) for stamp in values.get("sources", [])]
+    known = [f.name for f in dataclasses.fields(SourceStamp)]
+    values["sources"] = [
+        SourceStamp(**{name: stamp[name] for name in known if name in stamp}) for stamp in values.get("sources", [])
+    ]
     return Call(**values)
 
 

@@ -21,7 +21,10 @@ pub const ALPN_ENROLL: &[u8] = b"capstan-enroll/1";
 pub const SERVER_NAME: &str = "capstan-master";
 
 /// The minor version of the protocol that this build speaks.
-pub const PROTOCOL_MINOR: u32 = 1;
+pub const PROTOCOL_MINOR: u32 = 2;
 
 /// The first minor version whose workers print files: an older one would not understand the order.
 pub const MINOR_WITH_FILES: u32 = 1;
+
+/// The first minor version whose workers join lists in an environment.
+pub const MINOR_WITH_PATHS: u32 = 2;

@@ -51,7 +51,7 @@ impl Renderer<'_> {
 pub(super) fn paths(variables: &mut Map<String, Value>) -> Result<BTreeMap<String, EnvValue>, RenderError> {
     let lists: Vec<_> = variables
         .iter()
-        .filter(|(_, value)| value.is_array())
+        .filter(|(name, value)| value.is_array() && !name.is_empty() && !name.contains(['=', '\0']))
         .map(|(name, _)| name.clone())
         .collect();
     let taken = lists.into_iter().filter_map(|name| variables.remove_entry(&name));

@@ -93,8 +93,11 @@ pub(super) fn pipeline(mut call: Call<'_, '_>) -> Result<Handle> {
     let file = file(&mut call)?;
     let repository = required(&mut call, "repository", "a string, the repository that is built")?;
     let allow = allowed(&mut call)?;
-    let secrets = call.list("allow_secrets", "the name of a secret", |value| {
-        let text = value.unpack_str().filter(|text| !text.is_empty());
+    // Rights are patterns, and these become some.
+    let expected = "the name of a secret, without `*` and `@`";
+    let secrets = call.list("allow_secrets", expected, |value| {
+        let text = value.unpack_str();
+        let text = text.filter(|text| !text.is_empty() && !text.contains(['*', '@']));
         match Handle::from_value(value) {
             Some(Handle::Secret(name)) => Some(name.clone()),
             _ => text.map(str::to_owned),

@@ -131,7 +131,8 @@ pub(super) fn faulty_defaults(function: &str, mut call: Call<'_, '_>) -> Result<
 }
 
 fn step(plugin: &Plugin, schema: &Schema, mut call: Call<'_, '_>) -> Result<Handle> {
-    let takes_workdir = schema.declares("workdir") && !call.has("workdir");
+    let given = call.named.get("workdir").is_some_and(|value| !value.is_none());
+    let takes_workdir = schema.declares("workdir") && !given;
     let Common {
         name,
         conduct,

@@ -179,6 +179,11 @@ fn checked(scheduler: &str, call: &str) -> Result<Map<String, Value>, (String, S
             "sources".to_owned(),
             format!("expected \"own\" or a list, found {word:?}"),
         )),
+        // Patches are the kernel's to vouch for.
+        Some(Value::Array(sources)) if sources.iter().any(|stamp| !stamp["patch"].is_null()) => Err((
+            "sources".to_owned(),
+            "expected sources without a patch; \"own\" stands for the build's own, with theirs".to_owned(),
+        )),
         _ => Ok(parsed),
     }
 }

@@ -133,7 +133,7 @@ fn request(family: &Family<'_>, id: RequestId, builder: &str) -> Option<(Node, P
     let wanted: Vec<Labels> = builder.labels.iter().map(|text| expression(text)).collect();
     let fit = family.places.iter().filter(|(name, place)| {
         let named = builder.workers.is_empty() || builder.workers.contains(name);
-        named && wanted.iter().all(|labels| labels.holds(&place.labels))
+        named && (place.unknown || wanted.iter().all(|labels| labels.holds(&place.labels)))
     });
     let waits: Vec<_> = fit.map(|(worker, _)| way(builder, worker)).collect();
     // Without any worker it waits for one to be configured: somebody may do that.

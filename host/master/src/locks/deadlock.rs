@@ -10,21 +10,24 @@ pub(crate) struct Deadlock(pub String);
 
 impl LockTable {
     /// Looks whether everybody who waits can go on some day. Those who are kept back by nothing but the order of the
-    /// queue are let past it. If it is more than that, answers the circle that this owner's wait has closed.
+    /// queue are let past it. If it is more than that, answers the circle that this owner's wait has closed; who merely waits for
+    /// somebody in a circle is told nothing: the circle ends, and then he goes on.
+    ///
+    /// What parents noted of their children is some time old, and may be true no more. So a step is told of circles among locks
+    /// alone; one that leads over a parent is found by that parent, who looks twice.
     pub fn deadlock(&mut self, owner: Owner) -> Option<Deadlock> {
         if self.waiting.is_empty() && self.others.processes.is_empty() {
             return None;
         }
-        let graph = self.graph();
+        let graph = self.graph(!matches!(owner, Owner::Step(_)));
         let node = self.node(owner)?;
         if graph.stuck(true).is_empty() {
             return None;
         }
         let stuck = graph.stuck(false);
-        if stuck.contains(&node) {
-            let text = graph
-                .cycle(&node)
-                .unwrap_or_else(|| format!("{node} waits for what can never be had"));
+        if stuck.contains(&node)
+            && let Some(text) = graph.cycle(&node)
+        {
             return Some(Deadlock(text));
         }
         self.mend(&graph);
@@ -39,7 +42,7 @@ impl LockTable {
             .any(|waiter| matches!(waiter.owner, Owner::Step(_)))
             || !self.others.processes.is_empty()
         {
-            let graph = self.graph();
+            let graph = self.graph(true);
             self.mend(&graph);
         }
     }
@@ -82,9 +85,13 @@ impl LockTable {
         }
     }
 
-    /// Who holds and waits, as a graph.
-    fn graph(&self) -> Graph {
-        let mut graph = self.others.clone();
+    /// Who holds and waits, as a graph; with what is known elsewhere, or of locks alone.
+    fn graph(&self, with_others: bool) -> Graph {
+        let mut graph = match with_others {
+            true => self.others.clone(),
+            false => Graph::default(),
+        };
+        let children = !graph.processes.is_empty();
         for (owner, held) in &self.held {
             let node = match (owner, held.who.build) {
                 (Owner::Request(id), _) => Node::Request(*id),
@@ -104,7 +111,6 @@ impl LockTable {
             .rev()
             .find(|(_, waiter)| matches!(waiter.owner, Owner::Step(_)));
         let last = last.map(|(order, _)| *order);
-        let children = !self.others.processes.is_empty();
         for (order, waiter) in &self.waiting {
             if Some(*order) > last && !children {
                 break;

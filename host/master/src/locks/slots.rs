@@ -45,6 +45,11 @@ impl Slots {
         self.lock().contains_key(&build)
     }
 
+    /// Whether somebody wants a slot again.
+    pub fn are_wanted(&self) -> bool {
+        self.lock().values().any(|given| given.wanted.is_some())
+    }
+
     /// A build counts as before: it has ended, or waits no more and goes on whatever runs beside it.
     pub fn forget(&self, build: BuildId) {
         self.lock().remove(&build);
@@ -89,7 +94,9 @@ mod tests {
         slots.release_slot(parent, "w1");
         assert_eq!(slots.settle(room(1)), BTreeMap::from([("w1".to_owned(), 1)]));
         // The child runs, too; the parent wants to go on and has to wait for its end.
+        assert!(!slots.are_wanted());
         let back = slots.take_back(parent);
+        assert!(slots.are_wanted());
         assert_eq!(slots.settle(room(2)), BTreeMap::from([("w1".to_owned(), 1)]));
         assert!(!*back.borrow());
         // The child has ended: nothing is left for others.

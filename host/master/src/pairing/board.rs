@@ -13,6 +13,8 @@ use super::index::Index;
 pub struct Place {
     /// Its labels, reported and configured.
     pub labels: BTreeSet<String>,
+    /// Whether it has never been here, and so may have labels that nobody knows yet.
+    pub unknown: bool,
     /// How many builds it runs at a time.
     pub slots: u32,
     /// The folder of each build that runs there.

@@ -39,6 +39,7 @@ pub(super) fn index(builders: Vec<Builder>) -> Index {
 fn place(labels: &[&str], slots: u32) -> Place {
     Place {
         idle: 0,
+        unknown: false,
         labels: labels.iter().map(|&s| s.to_owned()).collect(),
         slots,
         running: vec![],

@@ -140,6 +140,7 @@ pub(crate) fn why(
 fn place(worker: &Standing) -> (String, Place) {
     let place = Place {
         idle: 0,
+        unknown: false,
         labels: worker.labels.clone(),
         slots: worker.slots,
         running: worker.directories.clone(),

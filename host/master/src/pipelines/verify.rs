@@ -60,7 +60,12 @@ fn allowed(pipeline: &Pipeline, step: &Step) -> Result<(), String> {
     if !step.locks.is_empty() {
         return Err("expected a step without locks, found some".to_owned());
     }
-    let whole = serde_json::to_value(step).unwrap_or_default();
+    let mut whole = step.clone();
+    // The operator's own word may be a function.
+    if pipeline.workdir.is_some() && whole.plugin.config.get("workdir") == pipeline.workdir.as_ref() {
+        whole.plugin.config["workdir"].take();
+    }
+    let whole = serde_json::to_value(whole).unwrap_or_default();
     harmless(&whole, &pipeline.secrets)
 }
 

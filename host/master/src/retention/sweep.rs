@@ -1,7 +1,9 @@
 //! Removes what may go: builds, then what goes by its age, then the files of all that.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use capstan_config::Retention as Rules;
 use capstan_model::{BuildId, Digest};
 use capstan_store::{Aged, File, Slice, Weight};
 use tokio::time::Instant;
@@ -31,10 +33,13 @@ pub(super) async fn everything(farm: &Farm, shutdown: &CancellationToken) -> Res
     let rules = farm.retention.rules.load_full();
     let now = farm.clock.now();
     let mut told = Instant::now();
+    let half = farm.store.half_removed().await?;
+    slices(farm, Part::All, half, shutdown).await?;
     for (builder, judge) in judge::all(farm, &rules, now).await? {
         let mut after = 0;
         while let Some((page, next)) = look(farm, builder, &judge, after).await? {
             after = next;
+            still(farm, &rules)?;
             remove(farm, page, shutdown).await?;
             if shutdown.is_cancelled() {
                 return Ok(());
@@ -54,6 +59,7 @@ pub(super) async fn everything(farm: &Farm, shutdown: &CancellationToken) -> Res
         while let Some(place) = after {
             let page = farm.store.aged(what, before, place).await?;
             after = page.next;
+            still(farm, &rules)?;
             if !page.old.is_empty() {
                 let began = Instant::now();
                 let count = farm.store.remove_aged(what, page.old).await?;
@@ -66,6 +72,17 @@ pub(super) async fn everything(farm: &Farm, shutdown: &CancellationToken) -> Res
         }
     }
     files(farm, shutdown).await
+}
+
+/// Whoever finds that a rule was wrong, and changes it, means what is being removed, too.
+fn still(farm: &Farm, rules: &Arc<Rules>) -> Result<(), Error> {
+    match Arc::ptr_eq(rules, &farm.retention.rules.load()) {
+        true => Ok(()),
+        false => Err(Error::failed(
+            "carry the rules out",
+            "they were changed meanwhile",
+        )),
+    }
 }
 
 async fn remove(farm: &Farm, page: Page, shutdown: &CancellationToken) -> Result<(), Error> {
@@ -153,8 +170,11 @@ pub(super) async fn files(farm: &Farm, shutdown: &CancellationToken) -> Result<(
         }
         if !blobs.is_empty() {
             let (ids, digests): (Vec<_>, Vec<_>) = blobs.into_iter().unzip();
-            farm.store.remove_blobs(digests).await?;
-            gone.extend(ids);
+            match farm.store.remove_blobs(digests).await {
+                Ok(_) => gone.extend(ids),
+                // Looked at again the next time.
+                Err(error) => tracing::debug!(%error, "blobs of what was removed are still there"),
+            }
         }
         let began = Instant::now();
         farm.store.forget_removals(gone).await?;

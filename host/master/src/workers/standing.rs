@@ -34,17 +34,19 @@ pub(crate) async fn places(farm: &Farm, plan: &Plan) -> Result<Places, Error> {
             worker.name.clone(),
             Place {
                 idle: 0,
+                unknown: false,
                 labels: labels(worker, &row.info),
                 slots: slots(worker, &row.info),
                 running: running.remove(&worker.name).unwrap_or_default(),
             },
         );
     }
-    // Those that want their slot back come before newcomers.
+    // Those that want their slot back come before newcomers. Where no newcomers go (a worker that is paused, or no longer of the plan),
+    // what runs goes on.
     let has_room = |worker: &str, idle: usize| {
         places
             .get(worker)
-            .is_some_and(|place| place.running.len() - idle.min(place.running.len()) < place.slots as usize)
+            .is_none_or(|place| place.running.len() - idle.min(place.running.len()) < place.slots as usize)
     };
     for (worker, idle) in farm.slots.settle(has_room) {
         if let Some(place) = places.get_mut(&worker) {
@@ -61,6 +63,7 @@ pub(crate) async fn anywhere(farm: &Farm, plan: &Plan) -> Result<Places, Error> 
     let place = |worker: &plan::Worker| {
         let row = rows.get(worker.name.as_str())?;
         let place = Place {
+            unknown: row.info.get("facts").is_none(),
             labels: labels(worker, &row.info),
             slots: slots(worker, &row.info),
             ..Place::default()

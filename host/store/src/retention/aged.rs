@@ -76,7 +76,8 @@ impl Aged {
                 "submitted",
                 "finished < $2 AND NOT EXISTS (SELECT 1 FROM requests JOIN build_requests ON build_requests.request = requests.id
                  WHERE requests.buildset = buildsets.id) AND NOT EXISTS (SELECT 1 FROM scheduler_events
-                 WHERE payload = '{\"completed\":' || CAST(buildsets.id AS TEXT) || '}')"
+                 WHERE payload = '{\"completed\":' || CAST(buildsets.id AS TEXT) || '}')
+                 AND NOT EXISTS (SELECT 1 FROM builds WHERE builds.id = buildsets.parent AND builds.outcome IS NULL)"
             ),
             Self::Changes => window!(
                 "changes",
@@ -91,11 +92,19 @@ impl Aged {
                 "created < $2 AND NOT EXISTS (SELECT 1 FROM build_sources WHERE source_stamp = source_stamps.id)
                  AND NOT EXISTS (SELECT 1 FROM buildset_sources WHERE source_stamp = source_stamps.id)"
             ),
-            Self::Calls => window!("scheduler_calls", "created", "answered < $2"),
+            Self::Calls => window!(
+                "scheduler_calls",
+                "created",
+                "answered < $2 AND NOT EXISTS (SELECT 1 FROM builds WHERE builds.id = scheduler_calls.build AND builds.outcome IS NULL)"
+            ),
             Self::Reports => window!("outbox", "created", "state = 'delivered' AND finished < $2"),
             Self::Refusals => window!("refusals", "began", "latest < $2"),
             Self::Events => window!("events", "at", "at < $2"),
-            Self::Removed => window!("removed_builds", "removed", "removed < $2"),
+            Self::Removed => window!(
+                "removed_builds",
+                "removed",
+                "removed < $2 AND NOT EXISTS (SELECT 1 FROM builds WHERE builds.id = removed_builds.id)"
+            ),
         }
     }
 

@@ -64,19 +64,29 @@ impl Store {
         after: u64,
         limit: u32,
     ) -> Result<Vec<OldBuild>, Error> {
-        // A later build that went well: of the builder, or with a source of the same branch.
-        let sql = "SELECT id, number, outcome, started, finished, kept, logs_removed, artefacts_removed,
+        // Of the builder, or of what blame goes back to (`blame.rs`): the last one of the branch of its first source, without a patch.
+        let sql = "SELECT builds.id, builds.number, builds.outcome, builds.started, builds.finished, builds.kept,
+                   builds.logs_removed, builds.artefacts_removed,
                    CAST(CASE WHEN EXISTS (SELECT 1 FROM outbox WHERE outbox.build = builds.id AND outbox.state = 'pending')
                        THEN 1 ELSE 0 END AS BIGINT) AS reporting,
-                   CAST(CASE WHEN outcome IN ('success', 'warnings') AND (
+                   CAST(CASE WHEN builds.outcome IN ('success', 'warnings') AND (
                        NOT EXISTS (SELECT 1 FROM builds AS later WHERE later.builder = builds.builder
                            AND later.outcome IN ('success', 'warnings') AND later.id > builds.id)
-                       OR EXISTS (SELECT 1 FROM build_branches AS mine WHERE mine.build = builds.id AND NOT EXISTS (
-                           SELECT 1 FROM build_branches AS theirs JOIN builds AS later ON later.id = theirs.build
-                           WHERE theirs.branch = mine.branch AND theirs.builder = mine.builder
-                           AND theirs.build > mine.build AND later.outcome IN ('success', 'warnings'))))
+                       OR NOT EXISTS (SELECT 1 FROM build_sources JOIN source_stamps ON source_stamps.id = build_sources.source_stamp
+                           WHERE build_sources.build = builds.id AND source_stamps.patch IS NOT NULL)
+                       AND NOT EXISTS (SELECT 1 FROM builds AS later
+                           LEFT JOIN build_sources AS source ON source.build = later.id AND source.position = 0
+                           LEFT JOIN source_stamps AS stamp ON stamp.id = source.source_stamp
+                           WHERE later.builder = builds.builder AND later.id > builds.id
+                           AND later.outcome IN ('success', 'warnings')
+                           AND COALESCE(stamp.branch, '') = COALESCE(own_stamp.branch, '')
+                           AND NOT EXISTS (SELECT 1 FROM build_sources JOIN source_stamps ON source_stamps.id = build_sources.source_stamp
+                               WHERE build_sources.build = later.id AND source_stamps.patch IS NOT NULL)))
                        THEN 1 ELSE 0 END AS BIGINT) AS last_good
-                   FROM builds WHERE builder = $1 AND number > $2 AND outcome IS NOT NULL ORDER BY number LIMIT $3";
+                   FROM builds LEFT JOIN build_sources AS own ON own.build = builds.id AND own.position = 0
+                   LEFT JOIN source_stamps AS own_stamp ON own_stamp.id = own.source_stamp
+                   WHERE builds.builder = $1 AND builds.number > $2 AND builds.outcome IS NOT NULL
+                   ORDER BY builds.number LIMIT $3";
         let mut conn = self.reader().await?;
         let rows = conn.rows(sql, args![builder, after, limit]).await?;
         rows.iter().map(old_build).collect()

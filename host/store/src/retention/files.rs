@@ -107,6 +107,7 @@ async fn remove_blobs(tx: &mut Tx, blobs: Vec<Digest>, plans: u64) -> Result<u64
                       AND NOT EXISTS (SELECT 1 FROM journal WHERE request_blob = $1)
                       AND NOT EXISTS (SELECT 1 FROM journal WHERE response_blob = $1)
                       AND NOT EXISTS (SELECT 1 FROM source_stamps WHERE patch = $1)
+                      AND NOT EXISTS (SELECT 1 FROM scheduler_calls WHERE answered IS NULL AND body LIKE '%' || $1 || '%')
                       AND NOT EXISTS (SELECT 1 FROM plugins_in_force WHERE digest = $1 OR predecessor = $1)";
         gone += tx.run(delete, args![blob]).await?;
     }

@@ -1,7 +1,7 @@
 //! Removing builds, or their logs or artefacts alone: so many rows a transaction, so that nobody waits long for the writer.
 //!
-//! A build goes from its leaves: journals, then commands with their logs, then the rest and itself. One whose removal was
-//! interrupted is still old, and goes on at the next look.
+//! A build goes from its leaves: journals, then commands with their logs, then the rest and itself. That it goes is noted with the first
+//! of them: one whose removal was interrupted is not whole, and goes on at the next look, whatever the rules are by then.
 
 use capstan_model::{BuildId, Digest, LogId, StepId, Timestamp};
 use futures::FutureExt as _;
@@ -42,12 +42,21 @@ impl Store {
             .await
     }
 
-    /// Keeps a build whatever the rules say, for that reason, or leaves it to them again. `false` if there is no such build.
+    /// Builds of which a part is gone.
+    pub async fn half_removed(&self) -> Result<Vec<BuildId>, Error> {
+        let sql = "SELECT builds.id FROM removed_builds JOIN builds ON builds.id = removed_builds.id ORDER BY builds.id";
+        let rows = self.reader().await?.rows(sql, args![]).await?;
+        rows.iter().map(|row| row.get("id")).collect()
+    }
+
+    /// Keeps a build whatever the rules say, for that reason, or leaves it to them again. `false` if there is no such
+    /// build, or it is being removed.
     pub async fn keep_build(&self, build: BuildId, reason: Option<&str>) -> Result<bool, Error> {
         let reason = reason.map(str::to_owned);
         self.write(move |tx| {
             async move {
-                let update = "UPDATE builds SET kept = $2 WHERE id = $1";
+                let update = "UPDATE builds SET kept = $2 WHERE id = $1
+                              AND NOT EXISTS (SELECT 1 FROM removed_builds WHERE removed_builds.id = builds.id)";
                 Ok(tx.run(update, args![build, reason]).await? > 0)
             }
             .boxed()
@@ -63,6 +72,10 @@ async fn remove(tx: &mut Tx, builds: Vec<BuildId>, now: Timestamp) -> Result<Sli
             break;
         }
         if may_go(tx, id).await? {
+            let note = "INSERT INTO removed_builds (id, builder, number, finished, removed)
+                        SELECT id, builder, number, COALESCE(finished, started), $2 FROM builds WHERE id = $1
+                        ON CONFLICT (id) DO NOTHING";
+            slice.rows += tx.run(note, args![id, now]).await?;
             slice.rows += journals(tx, id, ROWS - slice.rows).await?;
             if slice.rows >= ROWS {
                 break;
@@ -71,7 +84,7 @@ async fn remove(tx: &mut Tx, builds: Vec<BuildId>, now: Timestamp) -> Result<Sli
             if slice.rows >= ROWS {
                 break;
             }
-            slice.rows += rest(tx, id, now).await?;
+            slice.rows += rest(tx, id).await?;
             slice.removed += 1;
         }
         slice.done += 1;
@@ -81,8 +94,16 @@ async fn remove(tx: &mut Tx, builds: Vec<BuildId>, now: Timestamp) -> Result<Sli
 
 /// What was decided outside may not hold any more.
 async fn may_go(tx: &mut Tx, id: BuildId) -> Result<bool, Error> {
-    let sql = "SELECT id FROM builds WHERE id = $1 AND outcome IS NOT NULL AND kept IS NULL AND NOT EXISTS (
-               SELECT 1 FROM outbox WHERE outbox.build = builds.id AND outbox.state = 'pending')";
+    // Who waits for a build, or is to be told of it, finds it: its parent, and schedulers that follow.
+    let sql = "SELECT id FROM builds WHERE id = $1 AND outcome IS NOT NULL AND (
+               EXISTS (SELECT 1 FROM removed_builds WHERE removed_builds.id = builds.id)
+               OR kept IS NULL
+               AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.build = builds.id AND outbox.state = 'pending')
+               AND NOT EXISTS (SELECT 1 FROM build_requests JOIN requests ON requests.id = build_requests.request
+                   JOIN buildsets ON buildsets.id = requests.buildset WHERE build_requests.build = builds.id
+                   AND (EXISTS (SELECT 1 FROM builds AS parent WHERE parent.id = buildsets.parent AND parent.outcome IS NULL)
+                   OR EXISTS (SELECT 1 FROM scheduler_events
+                       WHERE payload = '{\"completed\":' || CAST(buildsets.id AS TEXT) || '}'))))";
     Ok(tx.row(sql, args![id]).await?.is_some())
 }
 
@@ -137,8 +158,8 @@ async fn commands(tx: &mut Tx, id: BuildId, most: u64) -> Result<u64, Error> {
     Ok(rows)
 }
 
-/// What is left of a build, and the build itself. In its place is a row that says when it went.
-async fn rest(tx: &mut Tx, id: BuildId, now: Timestamp) -> Result<u64, Error> {
+/// What is left of a build, and the build itself.
+async fn rest(tx: &mut Tx, id: BuildId) -> Result<u64, Error> {
     let statements = [
         "INSERT INTO removals (kind, key) SELECT DISTINCT 'artefact', sha256 FROM artefacts WHERE build_id = $1",
         "DELETE FROM artefacts WHERE build_id = $1",
@@ -155,9 +176,6 @@ async fn rest(tx: &mut Tx, id: BuildId, now: Timestamp) -> Result<u64, Error> {
     for statement in statements {
         rows += tx.run(statement, args![id]).await?;
     }
-    let note = "INSERT INTO removed_builds (id, builder, number, finished, removed)
-                SELECT id, builder, number, COALESCE(finished, started), $2 FROM builds WHERE id = $1";
-    rows += tx.run(note, args![id, now]).await?;
     rows += tx.run("DELETE FROM builds WHERE id = $1", args![id]).await?;
     Ok(rows)
 }

@@ -92,6 +92,17 @@ impl Store {
         conn.row(sql, args![key]).await?.map(|row| read(&row)).transpose()
     }
 
+    /// Takes a call back that nobody is to answer any more, for that reason; answers what became of it before, if something did.
+    pub async fn withdraw_call(
+        &self,
+        key: &str,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Option<Answer>, Error> {
+        let (key, reason) = (key.to_owned(), reason.to_owned());
+        self.write(move |tx| withdraw(tx, key, reason, now).boxed()).await
+    }
+
     /// That call, with its answer once there is one.
     pub async fn call(&self, id: CallId) -> Result<Option<Call>, Error> {
         let mut conn = self.reader().await?;
@@ -120,6 +131,21 @@ impl Store {
         })
         .await
     }
+}
+
+async fn withdraw(tx: &mut Tx, key: String, reason: String, now: Timestamp) -> Result<Option<Answer>, Error> {
+    let known = "SELECT * FROM scheduler_calls WHERE key = $1";
+    let Some(row) = tx.row(known, args![&key]).await? else {
+        return Ok(None);
+    };
+    let call = read(&row)?;
+    if call.answer.is_none() {
+        let delete = "DELETE FROM scheduler_events WHERE scheduler = $1 AND payload = $2";
+        tx.run(delete, args![&call.scheduler, Json(&Payload::Call(call.id))])
+            .await?;
+        answer(tx, call.id, &Answer::refused("", &reason), now).await?;
+    }
+    Ok(call.answer)
 }
 
 fn read(row: &Row) -> Result<Call, Error> {

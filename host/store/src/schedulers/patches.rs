@@ -69,6 +69,11 @@ fn of_call(call: Value) -> Patches {
 }
 
 impl Patches {
+    /// Whether there are any.
+    pub(super) fn are_there(&self) -> bool {
+        self.wanted.is_some() || !self.carried.is_empty()
+    }
+
     /// Puts them on the stamps that they belong to.
     pub(super) fn put_on(&self, sources: &mut [SourceStamp]) -> Result<(), Error> {
         for (codebase, patch) in &self.carried {

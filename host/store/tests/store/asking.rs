@@ -13,6 +13,7 @@ on_both! {
     a_call_is_answered_with_its_decision
     a_call_with_the_same_key_is_the_same_call
     a_call_can_be_refused_and_given_up
+    a_call_that_is_withdrawn_is_not_answered_later
     what_a_step_asks_for_knows_its_parent
     what_is_disabled_drops_events_and_keeps_that_in_mind
     a_complete_buildset_is_told_to_those_who_follow
@@ -38,6 +39,40 @@ fn one(builder: &str, scheduler: &str) -> Decision {
         }],
         ..Decision::default()
     }
+}
+
+async fn a_call_that_is_withdrawn_is_not_answered_later(farm: &Farm) {
+    let store = &farm.store;
+    assert_eq!(store.withdraw_call("k", "gone", at(1)).await.unwrap(), None);
+    let body = json!({ "kind": "trigger" });
+    let id = store
+        .call_scheduler("go", "k", body.clone(), at(1))
+        .await
+        .unwrap();
+    let (consumed, _) = next(store, "go").await;
+    assert_eq!(
+        store
+            .withdraw_call("k", "its build was stopped", at(2))
+            .await
+            .unwrap(),
+        None
+    );
+    // The plugin had it in its hands.
+    let late = store
+        .commit_decision("go", consumed, one("linux", "go"), at(3))
+        .await;
+    assert!(matches!(late, Err(Error::Conflict { .. })), "{late:?}");
+    let refused = CallAnswer::refused("", "its build was stopped");
+    assert_eq!(store.call(id).await.unwrap().unwrap().answer, Some(refused));
+    // One that was answered before stays answered.
+    store.call_scheduler("go", "other", body, at(4)).await.unwrap();
+    let (consumed, _) = next(store, "go").await;
+    let made = store
+        .commit_decision("go", consumed, one("linux", "go"), at(5))
+        .await
+        .unwrap();
+    let answer = store.withdraw_call("other", "too late", at(6)).await.unwrap();
+    assert_eq!(answer, Some(CallAnswer::Made(made)));
 }
 
 async fn a_call_is_answered_with_its_decision(farm: &Farm) {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use capstan_model::journal::{Effect, Kind};
 use capstan_model::plan::Bundle;
 use capstan_model::{BuildId, Digest, Outcome, StepId, Stored};
-use capstan_store::{Aged, EventFilter, File, NewReport};
+use capstan_store::{Aged, Consumed, Decision, EventFilter, File, NewBuildset, NewReport};
 use serde_json::json;
 
 use crate::farm::{Farm, at, finish, new_command, one_change, row};
@@ -18,6 +18,9 @@ on_both! {
     a_long_journal_goes_in_small_transactions
     what_runs_is_kept_or_is_reported_stays
     the_last_good_build_of_each_branch_is_known
+    the_build_that_blame_goes_back_to_is_a_last_good_one
+    a_build_that_is_half_gone_goes_on_going
+    what_a_parent_waits_for_stays
     logs_and_artefacts_go_without_their_build
     what_is_done_goes_by_its_age
     a_blob_that_somebody_names_stays
@@ -224,6 +227,102 @@ async fn the_last_good_build_of_each_branch_is_known(farm: &Farm) {
     );
 }
 
+async fn the_build_that_blame_goes_back_to_is_a_last_good_one(farm: &Farm) {
+    const DIFF: &str = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-1\n+2\n";
+    let call = json!({ "kind": "try", "patch": { "body": DIFF } });
+    farm.store.call_scheduler("try", "k", call, at(1)).await.unwrap();
+    let on = |branch: Option<&str>| capstan_model::SourceStamp {
+        branch: branch.map(str::to_owned),
+        ..crate::farm::stamp("main", "abc")
+    };
+    let mut patched = on(Some("main"));
+    patched.patch = Some(capstan_model::Patch::of(DIFF));
+    let mut library = on(Some("main"));
+    library.codebase = "lib".to_owned();
+    for (sources, expected) in [
+        (vec![on(Some("main"))], &[1][..]),
+        // Nobody's work on the branch as it is: but the newest of the builder all the same.
+        (vec![patched], &[1, 2]),
+        // Of another branch, whatever its library is.
+        (vec![on(Some("topic")), library], &[1, 3]),
+        (vec![on(None)], &[1, 3, 4]),
+        (vec![on(Some("main"))], &[3, 4, 5]),
+    ] {
+        let request = farm.request("b", 0).await;
+        let mut new = farm.new_build("b", &[request], &["test"]).await;
+        new.sources = sources;
+        let build = farm.store.create_build(new, at(20)).await.unwrap().unwrap();
+        farm.store
+            .finish_build(build.id, finish(Outcome::Success), at(40))
+            .await
+            .unwrap();
+        let builder = farm.store.all_builders().await.unwrap()[0].0;
+        let seen = farm.store.ended_builds(builder, 0, 10).await.unwrap();
+        let good = seen.iter().filter(|build| build.last_good);
+        assert_eq!(good.map(|build| build.number).collect::<Vec<_>>(), expected);
+    }
+}
+
+async fn a_build_that_is_half_gone_goes_on_going(farm: &Farm) {
+    let (build, step) = farm.running_step().await;
+    let entries = (1..=800).map(|seq| row(seq, Kind::Local)).collect();
+    farm.store
+        .append_journal(step, entries, vec![], None, at(31))
+        .await
+        .unwrap();
+    farm.store
+        .finish_build(build, finish(Outcome::Success), at(40))
+        .await
+        .unwrap();
+    assert_eq!(farm.store.half_removed().await.unwrap(), []);
+    let slice = farm.store.remove_builds(vec![build], at(90)).await.unwrap();
+    assert_eq!((slice.done, slice.removed), (0, 0), "only its beginning");
+    assert_eq!(farm.store.half_removed().await.unwrap(), [build]);
+    // It is whole no more: too late to keep it.
+    assert!(!farm.store.keep_build(build, Some("a release")).await.unwrap());
+    while farm.store.half_removed().await.unwrap() == [build] {
+        let slice = farm.store.remove_builds(vec![build], at(91)).await.unwrap();
+        assert!(slice.rows > 0, "it comes to an end");
+    }
+    assert_eq!(rows(farm).await, BTreeSet::new());
+}
+
+async fn what_a_parent_waits_for_stays(farm: &Farm) {
+    let request = farm.request("parent", 0).await;
+    let parent = farm.build("parent", &[request], &["ask"]).await.id;
+    let store = &farm.store;
+    let asked = store.call_scheduler_for(parent, "go", "step/1/1", json!({ "kind": "trigger" }), at(1));
+    asked.await.unwrap();
+    let (event, _) = store.next_event("go").await.unwrap().unwrap();
+    let decision = Decision {
+        buildsets: vec![NewBuildset {
+            scheduler: Some("go".to_owned()),
+            builders: vec!["child".to_owned()],
+            ..NewBuildset::default()
+        }],
+        ..Decision::default()
+    };
+    let made = store.commit_decision("go", Consumed::Event(event), decision, at(2));
+    let made = made.await.unwrap().remove(0);
+    let child = farm.build("child", &made.requests, &["test"]).await.id;
+    store
+        .finish_build(child, finish(Outcome::Failure), at(30))
+        .await
+        .unwrap();
+    assert_eq!(store.remove_builds(vec![child], at(90)).await.unwrap().removed, 0);
+    assert_eq!(
+        go(farm, Aged::Buildsets, 80).await + go(farm, Aged::Calls, 80).await,
+        0
+    );
+    store
+        .finish_build(parent, finish(Outcome::Failure), at(40))
+        .await
+        .unwrap();
+    assert_eq!(store.remove_builds(vec![child], at(90)).await.unwrap().removed, 1);
+    assert!(go(farm, Aged::Buildsets, 80).await > 0);
+    assert_eq!(go(farm, Aged::Calls, 80).await, 1);
+}
+
 async fn logs_and_artefacts_go_without_their_build(farm: &Farm) {
     let (build, step) = full(farm).await;
     let log = farm.store.logs(step).await.unwrap()[0].id;
@@ -283,6 +382,18 @@ async fn what_is_done_goes_by_its_age(farm: &Farm) {
     crate::schema::execute(&farm.url, "DELETE FROM scheduler_events").await;
     assert_eq!(go(farm, Aged::Changes, 6).await, 1);
     assert_eq!(farm.store.change(change).await.unwrap(), None);
+    // A scheduler may remember it for longer; what it builds with others is built all the same.
+    let newer = one_change(&farm.store, "b", &[]).await;
+    let set = |changes| NewBuildset {
+        changes,
+        builders: vec!["b".to_owned()],
+        ..NewBuildset::default()
+    };
+    let made = farm.store.submit(set(vec![change, newer]), at(80)).await.unwrap();
+    let made = farm.store.buildset(made.buildset).await.unwrap().unwrap();
+    assert_eq!(made.changes, [newer]);
+    let never = capstan_model::ChangeId(newer.0 + 1);
+    assert!(farm.store.submit(set(vec![never]), at(80)).await.is_err());
     assert_eq!(go(farm, Aged::Removed, 90).await, 0);
     assert_eq!(go(farm, Aged::Removed, 91).await, 1);
     // The newest event stays: followers go on from it.

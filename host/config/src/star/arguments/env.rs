@@ -24,8 +24,7 @@ impl Call<'_, '_> {
             return Ok(env);
         }
         for (variable, value) in self.dict(name)? {
-            let plain = !variable.is_empty() && !variable.contains(['=', '\0']);
-            match (plain, value.unpack_str(), Handle::from_value(value)) {
+            match (is_name(&variable), value.unpack_str(), Handle::from_value(value)) {
                 (false, ..) => {
                     let fault = self
                         .site
@@ -95,13 +94,20 @@ impl Call<'_, '_> {
             return paths;
         };
         for (key, value) in dict.iter() {
-            if let (Some(key), Some(entries)) = (key.unpack_str(), path(value)) {
+            // What is no name stays where the plugin's schema and its check see it.
+            let name = key.unpack_str().filter(|name| is_name(name));
+            if let (Some(key), Some(entries)) = (name, path(value)) {
                 paths.insert(key.to_owned(), EnvValue::Path(entries));
             }
         }
         self.apart = paths.keys().cloned().collect();
         paths
     }
+}
+
+/// Whether a variable can have that name.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(['=', '\0'])
 }
 
 fn is_list(value: Value<'_>) -> bool {

@@ -48,7 +48,13 @@ impl Host {
             }
             // Nobody answers for one that is gone.
             if let Some(reason) = takes_none(&self.farm, &scheduler) {
-                return Ok(Triggered::Refused(vec![(String::new(), reason)]));
+                return self
+                    .withdraw(
+                        &key,
+                        &reason,
+                        Triggered::Refused(vec![(String::new(), reason.clone())]),
+                    )
+                    .await;
             }
             if known.is_none() {
                 let now = self.farm.clock.now();
@@ -67,10 +73,12 @@ impl Host {
                     Err(other) => return Err(abandoned(other)),
                 }
             }
-            if let Some(reason) = stop.borrow().clone() {
+            let reason = stop.borrow().clone();
+            if let Some(reason) = reason {
                 let since = stopped.get_or_insert_with(tokio::time::Instant::now);
                 if since.elapsed() > LAST {
-                    return Ok(Triggered::Cancelled(reason));
+                    let text = format!("the build that asked was stopped: {reason}");
+                    return self.withdraw(&key, &text, Triggered::Cancelled(reason)).await;
                 }
             }
             tokio::select! {
@@ -78,6 +86,13 @@ impl Host {
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
+    }
+
+    /// Nobody waits for the answer any more: it is not to be given later, either. One that was given meanwhile counts.
+    async fn withdraw(&self, key: &str, reason: &str, instead: Triggered) -> Result<Triggered, Abandoned> {
+        let (store, now) = (&self.farm.store, self.farm.clock.now());
+        let answer = store.withdraw_call(key, reason, now).await.map_err(abandoned)?;
+        Ok(answer.map_or(instead, told))
     }
 
     pub(super) async fn wait_buildsets(
@@ -100,6 +115,12 @@ impl Host {
         let sets = loop {
             bell.borrow_and_update();
             let sets = farm.store.child_sets(ids).await?;
+            if sets.len() < ids.iter().collect::<std::collections::BTreeSet<_>>().len() {
+                return Err(Error::failed(
+                    "wait for what was asked for",
+                    "some of it is not there any more",
+                ));
+            }
             if sets.iter().all(|set| set.outcome.is_some()) {
                 break sets;
             }

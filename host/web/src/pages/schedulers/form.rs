@@ -203,7 +203,9 @@ impl Rows<'_> {
 
     fn part(&mut self, field: &Value, part: &str, name: &str) {
         let mut label = part.to_owned();
-        label[..1].make_ascii_uppercase();
+        if let Some(first) = label.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
         let default = text(&field["source"][part]);
         let hint = match (part, default.as_str()) {
             ("branch", "") => "Empty: the repository's default.".to_owned(),
