@@ -80,7 +80,7 @@ export interface Call {
 export interface CompletedBuildset {
     id: number;
     scheduler: string;
-    /** The worst of its builds. */
+    /** The worst of its requests. */
     outcome: Outcome;
     reason: string;
     /** What it was asked to check out. */

@@ -96,7 +96,7 @@ class Call:
     properties: dict[str, Any] = field(default_factory=dict)
     #: What was filled in, by field.
     values: dict[str, Any] = field(default_factory=dict)
-    #: What is not committed: a dict with `body`, `level` and `subdirectory`.
+    #: What is not committed: a dict with `digest`, `bytes`, `level`, `subdirectory`, `codebase`, `author` and `comment`.
     patch: dict[str, Any] | None = None
     #: Higher is sooner; None is as the scheduler likes.
     priority: int | None = None
@@ -108,7 +108,7 @@ class CompletedBuildset:
 
     id: int
     scheduler: str
-    #: The worst of its builds.
+    #: The worst of its requests.
     outcome: Outcome
     reason: str
     #: What it was asked to check out.

@@ -196,7 +196,7 @@ fn a_circle_may_lead_over_others() {
     assert_eq!(scene.waits(2, Some(&running(8, "b", 3))), None, "3 will end");
     // A step is not told so by what parents noted some time ago.
     let turns = waits(ask(&scene.locks, 3, &[shared(&x, 1)]));
-    let circle = "c/2 waits for the end of b/3, which waits for the lock x, held by a/1, which waits for the end of request 7 for b, \
+    let circle = "c/2 waits for the end of b/3, which waits for the lock x, held by b/1, which waits for the end of request 7 for b, \
                   which waits for a slot of the worker w2, held by c/2";
     assert_eq!(scene.waits(2, Some(&running(8, "b", 3))).as_deref(), Some(circle));
     assert!(

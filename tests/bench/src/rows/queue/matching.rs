@@ -78,6 +78,7 @@ fn places(count: usize) -> Places {
         labels.extend((number.is_multiple_of(2)).then(|| "linux".to_owned()));
         let place = Place {
             idle: 0,
+            unknown: false,
             labels: labels.into_iter().collect(),
             slots: 1,
             running: Vec::new(),
