@@ -23,7 +23,8 @@ pub use lines::Lines;
 pub use trial::Trial;
 pub use why::{Hindrance, Running, Why};
 
-pub(crate) use index::Index;
+pub(crate) use board::{is_fit, is_named};
+pub(crate) use index::{Index, wants};
 pub(crate) use rules::{Barrier, Choice, Gate, Hold, Holds, Hooks, NoGate, NoHooks, Verdict};
 pub(crate) use why::{Standing, why};
 

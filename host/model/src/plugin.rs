@@ -14,7 +14,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use pattern::{Malformed, Pattern};
+pub use pattern::{Malformed, Pattern, fits};
 pub use rights::{Refusal, Right, Rights, Side, check_right};
 pub use web::WebPattern;
 

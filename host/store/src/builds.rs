@@ -13,11 +13,10 @@ use serde_json::{Value, json};
 use crate::dialect::{in_keys, keys};
 use crate::events::Draft;
 use crate::outbox::{self, NewReport};
-use crate::schedulers::{self, Finished, Payload};
 use crate::sql::{Conn, Json, Row, args, words};
 use crate::steps::{self, NewStep, Origin};
 use crate::writer::Tx;
-use crate::{Error, Store, builders, buildsets, cancelling, requests, stamps, workers};
+use crate::{Error, Store, builders, finishing, requests, stamps, workers};
 
 words! {
     /// How far a build is.
@@ -202,7 +201,7 @@ impl Store {
     /// Ends a build, and with it its requests and those buildsets of which they were the last. Ending a build again
     /// with the same result changes nothing; with another, or one that does not exist, is [`Error::Conflict`].
     pub async fn finish_build(&self, id: BuildId, finish: BuildFinish, now: Timestamp) -> Result<(), Error> {
-        self.write(move |tx| finish_build(tx, id, finish, now).boxed())
+        self.write(move |tx| finishing::finish_build(tx, id, finish, now).boxed())
             .await
     }
 }
@@ -338,85 +337,6 @@ pub(crate) async fn request_stop(
         .build(id);
     event.payload(json!({ "reason": reason })).add(tx, now);
     Ok(true)
-}
-
-async fn finish_build(tx: &mut Tx, id: BuildId, finish: BuildFinish, now: Timestamp) -> Result<(), Error> {
-    let sql = "SELECT builds.*, builders.name AS builder_name FROM builds
-               JOIN builders ON builders.id = builds.builder WHERE builds.id = $1";
-    let row = tx.row(sql, args![id]).await?;
-    let row = row
-        .ok_or_else(|| Error::conflict(format!("expected build {id} to be running, found no such build")))?;
-    match row.maybe::<Outcome>("outcome")? {
-        None => {}
-        Some(before) if before == finish.outcome => return Ok(()),
-        Some(before) => {
-            return Err(Error::conflict(format!(
-                "expected build {id} to be running, found it ended as {before}"
-            )));
-        }
-    }
-    let (builder, number): (String, u64) = (row.get("builder_name")?, row.get("number")?);
-    let update =
-        "UPDATE builds SET state = 'complete', outcome = $2, summary = $3, finished = $4 WHERE id = $1";
-    tx.run(update, args![id, finish.outcome, &finish.summary, now])
-        .await?;
-    let payload = json!({ "number": number, "outcome": finish.outcome, "summary": finish.summary });
-    Draft::new("build.finished")
-        .builder(&builder)
-        .build(id)
-        .payload(payload)
-        .add(tx, now);
-    let stopped = row.maybe::<Timestamp>("stop_requested")?.is_some();
-    finish_requests(tx, id, &builder, &finish, stopped, now).await?;
-    outbox::queue(tx, id, &builder, None, finish.reports, now).await?;
-    let sources = sources_of(tx, &[id]).await?.remove(&id.0).unwrap_or_default();
-    let finished = Payload::Finished(Finished {
-        builder,
-        number,
-        outcome: finish.outcome,
-        sources,
-    });
-    for scheduler in &finish.subscribers {
-        schedulers::enqueue(tx, scheduler, &finished, now).await?;
-    }
-    Ok(())
-}
-
-/// A request that asks for a retry so often will not be cured by another.
-const MAX_BUILDS: i64 = 10;
-
-async fn finish_requests(
-    tx: &mut Tx,
-    id: BuildId,
-    builder: &str,
-    finish: &BuildFinish,
-    stopped: bool,
-    now: Timestamp,
-) -> Result<(), Error> {
-    // A stop may be asked for while the build is already ending: what was cancelled is not built again.
-    let outcome = match finish.outcome {
-        Outcome::Retry if stopped => Outcome::Cancelled,
-        outcome => outcome,
-    };
-    // One that was cancelled while its build went on for others has ended.
-    let served = "SELECT request FROM build_requests JOIN requests ON requests.id = build_requests.request
-                  WHERE build = $1 AND requests.state = 'claimed' ORDER BY request";
-    let mut buildsets = Vec::new();
-    for row in tx.rows(served, args![id]).await? {
-        let request = row.get("request")?;
-        if finish.retry && !stopped && requests::builds_so_far(tx, request).await? < MAX_BUILDS {
-            requests::put_back(tx, request, now).await?;
-        } else {
-            buildsets.push(requests::complete(tx, request, outcome, None, now).await?);
-        }
-    }
-    buildsets.sort_unstable();
-    buildsets.dedup();
-    for buildset in buildsets {
-        cancelling::after_failure(tx, buildset, builder, outcome, now).await?;
-        buildsets::complete_if_done(tx, buildset, now).await?;
-    }
-    Ok(())
 }
 
 pub(crate) async fn sources_of(

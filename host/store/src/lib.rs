@@ -21,6 +21,7 @@ mod commands;
 mod dialect;
 mod error;
 mod events;
+mod finishing;
 mod installation;
 mod interruptions;
 mod invites;

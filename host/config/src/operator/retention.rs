@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use capstan_model::Outcome;
+use capstan_model::plugin::fits;
 use serde::{Deserialize, Deserializer};
 
 use super::forms::{Form, duration};
@@ -107,7 +108,7 @@ pub struct RetentionRule {
 impl RetentionRule {
     /// Whether it is for builds of that builder.
     pub fn fits(&self, builder: &str, tags: &[String]) -> bool {
-        let named = self.builders.iter().any(|pattern| like(pattern, builder));
+        let named = self.builders.iter().any(|pattern| fits(pattern, builder));
         let tagged = self.tags.iter().any(|tag| tags.contains(tag));
         (self.builders.is_empty() || named) && (self.tags.is_empty() || tagged)
     }
@@ -119,25 +120,6 @@ impl RetentionRule {
             false => &self.results,
         }
     }
-}
-
-/// Whether a text fits a pattern in which `*` is any run of characters.
-fn like(pattern: &str, text: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else {
-        return pattern == text;
-    };
-    let Some(mut text) = text.strip_prefix(start) else {
-        return false;
-    };
-    let mut parts: Vec<&str> = rest.split('*').collect();
-    let end = parts.pop().unwrap_or_default();
-    for part in parts {
-        match text.find(part) {
-            Some(at) => text = &text[at + part.len()..],
-            None => return false,
-        }
-    }
-    text.ends_with(end)
 }
 
 fn pause<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -192,7 +174,7 @@ mod tests {
             ("*", "", true),
             ("größe *", "größe 1+1", true),
         ] {
-            assert_eq!(like(pattern, name), expected, "{pattern} {name}");
+            assert_eq!(fits(pattern, name), expected, "{pattern} {name}");
         }
     }
 

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 
 use capstan_model::plan::{Builder, Plan};
-use capstan_model::{BuildId, Labels, Mode, RequestId};
+use capstan_model::{BuildId, Mode, RequestId};
 use capstan_store::{ChildSet, RequestState, RunningBuild};
 
 use super::deadlock::Deadlock;
 use super::graph::{Need, Node, Process};
 use super::table::{LockTable, Owner};
 use super::{Locks, State};
-use crate::pairing::Places;
+use crate::pairing::{Places, is_fit, is_named, wants};
 
 /// A build that waits.
 #[derive(Clone, Debug)]
@@ -130,11 +130,11 @@ fn processes(family: &Family<'_>) -> Vec<(Node, Process)> {
 /// A request, which goes on as soon as one of the workers that are fit for it has all that it needs.
 fn request(family: &Family<'_>, id: RequestId, builder: &str) -> Option<(Node, Process)> {
     let builder = family.plan.builder(builder)?;
-    let wanted: Vec<Labels> = builder.labels.iter().map(|text| expression(text)).collect();
-    let fit = family.places.iter().filter(|(name, place)| {
-        let named = builder.workers.is_empty() || builder.workers.contains(name);
-        named && (place.unknown || wanted.iter().all(|labels| labels.holds(&place.labels)))
-    });
+    let wanted = wants(builder);
+    let fit = family
+        .places
+        .iter()
+        .filter(|(name, place)| is_named(builder, name) && (place.unknown || is_fit(&wanted, &place.labels)));
     let waits: Vec<_> = fit.map(|(worker, _)| way(builder, worker)).collect();
     // Without any worker it waits for one to be configured: somebody may do that.
     let process = Process {
@@ -143,10 +143,6 @@ fn request(family: &Family<'_>, id: RequestId, builder: &str) -> Option<(Node, P
         waits,
     };
     Some((Node::Request(id), process))
-}
-
-fn expression(text: &str) -> Labels {
-    text.parse().unwrap_or_else(|_| Labels::Has(text.to_owned()))
 }
 
 /// What a build needs to start on a worker.

@@ -73,7 +73,7 @@ impl Index {
 }
 
 /// A plan that an earlier version checked may hold labels that are no expressions: those mean themselves.
-fn wants(builder: &Builder) -> Vec<Labels> {
+pub(crate) fn wants(builder: &Builder) -> Vec<Labels> {
     let each = builder.labels.iter();
     each.map(|text| text.parse().unwrap_or_else(|_| Labels::Has(text.clone())))
         .collect()

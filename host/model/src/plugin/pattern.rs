@@ -286,7 +286,7 @@ fn decoded(text: &str) -> String {
 
 /// Whether `text` has the form of `pattern`, in which `*` is any run of characters. A `*` in `text` is a character like
 /// others, so that the answer for another pattern in its place holds for all that it covers.
-fn fits(pattern: &str, text: &str) -> bool {
+pub fn fits(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
         return false;

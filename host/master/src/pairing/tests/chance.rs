@@ -71,7 +71,7 @@ fn any_queue_is_given_out_within_the_rules() {
             };
             let left = list.iter().find(|(name, place)| {
                 let there = load.get(name.as_str()).map_or(&[][..], Vec::as_slice);
-                board::is_fit(index.wants(number), &place.labels)
+                is_fit(index.wants(number), &place.labels)
                     && there.len() < place.slots as usize
                     && !there.contains(&index.directory(number))
             });

@@ -47,6 +47,16 @@ struct Answers {
     asked: Mutex<Vec<String>>,
 }
 
+fn the_first_too_early() -> Answers {
+    Answers {
+        verdict: Some(|request, _| match request.id.0 {
+            1 => Verdict::No(hold("too early")),
+            _ => Verdict::Yes,
+        }),
+        ..Answers::default()
+    }
+}
+
 impl Hooks for Answers {
     fn order(&self, _: &[&str]) -> Option<Vec<String>> {
         self.order.clone()
@@ -116,16 +126,7 @@ fn a_function_chooses_among_the_free_workers_only() {
 #[test]
 fn a_request_that_may_not_start_lets_the_next_one_of_its_builder_start() {
     let index = index(vec![hooked("b")]);
-    let hooks = Answers {
-        verdict: Some(|request, _| {
-            if request.id.0 == 1 {
-                Verdict::No(hold("too early"))
-            } else {
-                Verdict::Yes
-            }
-        }),
-        ..Answers::default()
-    };
+    let hooks = the_first_too_early();
     let queue = vec![waiting(1, "b", "x", 0), waiting(2, "b", "y", 0)];
     let one = places(&[("w", place(&[], 1))]);
     let answer = ask(&index, queue.clone(), &one, &hooks);
@@ -149,16 +150,7 @@ fn a_request_that_may_not_start_lets_the_next_one_of_its_builder_start() {
 #[test]
 fn a_request_that_may_not_start_is_not_served_by_the_build_of_one_like_it() {
     let index = index(vec![hooked("b")]);
-    let hooks = Answers {
-        verdict: Some(|request, _| {
-            if request.id.0 == 1 {
-                Verdict::No(hold("too early"))
-            } else {
-                Verdict::Yes
-            }
-        }),
-        ..Answers::default()
-    };
+    let hooks = the_first_too_early();
     let queue = vec![waiting(1, "b", "x", 0), waiting(2, "b", "x", 0)];
     let answer = ask(&index, queue, &places(&[("w", place(&[], 1))]), &hooks);
     assert_eq!(answer.pairings[0].requests, [RequestId(2)]);
