@@ -1,4 +1,4 @@
-// Write plugins for Capstan in C: steps, schedulers and reporters.
+// Write plugins for Capstan in C: steps, schedulers, reporters and generators.
 //
 //     #include <capstan.h>
 //
@@ -35,6 +35,9 @@ typedef enum {
     CAP_STOP = 255
 } cap_outcome;
 
+// Its word: "success", "failure".
+const char *cap_outcome_name(cap_outcome outcome);
+
 typedef struct cap_json cap_json;
 
 // Checks what the schema of the parameters cannot say; calls `cap_problem` for each fault. Optional.
@@ -68,6 +71,10 @@ typedef struct cap_completed cap_completed;
 void scheduler_completed(const cap_json *params, const cap_json *state, int64_t now, const cap_completed *set);
 // The state that another version of the plugin left, in the form of this version. Optional; NULL is the state as it is.
 const cap_json *scheduler_migrate(const cap_json *params, const char *from_version, const cap_json *state);
+
+// A generator makes builders of its parameters with `cap_add_builder`. The same parameters have to make the same builders: there is
+// nothing else to make them of.
+void generator_generate(const cap_json *params);
 
 // ---- how a plugin fails ----
 
@@ -236,6 +243,37 @@ bool cap_publish(const char *path, const char *name, cap_artefact *stored);
 // Stores what the step itself made, at most 1 MiB.
 bool cap_write_artefact(const char *name, const void *bytes, size_t length, cap_artefact *stored);
 
+// ---- steps: builds of other schedulers ----
+
+// A build of a buildset.
+typedef struct {
+    const char *builder;
+    uint64_t number;
+    cap_outcome outcome;
+} cap_triggered_build;
+
+// A buildset of which all requests have ended.
+typedef struct {
+    int64_t buildset;
+    const char *scheduler;
+    // The worst of its builds, and of its requests that never became one.
+    cap_outcome outcome;
+    // Oldest first; none for a request that was cancelled before it became a build.
+    const cap_triggered_build *builds;
+    size_t build_count;
+} cap_triggered;
+
+// Asks a scheduler for builds; answers its buildsets, of which there may be none. The call is an object with, as far as they are
+// given, `reason`, `builders`, `properties`, `priority` and `sources`: a list of objects as `cap_sources` has them, or "own" for
+// what the build itself checks out, at the revisions that it got. NULL is a call without members. The last two arguments may be
+// NULL.
+bool cap_triggers_call(const char *scheduler, const cap_json *call, const int64_t **buildsets, size_t *count);
+// Waits until each of these buildsets is complete, which this step must have asked for. With `give_back` others may use the build's
+// slot on its worker meanwhile. The last two arguments may be NULL.
+bool cap_triggers_wait(
+    const int64_t *buildsets, size_t count, bool give_back, const cap_triggered **completed, size_t *completed_count
+);
+
 // ---- schedulers: events ----
 
 // What to check out for one codebase. Without a revision it is the newest one of the branch, without a branch the default one.
@@ -317,6 +355,26 @@ void cap_submit(const cap_buildset *set);
 // In milliseconds since 1970; a timer of the same name is replaced.
 void cap_set_timer(const char *name, int64_t at);
 void cap_clear_timer(const char *name);
+
+// ---- generators ----
+
+// Adds a builder, in the order of the configuration: an object with the arguments of `builder(…)` in configurations, such as `name`,
+// `labels` and `env`; `steps` is a list of what `cap_use` makes.
+void cap_add_builder(const cap_json *builder);
+// Adds a scheduler that belongs to them, which `cap_use` makes.
+void cap_add_scheduler(const cap_json *scheduler);
+// What `capstan check` is to say where the generator is called.
+void cap_remark(const char *text);
+// A step or a scheduler: a plugin with its parameters, an object; NULL is none. Its other members are what every step or scheduler
+// has, by its name in configurations: `cap_with(use, "halt_on_failure", "false")`.
+const cap_json *cap_use(const char *plugin, const cap_json *parameters);
+// As JSON, for `cap_with`: what a configuration writes as `secret("name")`; as `prop("name", default = …)`, whose default is JSON or
+// NULL; as `interpolate("…{branch}…")`; and so many units of a lock that the configuration has defined, for the list `locks`, where 0
+// is all of it.
+const char *cap_secret(const char *name);
+const char *cap_prop(const char *name, const char *fallback);
+const char *cap_interpolate(const char *template);
+const char *cap_lock(const char *name, uint32_t amount);
 
 // ---- reporters ----
 

@@ -46,6 +46,11 @@ cap_outcome cap_end(cap_outcome with, const char *summary) {
     return fail(ENDED, summary);
 }
 
+const char *cap_outcome_name(cap_outcome named) {
+    static const char *const names[] = {"success", "warnings", "failure", "skipped", "exception", "retry", "cancelled"};
+    return (size_t)named < sizeof names / sizeof *names ? names[named] : "";
+}
+
 bool cap_failed(void) { return failed != NOTHING; }
 
 cap_outcome cap_ended(const char **summary) {

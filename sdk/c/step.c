@@ -301,6 +301,79 @@ bool cap_write_artefact(const char *name, const void *bytes, size_t length, cap_
     return stored(good, &answer, &error, artefact);
 }
 
+// What is wrong in a call, and a right that is missing, are faults of the configuration.
+static bool untriggered(const capstan_plugin_triggers_trigger_error_t *error) {
+    if (error->tag == CAPSTAN_PLUGIN_TRIGGERS_TRIGGER_ERROR_REFUSED) {
+        const char *all = "";
+        for (size_t place = 0; place < error->val.refused.len; place++) {
+            const capstan_plugin_triggers_problem_t *one = &error->val.refused.ptr[place];
+            const char *path = cap_take(one->path.ptr, one->path.len), *message = cap_take(one->message.ptr, one->message.len);
+            all = cap_join(all, *all ? "; " : "", path, *path ? ": " : "", message, NULL);
+        }
+        cap_permanent(all);
+        return false;
+    }
+    // Every other case holds a text.
+    const char *text = cap_take(error->val.denied.ptr, error->val.denied.len);
+    switch (error->tag) {
+    case CAPSTAN_PLUGIN_TRIGGERS_TRIGGER_ERROR_CANCELLED:
+        cap_end(CAP_CANCELLED, cap_join("stopped: ", text, NULL));
+        break;
+    case CAPSTAN_PLUGIN_TRIGGERS_TRIGGER_ERROR_DEADLOCK:
+        cap_end(CAP_EXCEPTION, text);
+        break;
+    default:
+        cap_permanent(text);
+    }
+    return false;
+}
+
+bool cap_triggers_call(const char *scheduler, const cap_json *call, const int64_t **buildsets, size_t *count) {
+    wit_string_t name = cap_give(scheduler), text = cap_give(call ? cap_write(call) : "{}");
+    wit_list_s64_t made;
+    capstan_plugin_triggers_trigger_error_t error;
+    if (!capstan_plugin_triggers_call(&name, &text, &made, &error)) return untriggered(&error);
+    if (buildsets) *buildsets = made.ptr;
+    if (count) *count = made.len;
+    return true;
+}
+
+static cap_triggered triggered(const capstan_plugin_triggers_completed_t *from) {
+    cap_triggered_build *builds = cap_allocate(from->builds.len * sizeof *builds);
+    for (size_t place = 0; place < from->builds.len; place++) {
+        const capstan_plugin_triggers_triggered_build_t *build = &from->builds.ptr[place];
+        builds[place] = (cap_triggered_build){
+            .builder = cap_take(build->builder.ptr, build->builder.len),
+            .number = build->number,
+            .outcome = (cap_outcome)build->outcome,
+        };
+    }
+    return (cap_triggered){
+        .buildset = from->buildset,
+        .scheduler = cap_take(from->scheduler.ptr, from->scheduler.len),
+        .outcome = (cap_outcome)from->outcome,
+        .builds = builds,
+        .build_count = from->builds.len,
+    };
+}
+
+bool cap_triggers_wait(
+    const int64_t *buildsets, size_t count, bool give_back, const cap_triggered **completed, size_t *completed_count
+) {
+    // The bindings have no word for what is only read.
+    int64_t *copy = cap_allocate(count * sizeof *copy);
+    if (count) memcpy(copy, buildsets, count * sizeof *copy);
+    wit_list_s64_t ids = {copy, count};
+    capstan_plugin_triggers_list_completed_t answer;
+    capstan_plugin_triggers_trigger_error_t error;
+    if (!capstan_plugin_triggers_wait(&ids, give_back, &answer, &error)) return untriggered(&error);
+    cap_triggered *all = cap_allocate(answer.len * sizeof *all);
+    for (size_t place = 0; place < answer.len; place++) all[place] = triggered(&answer.ptr[place]);
+    if (completed) *completed = all;
+    if (completed_count) *completed_count = answer.len;
+    return true;
+}
+
 int64_t cap_now(void) { return capstan_plugin_clock_now(); }
 
 uint64_t cap_seed(void) { return capstan_plugin_entropy_seed(); }

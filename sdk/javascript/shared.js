@@ -1,4 +1,4 @@
-// What every kind of plugin shares: outcomes, errors, durations, diagnostics. The four kinds import it, and pass it on.
+// What every kind of plugin shares: outcomes, errors, durations, diagnostics. The kinds import it, and pass it on.
 
 import host from "capstan:plugin/log";
 

@@ -1,7 +1,7 @@
 // Steps: what a builder does, with commands on its worker, and the build that the step belongs to.
 
-import type { Checks, Exported, Json, SourceStamp, Span } from "./shared.js";
-import { Outcome } from "./shared.js";
+import type { Checks, Exported, Json, Problem, SourceStamp, Span } from "./shared.js";
+import { Outcome, Permanent } from "./shared.js";
 
 export { InvalidParameters, Outcome, Permanent, Transient, log, span } from "./shared.js";
 export type { Json, Problem, SourceStamp, Span } from "./shared.js";
@@ -96,6 +96,51 @@ export interface Artefact {
 export function publish(path: string, name: string): Artefact;
 /** Stores what the step itself made as an artefact of the build, at most 1 MiB. */
 export function writeArtefact(name: string, content: string | Uint8Array): Artefact;
+
+/** What a scheduler is asked for. */
+export interface TriggerCall {
+    /** Why, for people. */
+    reason?: string;
+    /** Some of the scheduler's builders; none is all. */
+    builders?: string[];
+    /** "own" is what the build itself checks out, at the revisions that it got. */
+    sources?: "own" | Partial<SourceStamp>[];
+    properties?: Record<string, Json>;
+    /** Higher is sooner; none is as the scheduler likes. */
+    priority?: number;
+}
+
+/** A build of a buildset. */
+export interface TriggeredBuild {
+    readonly builder: string;
+    readonly number: number;
+    readonly outcome: Outcome;
+}
+
+/** A buildset of which all requests have ended. */
+export interface Completed {
+    readonly buildset: number;
+    readonly scheduler: string;
+    /** The worst of its builds, and of its requests that never became one. */
+    readonly outcome: Outcome;
+    /** Oldest first; none for a request that was cancelled before it became a build. */
+    readonly builds: readonly TriggeredBuild[];
+}
+
+/** Builds that a step asks the farm's schedulers for, and waits for. */
+export const triggers: {
+    /** Asks a scheduler for builds; answers its buildsets, of which there may be none. */
+    readonly call: (scheduler: string, call: TriggerCall) => number[];
+    /** Waits until each of these buildsets is complete, which this step must have asked for. With `giveBack` others may use the
+     * build's slot on its worker meanwhile. */
+    readonly wait: (buildsets: number[], giveBack?: boolean) => Completed[];
+};
+
+/** There is no such scheduler, it takes no calls or is disabled, or this is wrong in the call, by its path there. */
+export class Refused extends Permanent {
+    constructor(problems: Problem[]);
+    readonly problems: Problem[];
+}
 
 /** The step's name in the configuration. */
 export function stepName(): string;

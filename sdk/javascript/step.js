@@ -7,6 +7,7 @@ import commands from "capstan:plugin/commands";
 import ending from "capstan:plugin/ending";
 import entropy from "capstan:plugin/entropy";
 import timers from "capstan:plugin/timers";
+import schedulers from "capstan:plugin/triggers";
 import { Outcome, Permanent, checked, guarded, refusal, setClock, span, text, utf8 } from "./shared.js";
 
 export { InvalidParameters, Outcome, Permanent, Transient, log, span } from "./shared.js";
@@ -191,6 +192,49 @@ function stored(call) {
             case "unavailable":
                 throw new Stop(Outcome.EXCEPTION, val);
             case "invalid":
+            case "denied":
+                throw new Permanent(val);
+            default:
+                throw error;
+        }
+    }
+}
+
+// Builds that a step asks the farm's schedulers for, and waits for.
+export const triggers = Object.freeze({
+    call: (scheduler, call) => triggered(() => [...schedulers.call(scheduler, JSON.stringify(call))].map(Number)),
+    wait: (buildsets, giveBack = false) => triggered(() => schedulers.wait(buildsets, giveBack).map(completed)),
+});
+
+// The scheduler is unknown, takes no calls or is disabled, or this is wrong in the call.
+export class Refused extends Permanent {
+    constructor(problems) {
+        super(problems.map(({ path, message }) => (path ? `${path}: ${message}` : message)).join("; "));
+        this.name = "Refused";
+        this.problems = problems;
+    }
+}
+
+const completed = ({ buildset, scheduler, outcome, builds }) => ({
+    buildset: Number(buildset),
+    scheduler,
+    outcome,
+    builds: builds.map(({ builder, number, outcome }) => ({ builder, number: Number(number), outcome })),
+});
+
+// What is wrong in a call, and a right that is missing, are faults of the configuration.
+function triggered(call) {
+    try {
+        return call();
+    } catch (error) {
+        const { tag, val } = refusal(error);
+        switch (tag) {
+            case "refused":
+                throw new Refused(val);
+            case "cancelled":
+                throw new Stop(Outcome.CANCELLED, `stopped: ${val}`);
+            case "deadlock":
+                throw new Stop(Outcome.EXCEPTION, val);
             case "denied":
                 throw new Permanent(val);
             default:

@@ -1,5 +1,6 @@
 //! Forms of schedulers as people use them: what there is to choose now, what is refused, and following what was asked for.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use anyhow::ensure;
@@ -83,6 +84,85 @@ fn what_a_function_offers_can_be_chosen_and_nothing_else() {
         };
         assert_eq!(of("compiler"), Some(json!("clang")), "{build:#}");
         assert_eq!(of("odd"), Some(json!("plain")), "{build:#}");
+        Ok(())
+    });
+}
+
+/// Who fills in the form chooses among what the configuration lists, and gets at nothing else.
+#[test]
+fn a_secret_that_a_form_offers_reaches_the_command_and_no_other_does() {
+    story(|farm| {
+        farm.write(
+            "ci.star",
+            r#"
+worker("w1")
+key = secret(prop("key"), among = ["staging-key", secret("live-key")])
+own = builder("own", steps = [step.shell(name = "sign", command = "echo is-${#KEY}", secrets = {"KEY": key})])
+whole = builder("whole", env = {"KEY": key}, steps = [step.shell(name = "sign", command = "echo is-${#KEY}")])
+field = {"name": "key", "type": "secret", "choices": ["staging-key", "live-key", "root-key"], "required": True}
+schedule.force(name = "sign", builders = [own, whole], fields = [field])
+"#,
+        )?;
+        for (name, value) in [
+            ("staging-key", "seven77"),
+            ("live-key", "nine99999"),
+            ("root-key", "root"),
+        ] {
+            let path = format!("secrets/{name}");
+            farm.write(&path, value)?;
+            std::fs::set_permissions(farm.folder().join(path), std::fs::Permissions::from_mode(0o600))?;
+        }
+        // A builder's environment is the configuration's own; what a plugin sets it has to be granted, however it is named.
+        farm.edit("capstan.toml", "secrets = []", "secrets = [\"staging-key@own\"]")?;
+        farm.start_master()?;
+        farm.add_worker("w1")?;
+        let said = farm.capstan_refused(&["force", "sign"])?;
+        let expected = "values.key: expected one of staging-key, live-key, root-key, found nothing";
+        ensure!(said.contains(expected), "{said}");
+        let printed = |build: &Value| -> anyhow::Result<String> {
+            let log = &build["steps"][0]["logs"][0]["id"];
+            Ok(String::from_utf8_lossy(&farm.api()?.bytes(&format!("/logs/{log}/raw"))?).into_owned())
+        };
+        let choose =
+            |name: &str| farm.capstan(&["force", "sign", "--set", &format!("key={name}"), "--follow"]);
+        let summary = |build: &Value| {
+            build["steps"][0]["summary"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        for (number, name, length) in [(1, "staging-key", "is-7"), (2, "live-key", "is-9")] {
+            choose(name)?;
+            for builder in ["own", "whole"] {
+                let build = farm.finished(builder, number)?;
+                if (builder, name) == ("own", "live-key") {
+                    ensure!(
+                        summary(&build).contains("may not use secrets `live-key@own`"),
+                        "{build:#}"
+                    );
+                    continue;
+                }
+                ensure!(build["outcome"] == "success", "{build:#}");
+                ensure!(printed(&build)?.contains(length), "{}", printed(&build)?);
+            }
+        }
+        // The form offers more than the step takes; a property may be set without any form.
+        choose("root-key")?;
+        for (builder, number) in [("own", 3), ("whole", 3)] {
+            let build = farm.finished(builder, number)?;
+            let said = summary(&build);
+            ensure!(build["outcome"] == "exception", "{build:#}");
+            ensure!(
+                said.contains("ci.star:")
+                    && said.contains("expected one of the secrets staging-key, live-key, found \"root-key\""),
+                "{said}"
+            );
+        }
+        let plain = farm.force("own", &json!({ "properties": { "key": "staging-key" } }))?;
+        ensure!(
+            plain["outcome"] == "success" && printed(&plain)?.contains("is-7"),
+            "{plain:#}"
+        );
         Ok(())
     });
 }

@@ -133,6 +133,38 @@ fn a_lock_is_held_while_the_master_is_dead_and_the_order_stays() {
 }
 
 #[test]
+fn the_step_of_a_more_urgent_builder_comes_first_also_after_a_restart() {
+    story(|farm| {
+        let builder = |name: &str, priority: i32| {
+            let step = step(farm, name, "[x]");
+            format!("builder({name:?}, workers = w, priority = {priority}, steps = [{step}])\n")
+        };
+        let builders = [builder("a", 0), builder("plain", 0), builder("urgent", 5)].concat();
+        farm.write(
+            "ci.star",
+            format!("w = [worker(\"w1\", slots = 3)]\nx = lock(\"x\")\n{builders}"),
+        )?;
+        farm.start_master()?;
+        farm.add_worker("w1")?;
+        farm.capstan_ok(&["force", "a"])?;
+        begins(farm, "a")?;
+        farm.capstan_ok(&["force", "plain"])?;
+        stands(farm, "x", &["a"], &["plain"])?;
+        farm.capstan_ok(&["force", "urgent"])?;
+        stands(farm, "x", &["a"], &["urgent", "plain"])?;
+        farm.kill_master()?;
+        farm.start_master()?;
+        stands(farm, "x", &["a"], &["urgent", "plain"])?;
+        for name in ["a", "urgent", "plain"] {
+            let_end(farm, name)?;
+            ensure!(outcome(farm, name)? == "success");
+        }
+        ensure!(begun(farm) == ["a", "urgent", "plain"], "{:?}", begun(farm));
+        Ok(())
+    });
+}
+
+#[test]
 fn a_request_whose_lock_is_held_has_no_build_and_why_says_so() {
     story(|farm| {
         let builders: Vec<_> = ["a", "b"]

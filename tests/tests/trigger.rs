@@ -240,7 +240,6 @@ fn waiting_that_could_never_end_is_told_with_the_circle() {
         farm.add_worker("w2")?;
         // The lock that the grandchild needs is its grandparent's. Either of the two who wait may be the one to end.
         farm.capstan_ok(&["force", "top"])?;
-        farm.finished("locked", 1)?;
         let (top, between) = (farm.finished("top", 1)?, farm.finished("between", 1)?);
         let texts = [first_step(&top), first_step(&between)];
         let is_told = |(outcome, text): &(&str, &str)| {
@@ -260,7 +259,15 @@ fn waiting_that_could_never_end_is_told_with_the_circle() {
                 && text.contains("give_back = True"),
             "{text}"
         );
-        farm.finished("child", 1)?;
+        // The child has not begun, and nobody waits for it any more.
+        let child = farm.api()?.get("/requests?builder=child")?;
+        let child = &child["requests"][0];
+        let note = child["note"].as_str().unwrap_or_default();
+        ensure!(
+            child["outcome"] == "cancelled"
+                && note.starts_with("narrow/1 waits no more: waiting would never end"),
+            "{child:#}"
+        );
         Ok(())
     });
 }

@@ -134,3 +134,40 @@ fn each_reason_is_told() {
         Ok(())
     });
 }
+
+#[test]
+fn a_quarantine_outlasts_a_restart_and_a_person_ends_it() {
+    story(|farm| {
+        let configuration = r#"
+worker("w1")
+
+def sick(request, worker, clock):
+    return {"reason": "the disk is full", "quarantine": 600} if request.properties.get("heavy") else True
+
+quick = [step.shell(name = "quick", command = "true")]
+builder("checked", may_start = sick, steps = quick)
+builder("plain", steps = quick)
+"#;
+        farm.write("ci.star", configuration)?;
+        farm.start_master()?;
+        farm.add_worker("w1")?;
+        let heavy = ask(farm, "checked", &json!({ "properties": { "heavy": true } }))?;
+        let quarantine = "w1 is in quarantine (sick: the disk is full)";
+        says(farm, heavy, &[quarantine])?;
+        farm.kill_master()?;
+        // Nobody is left to say it again.
+        farm.write("ci.star", configuration.replace("\"heavy\"", "\"another\""))?;
+        farm.start_master()?;
+        let plain = ask(farm, "plain", &json!({}))?;
+        says(farm, plain, &[quarantine])?;
+        farm.capstan_ok(&["worker", "unpause", "w1"])?;
+        farm.finished("plain", 1)?;
+        farm.finished("checked", 1)?;
+        // And it stays ended.
+        farm.stop_master()?;
+        farm.start_master()?;
+        ask(farm, "plain", &json!({}))?;
+        farm.finished("plain", 2)?;
+        Ok(())
+    });
+}

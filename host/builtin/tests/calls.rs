@@ -344,6 +344,7 @@ fn report() -> Report {
         delivery_id: "d-1".into(),
         phase: Phase::Finished,
         builder: "hello".into(),
+        made_by: "hello".into(),
         number: 3,
         url: "http://x/builds/3".into(),
         worker: "w1".into(),

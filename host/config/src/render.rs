@@ -8,10 +8,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use capstan_model::deferred::{Deferred, Hole, Instead, Name, Part, PropertyOr, SourceField, Template};
+use capstan_model::deferred::{
+    ChosenSecret, Deferred, Hole, Instead, Name, Part, PropertyOr, SourceField, Template,
+};
 use capstan_model::{EnvValue, Properties, SourceStamp};
 use serde_json::{Map, Value, json};
 
+use crate::json::describe;
 use crate::nearest::nearest;
 use crate::schema::Schema;
 use crate::star::{CallLimits, FunctionError, Functions};
@@ -102,6 +105,8 @@ pub enum Unrendered {
         "expected a value without secrets, found one that names a secret; write secret(…) in the configuration itself"
     )]
     Secret,
+    #[error("expected one of the secrets {}, found {found}", .among.join(", "))]
+    NotAmong { among: Vec<String>, found: String },
     #[error("expected at most {MAX_BYTES} bytes of rendered values, found more")]
     TooLarge,
     #[error("expected deferred values that hold each other at most {MAX_DEPTH} deep, found more")]
@@ -193,8 +198,14 @@ impl<'a> Renderer<'a> {
             // As in a call: None is a value of a few parameters only, for the others it means "not given".
             parameters.retain(|name, value| !value.is_null() || schema.takes_null(name));
         }
-        match schema.faults(&rendered).into_iter().next() {
-            Some(fault) => Err(unfit(fault.path, fault.expected, fault.found)),
+        if let Some(fault) = schema.faults(&rendered).into_iter().next() {
+            return Err(unfit(fault.path, fault.expected, fault.found));
+        }
+        match twice(&rendered, &paths) {
+            Some(name) => {
+                let found = "a variable that `env` sets, too".to_owned();
+                Err(unfit(format!("secrets.{name}"), ANOTHER_NAME.to_owned(), found))
+            }
             None => Ok((rendered, paths)),
         }
     }
@@ -236,6 +247,15 @@ impl<'a> Renderer<'a> {
     }
 
     fn deferred(&self, deferred: &Deferred, depth: usize) -> Result<Value> {
+        let value = self.unguarded(deferred, depth)?;
+        if names_secret(&value) && !matches!(deferred, Deferred::Secret(_)) {
+            return Err(Unrendered::Secret);
+        }
+        Ok(value)
+    }
+
+    /// The same, also if it looks like the name of a secret.
+    fn unguarded(&self, deferred: &Deferred, depth: usize) -> Result<Value> {
         if depth >= MAX_DEPTH {
             return Err(Unrendered::TooDeep);
         }
@@ -243,12 +263,33 @@ impl<'a> Renderer<'a> {
             Deferred::Interpolate(template) => Value::String(self.template(template, depth + 1)?),
             Deferred::Property(property) => self.property(property, depth + 1)?,
             Deferred::Function(number) => self.function(*number, depth + 1)?,
+            Deferred::Secret(secret) => self.secret(secret, depth + 1)?,
         };
         self.spend(size(&value))?;
-        if names_secret(&value) {
-            return Err(Unrendered::Secret);
-        }
         Ok(value)
+    }
+
+    /// The one that is chosen, as a secret that the configuration names itself.
+    fn secret(&self, secret: &ChosenSecret, depth: usize) -> Result<Value> {
+        let chosen = match Deferred::of(&secret.of) {
+            Some(Ok(deferred)) => self.unguarded(&deferred, depth)?,
+            Some(Err(error)) => return Err(Unrendered::Unknown(error.to_string())),
+            None => (*secret.of).clone(),
+        };
+        let name = match &chosen {
+            Value::Object(map) if map.len() == 1 => map.get("secret").unwrap_or(&chosen),
+            other => other,
+        };
+        match name
+            .as_str()
+            .filter(|name| secret.among.iter().any(|known| known == name))
+        {
+            Some(name) => Ok(json!({ "secret": name })),
+            None => Err(Unrendered::NotAmong {
+                among: secret.among.clone(),
+                found: describe(name),
+            }),
+        }
     }
 
     /// A value within a deferred value, without a place of its own.
@@ -381,6 +422,15 @@ impl<'a> Renderer<'a> {
         Ok(())
     }
 }
+
+/// What a plugin that sets variables to secrets cannot see: the name of one that a list in its `env` sets, which the worker joins.
+pub(crate) fn twice<'c>(config: &'c Value, lists: &BTreeMap<String, EnvValue>) -> Option<&'c String> {
+    let secrets = config.get("secrets").and_then(Value::as_object)?;
+    secrets.keys().find(|name| lists.contains_key(*name))
+}
+
+/// What [`twice`] means to whoever wrote it.
+pub(crate) const ANOTHER_NAME: &str = "another name";
 
 /// About the bytes that a value takes.
 fn size(value: &Value) -> usize {

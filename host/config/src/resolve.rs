@@ -11,7 +11,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::evaluate::{Check, Evaluated, Problem};
 use crate::farm::Farm;
 use crate::nearest::{choices, did_you_mean};
-use crate::star::{Definitions, Harvest, Site, StepDefinition};
+use crate::star::{BuilderDefinition, Definitions, Harvest, Site, StepDefinition};
 use crate::{following, locking, remarks, triggering};
 
 /// Makes the plan, or the list of everything that is wrong.
@@ -94,7 +94,26 @@ fn unknown_names(definitions: &Definitions) -> Vec<Diagnostic> {
     for (reporter, site) in &definitions.reporters {
         look("builder", "builders", &reporter.builders, site);
     }
+    faults.extend(
+        definitions
+            .builders
+            .iter()
+            .filter_map(|definition| taken(definitions, definition)),
+    );
     faults
+}
+
+/// A virtual builder, of a name that is known, that a configured one has.
+fn taken(definitions: &Definitions, definition: &BuilderDefinition) -> Option<Diagnostic> {
+    let builder = &definition.builder;
+    let name = builder.virtual_builder.get("name")?.as_str()?;
+    let other = name != builder.name && definitions.knows("builder", name);
+    let fault = definition.site.error_in("virtual", name, "builder: `virtual`");
+    other.then(|| {
+        fault
+            .expected("a name that no configured builder has")
+            .found(format!("`{name}`"))
+    })
 }
 
 /// Steps that were given the same name within one builder.

@@ -162,6 +162,9 @@ fn builder(builder: &Builder) -> String {
     if let Some(directory) = &builder.directory {
         let _ = write!(text, " in the shared folder {directory}");
     }
+    if let Some(name) = builder.virtual_builder.get("name") {
+        let _ = write!(text, "\n      shown as {}", starlark(name));
+    }
     if !builder.env.is_empty() {
         let variables = environment(&builder.env);
         let _ = write!(text, "\n      env {}", cut(&variables.join(", ")));
@@ -243,6 +246,9 @@ fn starlark(value: &Value) -> String {
                 None => format!("prop({:?})", property.name),
             },
             Deferred::Function(number) => format!("function {number}"),
+            Deferred::Secret(secret) => {
+                format!("secret({}, among = {:?})", starlark(&secret.of), secret.among)
+            }
         };
     }
     match value {

@@ -28,6 +28,7 @@ mod site;
 mod used;
 mod uses;
 mod values;
+mod virtual_builders;
 mod workers;
 
 pub(crate) use collector::{BuilderDefinition, Collector, Definitions, Harvest, StepDefinition};

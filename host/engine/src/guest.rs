@@ -60,9 +60,10 @@ pub(crate) fn store<T: HasGuest + Send>(engine: &wasmtime::Engine, data: T) -> S
     store
 }
 
-/// Ends an instance; what is left is its data. One with much memory is taken apart where that holds nobody up.
+/// Ends an instance; what is left is its data. One with much memory is taken apart where that holds nobody up; without an executor
+/// there is nobody.
 pub(crate) async fn ended<T: HasGuest + Send>(mut store: Store<T>) -> T {
-    if !store.data_mut().guest().large.is() {
+    if !store.data_mut().guest().large.is() || tokio::runtime::Handle::try_current().is_err() {
         return store.into_data();
     }
     match tokio::task::spawn_blocking(move || store.into_data()).await {

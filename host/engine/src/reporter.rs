@@ -19,9 +19,11 @@ pub struct Report {
     pub delivery_id: String,
     /// Which moment.
     pub phase: Phase,
-    /// The builder.
+    /// The builder that the build is shown under.
     pub builder: String,
-    /// The build's number within its builder.
+    /// The configured builder that it was made from, whose secrets the reporter may use. Not told to it.
+    pub made_by: String,
+    /// The build's number within the builder that it is shown under.
     pub number: u64,
     /// The build's page.
     pub url: String,
@@ -76,7 +78,7 @@ impl Plugin {
         };
         let config = canonical::text(config);
         let mut data = CallState::new(self.facts(), Some(caller));
-        data.guest.place.builder = Some(report.builder.clone());
+        data.guest.place.builder = Some(report.made_by.clone());
         data.guest.place.delivery = Some(report.delivery_id.clone());
         let pushed = data.table.push(report.clone());
         let report = pushed.map_err(|error| CallError::Trap(Trap::Other(error.to_string())))?;

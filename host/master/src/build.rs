@@ -260,7 +260,7 @@ async fn finish(farm: &Farm, build: &Build, outcome: Outcome, summary: &str) -> 
     let finish = BuildFinish {
         outcome,
         summary: summary.to_owned(),
-        reports: report::due(&plan, &build.builder, Phase::Finished),
+        reports: report::due(&plan, &build.made_by, Phase::Finished),
         subscribers: plan
             .schedulers
             .iter()

@@ -95,8 +95,10 @@ async fn take_up(farm: &Arc<Farm>, builds: &mut Builds) -> Result<(), Error> {
     let running: HashSet<_> = builds.running.values().copied().collect();
     let holds = farm.store.lock_holds().await?;
     // Before any of them goes on: what the others hold is not free.
-    farm.locks
-        .restore(holds.iter().filter(|hold| !running.contains(&hold.build)));
+    farm.locks.restore(
+        holds.iter().filter(|hold| !running.contains(&hold.build)),
+        &farm.plan(),
+    );
     for found in farm.store.running_builds().await? {
         if !running.contains(&found.id) {
             tracing::info!(build = %found.id, builder = found.builder, "taking up a running build");
@@ -185,13 +187,16 @@ async fn decide(farm: &Farm, plan: &Arc<Plan>, digest: Digest) -> Result<Decided
             paired
         }
     };
+    queue
+        .keep_quarantines(&paired.holds.workers, &farm.store, now)
+        .await?;
     let keep = still_waiting(farm, &paired, &places, &queue);
     let next = queue.holds.expire(now);
     let pause = next.map_or(IDLE, |next| Duration::from_millis(next.since(now)).min(IDLE));
     let pause = match paired.again {
         // What was asked about has its answer, and others come next.
         true if paired.has_moved() => Duration::ZERO,
-        // Locks alone were in the way of all that was asked about: asked again at once, the answers would be the same.
+        // Time was up before anything was asked about: at once it would be again.
         true => pause.min(AGAIN),
         false => pause,
     };
@@ -255,18 +260,23 @@ async fn start(
             return Ok(None);
         }
     }
+    let shown = new
+        .shown
+        .as_ref()
+        .map_or(&builder.name, |shown| &shown.name)
+        .clone();
     // A store that failed may have made it all the same: then its locks are sorted out when that is looked at.
     let created = farm.store.create_build(new, farm.clock.now()).await?;
     if let Some((request, _)) = asked {
         let build = created
             .as_ref()
-            .map(|build| (Holder::build(build.id, &builder.name, build.number), build.id));
+            .map(|build| (Holder::build(build.id, &shown, build.number), build.id));
         farm.locks.started(request, build);
     }
     let Some(created) = created else {
         return Ok(None);
     };
-    tracing::info!(build = %created.id, builder = builder.name, number = created.number, worker = pairing.worker, "started a build");
+    tracing::info!(build = %created.id, builder = shown, number = created.number, worker = pairing.worker, "started a build");
     Ok(Some(created.id))
 }
 
@@ -281,6 +291,7 @@ async fn new_build(
 ) -> Result<NewBuild, Error> {
     let Given {
         properties,
+        shown,
         mut fault,
     } = given(farm, plan, digest, &builder.name, &pairing.worker, &newest).await?;
     let locks = match &builder.locks {
@@ -306,6 +317,7 @@ async fn new_build(
     Ok(NewBuild {
         locks,
         builder: builder.name.clone(),
+        shown,
         requests: pairing.requests.clone(),
         worker: pairing.worker.clone(),
         directory: builder.directory(),

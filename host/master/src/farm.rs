@@ -256,7 +256,11 @@ impl Farm {
 
     pub async fn pause_worker(&self, worker: &str, reason: Option<&str>) -> Result<(), Error> {
         self.known_worker(worker).await?;
-        self.store.set_paused(worker, reason, self.clock.now()).await?;
+        let paused = self.store.set_paused(worker, reason, self.clock.now());
+        match reason {
+            Some(_) => paused.await?,
+            None => self.queue.end_quarantine(worker, paused).await?,
+        }
         self.workers_changed.notify_one();
         Ok(())
     }

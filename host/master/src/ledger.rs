@@ -144,7 +144,7 @@ impl Drop for Taken<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
 
     use capstan_config::Operator;
@@ -156,7 +156,7 @@ mod tests {
     use crate::{Master, Options};
 
     /// A master without anything to do, and the folder that it lives in.
-    async fn master() -> (crate::Handle, tempfile::TempDir) {
+    pub(crate) async fn master() -> (crate::Handle, tempfile::TempDir) {
         // As the program does; another test may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();

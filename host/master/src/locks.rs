@@ -84,8 +84,8 @@ impl Locks {
     }
 
     /// Fills the table with what a master before this one gave out, to builds that nobody carries out yet. What was taken for a
-    /// request is its build's now, or nobody's.
-    pub fn restore<'a>(&self, holds: impl IntoIterator<Item = &'a LockHold>) {
+    /// request is its build's now, or nobody's. `plan` has the priorities of builders.
+    pub fn restore<'a>(&self, holds: impl IntoIterator<Item = &'a LockHold>, plan: &Plan) {
         self.change(|state| {
             for hold in holds {
                 let who = Holder::build(hold.build, &hold.builder, hold.number);
@@ -104,7 +104,7 @@ impl Locks {
                             state.table.wait(
                                 owner,
                                 who.step(name),
-                                i64::from(hold.priority),
+                                priority(hold.priority, &hold.made_by, plan),
                                 &accesses,
                                 worker,
                             );
@@ -263,6 +263,14 @@ impl Locks {
         state.settle();
         done
     }
+}
+
+/// The priority of a step: that of its build's requests, raised as the requests themselves were.
+fn priority(requests: i32, builder: &str, plan: &Plan) -> i64 {
+    let added = plan
+        .builder(builder)
+        .map_or(0, |builder| builder.queueing.priority);
+    i64::from(requests) + i64::from(added)
 }
 
 impl State {

@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use capstan_model::RequestId;
 use capstan_model::plan::Builder;
@@ -25,7 +26,7 @@ pub use why::{Hindrance, Running, Why};
 
 pub(crate) use board::{is_fit, is_named};
 pub(crate) use index::{Index, wants};
-pub(crate) use rules::{Barrier, Choice, Gate, Hold, Holds, Hooks, NoGate, NoHooks, Verdict};
+pub(crate) use rules::{Agreed, Barrier, Choice, Gate, Hold, Holds, Hooks, NoGate, NoHooks, Verdict};
 pub(crate) use why::{Standing, why};
 
 use board::Board;
@@ -48,7 +49,7 @@ pub(crate) struct Paired {
     pub kept: HashMap<RequestId, String>,
     /// Builders of which nothing can start, and what keeps them.
     pub closed: HashMap<String, String>,
-    /// What functions said no to.
+    /// What functions said.
     pub holds: Holds,
     /// Whether it stopped before it had asked about all, as functions were asked often enough for once.
     pub again: bool,
@@ -58,7 +59,8 @@ impl Paired {
     /// Whether another round would not be this one again.
     pub fn has_moved(&self) -> bool {
         let holds = &self.holds;
-        !(self.pairings.is_empty() && holds.requests.is_empty() && holds.workers.is_empty())
+        let silent = holds.requests.is_empty() && holds.workers.is_empty() && holds.agreed.is_empty();
+        !(self.pairings.is_empty() && silent)
     }
 }
 
@@ -66,7 +68,7 @@ impl Paired {
 pub(crate) struct Rules<'r> {
     pub hooks: &'r dyn Hooks,
     pub gate: &'r mut dyn Gate,
-    /// What functions said no to before.
+    /// What functions said before.
     pub holds: &'r Holds,
 }
 
@@ -238,20 +240,43 @@ impl<'a> Round<'a, '_, '_> {
         if names.is_empty() {
             return Ok(None);
         }
-        self.asked += 1;
-        match self.rules.hooks.next_worker(builder, request, &names) {
+        match self.chosen(builder, request, &names) {
             Choice::LeastBusy => Ok(order.first().copied()),
             Choice::This(name) => Ok(self.board.find(&name).filter(|&worker| open.has(worker))),
             Choice::None(hold) => Err(hold),
         }
     }
 
+    fn chosen(&mut self, builder: &Builder, request: &QueueEntry, free: &[&str]) -> Choice {
+        let mut digest = DefaultHasher::new();
+        free.hash(&mut digest);
+        let key = (request.id, digest.finish());
+        if let Some(choice) = self.rules.holds.agreed.choices.get(&key) {
+            return choice.clone();
+        }
+        self.asked += 1;
+        let choice = self.rules.hooks.next_worker(builder, request, free);
+        // Those it says no to are held.
+        if !matches!(choice, Choice::None(_)) {
+            self.done.holds.agreed.choices.insert(key, choice.clone());
+        }
+        choice
+    }
+
     fn ask(&mut self, builder: &Builder, request: &QueueEntry, worker: &str) -> Verdict {
         if builder.queueing.may_start.is_none() {
             return Verdict::Yes;
         }
+        let key = (request.id, worker.to_owned());
+        if self.rules.holds.agreed.starts.contains(&key) {
+            return Verdict::Yes;
+        }
         self.asked += 1;
-        self.rules.hooks.may_start(builder, request, worker)
+        let verdict = self.rules.hooks.may_start(builder, request, worker);
+        if verdict == Verdict::Yes {
+            self.done.holds.agreed.starts.insert(key);
+        }
+        verdict
     }
 
     fn hold(&mut self, request: &QueueEntry, hold: Hold) -> Fate {

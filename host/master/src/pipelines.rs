@@ -214,7 +214,7 @@ async fn evaluate(farm: &Farm, build: &Build, pipeline: &Pipeline, revision: &st
     }
     let request = Request {
         file: pipeline.file.clone(),
-        builder: build.builder.clone(),
+        builder: build.made_by.clone(),
         allowed,
         secrets: Some(pipeline.secrets.clone()),
         workdir: pipeline.workdir.clone(),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use capstan_config::{BuildContext, Functions, Renderer};
 use capstan_model::plan::{Builder, Plan, Worker};
-use capstan_model::{Deferred, Properties, Property, SourceStamp};
+use capstan_model::{Deferred, Properties, Property, SourceStamp, VirtualBuilder};
 use serde_json::Value;
 
 /// Who sets properties of a build.
@@ -29,19 +29,32 @@ pub(crate) struct Givers<'a> {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Given {
     pub properties: Properties,
+    /// The builder under which the build is shown, if it is not its own.
+    pub shown: Option<VirtualBuilder>,
     pub fault: Option<String>,
 }
 
 impl Givers<'_> {
     /// Whether functions may be asked for the properties of a builder.
     pub fn defer(builder: &Builder) -> bool {
-        let mut own = builder.properties.values().chain(builder.defaults.values());
-        own.any(Deferred::within)
+        let given = builder.properties.values().chain(builder.defaults.values());
+        given
+            .chain(builder.virtual_builder.values())
+            .any(Deferred::within)
     }
 
     /// All properties. Functions of the plan are asked: call it where blocking is allowed.
     pub fn give(&self, functions: &Functions) -> Given {
         let (mut properties, mut faults) = self.merged(functions);
+        let shown = self.shown(&properties, functions).unwrap_or_else(|fault| {
+            faults.push(format!("{}: `virtual`: {fault}", self.builder.location));
+            None
+        });
+        // Nobody else says so where the configuration does.
+        if !self.builder.virtual_builder.is_empty() {
+            let name = shown.as_ref().map_or(&self.builder.name, |shown| &shown.name);
+            properties.set("virtual_builder_name", name.as_str(), "builder");
+        }
         if let Err(error) = properties.check() {
             faults.push(error.to_string());
             // So that the build can say so: what remains was checked when it came.
@@ -55,6 +68,7 @@ impl Givers<'_> {
         }
         Given {
             properties,
+            shown,
             fault: Some(faults.join("; ")).filter(|text| !text.is_empty()),
         }
     }
@@ -69,13 +83,7 @@ impl Givers<'_> {
             seen.extend(labelled(&worker.properties, "worker"));
         }
         self.own(&mut seen);
-        let context = BuildContext {
-            properties: seen,
-            sources: self.sources.to_vec(),
-            builder: self.builder.name.clone(),
-            worker: self.worker_name.to_owned(),
-            number: None,
-        };
+        let context = self.context(seen);
         let renderer = Renderer::new(&context, functions);
         let mut faults = Vec::new();
         let mut render = |name: &String, value: &Value| match Deferred::within(value) {
@@ -110,6 +118,55 @@ impl Givers<'_> {
         }
         self.own(&mut all);
         (all, faults)
+    }
+
+    /// The builder under which the build is shown: none where the configuration says nothing of one, or names none for this build.
+    fn shown(
+        &self,
+        properties: &Properties,
+        functions: &Functions,
+    ) -> Result<Option<VirtualBuilder>, String> {
+        if self.builder.virtual_builder.is_empty() {
+            return Ok(None);
+        }
+        let context = self.context(properties.clone());
+        let renderer = Renderer::new(&context, functions);
+        let mut rendered = serde_json::Map::new();
+        for (key, value) in &self.builder.virtual_builder {
+            let value = renderer
+                .value(value)
+                .map_err(|error| format!("`{key}`: {error}"))?;
+            if !value.is_null() {
+                rendered.insert(key.clone(), value);
+            }
+        }
+        if rendered.get("name").is_none_or(|name| name == "") {
+            return Ok(None);
+        }
+        let mut shown: VirtualBuilder =
+            serde_json::from_value(rendered.into()).map_err(|error| error.to_string())?;
+        shown.check()?;
+        if shown.name == self.builder.name {
+            return Ok(None);
+        }
+        if self.plan.builder(&shown.name).is_some() {
+            let name = &shown.name;
+            return Err(format!(
+                "expected a name that no configured builder has, found `{name}`"
+            ));
+        }
+        shown.made_by.clone_from(&self.builder.name);
+        Ok(Some(shown))
+    }
+
+    fn context(&self, properties: Properties) -> BuildContext {
+        BuildContext {
+            properties,
+            sources: self.sources.to_vec(),
+            builder: self.builder.name.clone(),
+            worker: self.worker_name.to_owned(),
+            number: None,
+        }
     }
 
     /// What the build is; nobody else sets these. Of its sources what Buildbot tells, where there is one.
@@ -207,7 +264,9 @@ mod tests {
             json!(map(&["a", "w", "x"], "builder default")),
         );
         let request = labelled(&map(&["c", "d", "e", "workername"], "force"), "force");
-        let Given { properties, fault } = given(&plan(), &builder, &worker(), request);
+        let Given {
+            properties, fault, ..
+        } = given(&plan(), &builder, &worker(), request);
         assert_eq!(fault, None);
         for (name, value, source) in [
             ("a", "global", "global"),
@@ -249,7 +308,9 @@ mod tests {
             json!({ "from_request": of("gone"), "late": of("f") }),
         );
         let request = labelled(&map(&["c"], "force"), "force");
-        let Given { properties, fault } = given(&plan(), &builder, &worker(), request);
+        let Given {
+            properties, fault, ..
+        } = given(&plan(), &builder, &worker(), request);
         assert_eq!(fault, None, "a default that is not needed is not rendered");
         assert_eq!(properties.get("from_worker").unwrap().value, "worker");
         assert_eq!(properties.get("from_request").unwrap().value, "force");

@@ -4,15 +4,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use capstan_model::RequestId;
 use capstan_model::plan::Plan;
-use capstan_store::{QueueEntry, RequestFeed, Store};
+use capstan_model::{RequestId, Timestamp};
+use capstan_store::{Quarantine, QueueEntry, RequestFeed, Store};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::farm::Farm;
 use crate::handle::WorkerStatus;
 use crate::pairing::{
-    Gate, Hindrance, Holds, Hooks, Index, Lines, Paired, Places, Rules, Running, Standing, Why, pair, why,
+    Agreed, Gate, Hindrance, Hold, Holds, Hooks, Index, Lines, Paired, Places, Rules, Running, Standing, Why,
+    pair, why,
 };
 use crate::{Error, workers};
 
@@ -60,6 +61,36 @@ pub(crate) struct State {
 }
 
 impl Queue {
+    /// An empty queue that knows which workers are in quarantine. The requests are read when they are first asked for.
+    pub async fn open(store: &Store, now: Timestamp) -> Result<Self, Error> {
+        let known = store.quarantines(now).await?.into_iter();
+        let hold = |known: Quarantine| {
+            let hold = Hold {
+                reason: known.reason,
+                until: known.until,
+            };
+            (known.worker, hold)
+        };
+        let mut state = State::default();
+        state.holds.workers = known.map(hold).collect();
+        Ok(Self {
+            state: Arc::new(Mutex::new(state)),
+            complaints: Complaints::default(),
+        })
+    }
+
+    /// A person says that a worker is well again; `durable` makes that so. What a function says of it meanwhile comes before or after both.
+    pub async fn end_quarantine<E>(
+        &self,
+        worker: &str,
+        durable: impl Future<Output = Result<(), E>>,
+    ) -> Result<(), E> {
+        let mut state = self.state.lock().await;
+        durable.await?;
+        state.holds.workers.remove(worker);
+        Ok(())
+    }
+
     /// The queue with all that was committed before this was called.
     pub async fn current(&self, store: &Store) -> Result<OwnedMutexGuard<State>, Error> {
         let mut state = Arc::clone(&self.state).lock_owned().await;
@@ -121,7 +152,33 @@ impl State {
         let holds = paired.holds.clone();
         self.holds.requests.extend(holds.requests);
         self.holds.workers.extend(holds.workers);
+        match paired.again {
+            true => self.holds.agreed.extend(holds.agreed),
+            false => self.holds.agreed = Agreed::default(),
+        }
         paired
+    }
+
+    /// Makes durable that these workers are in quarantine. If that fails nobody knows of it, and functions say so again.
+    pub async fn keep_quarantines(
+        &mut self,
+        begun: &HashMap<String, Hold>,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        if begun.is_empty() {
+            return Ok(());
+        }
+        let rows = begun.iter().map(|(worker, hold)| Quarantine {
+            worker: worker.clone(),
+            reason: hold.reason.clone(),
+            until: hold.until,
+        });
+        let kept = store.set_quarantines(rows.collect(), now).await;
+        if kept.is_err() {
+            self.holds.workers.retain(|worker, _| !begun.contains_key(worker));
+        }
+        Ok(kept?)
     }
 
     fn use_plan(&mut self, plan: &Arc<Plan>) {
@@ -129,6 +186,7 @@ impl State {
             self.index = Some(Index::new(Arc::clone(plan)));
             // Other functions may say otherwise of a request. A worker that one of them found broken stays so until its time is over.
             self.holds.requests.clear();
+            self.holds.agreed = Agreed::default();
         }
     }
 
@@ -285,10 +343,7 @@ fn absence(worker: &WorkerStatus, revoked: bool) -> Option<Hindrance> {
 
 #[cfg(test)]
 mod tests {
-    use capstan_model::Timestamp;
-
     use super::*;
-    use crate::pairing::Hold;
 
     #[test]
     fn a_reload_forgets_what_functions_said_of_requests_and_not_of_workers() {

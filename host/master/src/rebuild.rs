@@ -37,7 +37,7 @@ pub(crate) async fn build(farm: &Farm, id: BuildId, reason: Option<&str>) -> Res
         sources: pinned(found.sources.clone(), &found),
         properties,
         changes: found.changes.clone(),
-        builders: vec![found.builder],
+        builders: vec![found.made_by],
         priority,
         ..NewBuildset::default()
     };

@@ -36,7 +36,7 @@ pub(crate) fn context(build: &Build) -> BuildContext {
     BuildContext {
         properties,
         sources: build.sources.clone(),
-        builder: build.builder.clone(),
+        builder: build.made_by.clone(),
         worker: build.worker.clone(),
         number: Some(build.number),
     }

@@ -51,6 +51,7 @@ pub(crate) async fn build(farm: &Farm, row: &Row) -> Result<Report, Error> {
         url: format!("{}/builds/{id}", farm.about().url),
         number: build.number,
         builder: build.builder,
+        made_by: build.made_by,
         worker: build.worker,
         reason: build.reason,
         outcome: build.outcome.filter(|_| finished),

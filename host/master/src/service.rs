@@ -137,11 +137,12 @@ impl Master {
             tracing::warn!("{remark}");
         }
         let retention = operator.retention.clone();
+        let queue = Queue::open(&store, now).await?;
         let farm = Arc::new(Farm {
             folder: operator.folder.clone(),
             operator,
             store,
-            queue: Queue::default(),
+            queue,
             logs,
             artefacts,
             engine,

@@ -114,7 +114,7 @@ async fn begin(
         journal,
         installation: farm.installation,
         step: step.id,
-        builder: build.builder.clone(),
+        builder: build.made_by.clone(),
         builder_dir: options.builder_dir,
         env: options.env,
         orphan_timeout_ms: ORPHAN_TIMEOUT.as_millis() as u64,
@@ -135,7 +135,7 @@ fn granted(farm: &Farm, build: &Build, step: &Step, secrets: Option<&[String]>) 
         return granted;
     };
     let mut rights = Rights::clone(&granted);
-    let both = |name: &&String| granted.covers(Right::Secrets, &format!("{name}@{}", build.builder));
+    let both = |name: &&String| granted.covers(Right::Secrets, &format!("{name}@{}", build.made_by));
     rights.secrets = secrets.iter().filter(both).cloned().collect();
     Arc::new(rights)
 }

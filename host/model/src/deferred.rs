@@ -19,6 +19,18 @@ pub enum Deferred {
     Property(PropertyOr),
     /// What a function of the configuration answers; its number among [`crate::plan::Plan::functions`].
     Function(u32),
+    /// One of the secrets that the configuration names, chosen when a build runs.
+    Secret(ChosenSecret),
+}
+
+/// A secret whose name is known only when a build runs. What chooses may come from people who start builds: it never leads to a
+/// secret that is not among these.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChosenSecret {
+    /// A deferred value: the secret's name, or an object with the single key `secret` and the name.
+    pub of: Box<Value>,
+    /// The names that it can have.
+    pub among: Vec<String>,
 }
 
 /// A property, or what stands for it.
@@ -210,6 +222,15 @@ mod tests {
         };
         for (deferred, stored) in [
             (Deferred::Function(3), json!({ "$deferred": { "function": 3 } })),
+            (
+                Deferred::Secret(ChosenSecret {
+                    of: Box::new(json!({ "$deferred": { "property": { "name": "key" } } })),
+                    among: vec!["staging-key".to_owned(), "live-key".to_owned()],
+                }),
+                json!({ "$deferred": { "secret": {
+                    "of": { "$deferred": { "property": { "name": "key" } } }, "among": ["staging-key", "live-key"],
+                } } }),
+            ),
             (
                 Deferred::Property(PropertyOr {
                     name: "flags".to_owned(),

@@ -13,6 +13,7 @@ mod id;
 pub mod journal;
 mod labels;
 mod lock;
+mod name;
 mod outcome;
 mod pipeline;
 pub mod plan;
@@ -20,6 +21,7 @@ pub mod plugin;
 pub mod property;
 mod shell;
 mod standing;
+mod virtual_builder;
 
 pub use artefact::{Artefact, BadName, MAX_ARTEFACT_NAME, Stored, check_artefact_name};
 pub use change::{Change, MAX_PATCH, NewChange, Patch, SourceStamp};
@@ -36,8 +38,10 @@ pub use id::{
 };
 pub use labels::{Asked, BadLabels, Labels};
 pub use lock::{Lock, LockAccess, Mode, Scope};
+pub use name::{MAX_NAME, is_name};
 pub use outcome::{Outcome, UnknownOutcome};
 pub use pipeline::{AllowedStep, PIPELINE, Pipeline};
 pub use property::{BadProperties, Properties, Property};
 pub use shell::shell_word;
 pub use standing::{Condition, EndBuildOn, Rules, Standing};
+pub use virtual_builder::VirtualBuilder;

@@ -182,6 +182,10 @@ pub struct Builder {
     /// Properties of builds that have none of these names; may be deferred until one starts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub defaults: BTreeMap<String, Value>,
+    /// The builder that its builds are shown under, by the keys of a [`VirtualBuilder`](crate::VirtualBuilder), each of which may
+    /// be deferred until a build starts. Empty is itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub virtual_builder: BTreeMap<String, Value>,
     /// Whether waiting requests with the same sources (but for the revision) become one build.
     pub collapse: bool,
     /// Whether a new request for a branch cancels the older ones for it, and stops their builds.
@@ -433,6 +437,7 @@ mod tests {
             env: Env::default(),
             properties: BTreeMap::new(),
             defaults: BTreeMap::new(),
+            virtual_builder: BTreeMap::new(),
             collapse: true,
             queueing: Queueing::default(),
             cancel_older: false,

@@ -71,7 +71,8 @@ async fn is_scheduler(client: &Client, arguments: &ForceArguments) -> anyhow::Re
     }
     let named = |list: &Value| {
         let mut all = list.as_array().into_iter().flatten();
-        all.any(|one| one["name"].as_str() == Some(&arguments.name))
+        // A virtual builder cannot be forced.
+        all.any(|one| one["name"].as_str() == Some(&arguments.name) && one["virtual_of"].is_null())
     };
     let schedulers = client.get("/schedulers").await?;
     Ok(named(&schedulers["schedulers"]) && !named(&client.get("/builders").await?["builders"]))

@@ -31,6 +31,7 @@ pub struct Suspect {
 /// Where a build stands in the line of its builder and branch.
 struct Place {
     build: BuildId,
+    /// The one that it is shown under.
     builder: BuilderId,
     branch: String,
     /// The newest request that it serves.
@@ -39,7 +40,8 @@ struct Place {
 
 impl Store {
     /// Who may be responsible for how that build ended; `None` if there is no such build. Changes count whose requests were
-    /// cancelled, too: nobody has built them since. What people tried with a patch does not.
+    /// cancelled, too: nobody has built them since; nobody knows the virtual builder that they would have been shown under, so they are the
+    /// configured one's. What people tried with a patch does not.
     pub async fn blame(&self, build: BuildId) -> Result<Option<Blame>, Error> {
         let mut conn = self.reader().await?;
         let sql = "SELECT builder, (SELECT MAX(request) FROM build_requests WHERE build_requests.build = builds.id) AS newest
@@ -78,7 +80,12 @@ async fn since_last_good(conn: &mut Conn, place: &Place) -> Result<Blame, Error>
                JOIN source_stamps ON source_stamps.id = buildset_sources.source_stamp
                JOIN buildset_changes ON buildset_changes.buildset = requests.buildset
                JOIN changes ON changes.id = buildset_changes.change
-               WHERE requests.builder = $1 AND requests.state IN ('complete', 'claimed', 'pending')
+               WHERE requests.id IN (
+               SELECT requests.id FROM requests WHERE requests.builder = $1 AND requests.id > $2 AND requests.id <= $3
+               AND NOT EXISTS (SELECT 1 FROM build_requests WHERE build_requests.request = requests.id)
+               UNION ALL SELECT build_requests.request FROM builds JOIN build_requests ON build_requests.build = builds.id
+               WHERE builds.builder = $1 AND build_requests.request > $2 AND build_requests.request <= $3)
+               AND requests.state IN ('complete', 'claimed', 'pending')
                AND requests.id > $2 AND requests.id <= $3
                AND COALESCE(source_stamps.branch, '') = $4 AND source_stamps.patch IS NULL
                ORDER BY changes.id DESC LIMIT $5";

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use capstan_model::{
     BuildId, BuilderId, ChangeId, Digest, LockAccess, Outcome, Properties, Property, RequestId, SourceStamp,
-    StepId, Timestamp,
+    StepId, Timestamp, VirtualBuilder,
 };
 use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
@@ -31,8 +31,10 @@ words! {
 /// A build to be made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewBuild {
-    /// The builder.
+    /// The builder that it is made from.
     pub builder: String,
+    /// The builder that it is shown under, and numbered by, if it is not that one.
+    pub shown: Option<VirtualBuilder>,
     /// The requests that it serves.
     pub requests: Vec<RequestId>,
     /// Where its commands run.
@@ -71,9 +73,11 @@ pub struct CreatedBuild {
 pub struct Build {
     /// The key.
     pub id: BuildId,
-    /// The builder.
+    /// The builder that it is shown under.
     pub builder: String,
-    /// Its number within its builder, from 1.
+    /// The configured builder that it was made from: whose steps, rights and reports it has. Mostly the same.
+    pub made_by: String,
+    /// Its number within the builder that it is shown under, from 1.
     pub number: u64,
     /// Where its commands run.
     pub worker: String,
@@ -110,9 +114,9 @@ pub struct Build {
 pub struct RunningBuild {
     /// The key.
     pub id: BuildId,
-    /// The builder.
+    /// The builder that it is shown under.
     pub builder: String,
-    /// Its number within its builder.
+    /// Its number within that.
     pub number: u64,
     /// Where its commands run.
     pub worker: String,
@@ -134,6 +138,19 @@ pub struct BuildFinish {
     /// Whether its requests wait again, for another build. Otherwise they end as the build did.
     pub retry: bool,
 }
+
+/// The rows of builds that [`load`] takes, with a condition.
+macro_rules! select_builds {
+    ($condition:literal) => {
+        concat!(
+            "SELECT builds.*, builders.name AS builder_name, COALESCE(makers.name, builders.name) AS made_by_name,
+             workers.name AS worker_name FROM builds JOIN builders ON builders.id = builds.builder
+             LEFT JOIN builders AS makers ON makers.id = builds.made_by JOIN workers ON workers.id = builds.worker ",
+            $condition
+        )
+    };
+}
+pub(crate) use select_builds;
 
 impl Store {
     /// Gives waiting requests to a new build. `None`, and nothing is changed, when one of them does not wait any more.
@@ -164,9 +181,7 @@ impl Store {
     /// The builds that have not ended, oldest first.
     pub async fn unfinished_builds(&self) -> Result<Vec<Build>, Error> {
         let mut conn = self.reader().await?;
-        let sql = "SELECT builds.*, builders.name AS builder_name, workers.name AS worker_name FROM builds
-                   JOIN builders ON builders.id = builds.builder JOIN workers ON workers.id = builds.worker
-                   WHERE builds.state = 'running' ORDER BY builds.id";
+        let sql = select_builds!("WHERE builds.state = 'running' ORDER BY builds.id");
         let rows = conn.rows(sql, args![]).await?;
         load(&mut conn, rows).await
     }
@@ -174,9 +189,7 @@ impl Store {
     /// That build.
     pub async fn build(&self, id: BuildId) -> Result<Option<Build>, Error> {
         let mut conn = self.reader().await?;
-        let sql = "SELECT builds.*, builders.name AS builder_name, workers.name AS worker_name FROM builds
-                   JOIN builders ON builders.id = builds.builder JOIN workers ON workers.id = builds.worker
-                   WHERE builds.id = $1";
+        let sql = select_builds!("WHERE builds.id = $1");
         let rows = conn.rows(sql, args![id]).await?;
         Ok(load(&mut conn, rows).await?.pop())
     }
@@ -184,9 +197,7 @@ impl Store {
     /// That builder's build of that number.
     pub async fn build_by_number(&self, builder: &str, number: u64) -> Result<Option<Build>, Error> {
         let mut conn = self.reader().await?;
-        let sql = "SELECT builds.*, builders.name AS builder_name, workers.name AS worker_name FROM builds
-                   JOIN builders ON builders.id = builds.builder JOIN workers ON workers.id = builds.worker
-                   WHERE builders.name = $1 AND builds.number = $2";
+        let sql = select_builds!("WHERE builders.name = $1 AND builds.number = $2");
         let rows = conn.rows(sql, args![builder, number]).await?;
         Ok(load(&mut conn, rows).await?.pop())
     }
@@ -220,13 +231,23 @@ async fn create(tx: &mut Tx, mut new: NewBuild, now: Timestamp) -> Result<Option
     if !requests::claim(tx, &new.requests, now).await? {
         return Ok(None);
     }
-    let builder = builders::ensure(tx, &new.builder).await?;
-    let number = builders::take_number(tx, builder).await?;
+    let made_by = builders::ensure(tx, &new.builder).await?;
+    let shown = new
+        .shown
+        .as_ref()
+        .map_or(&new.builder, |shown| &shown.name)
+        .clone();
+    let builder = match shown == new.builder {
+        true => made_by,
+        false => builders::ensure(tx, &shown).await?,
+    };
+    let made_by = Some(made_by).filter(|made_by| *made_by != builder);
+    let number = builders::take_number(tx, builder, new.shown.as_ref()).await?;
     add_number(&mut new.properties, number);
     let worker = workers::ensure(tx, &new.worker, now).await?;
     let locks = (!new.locks.is_empty()).then_some(Json(&new.locks));
-    let insert = "INSERT INTO builds (builder, number, worker, plan, reason, state, summary, started, locks, directory)
-                  VALUES ($1, $2, $3, $4, $5, 'running', '', $6, $7, $8) RETURNING id";
+    let insert = "INSERT INTO builds (builder, number, worker, plan, reason, state, summary, started, locks, directory, made_by)
+                  VALUES ($1, $2, $3, $4, $5, 'running', '', $6, $7, $8, $9) RETURNING id";
     let row = tx
         .one(
             insert,
@@ -238,7 +259,8 @@ async fn create(tx: &mut Tx, mut new: NewBuild, now: Timestamp) -> Result<Option
                 &new.reason,
                 now,
                 locks,
-                &new.directory
+                &new.directory,
+                made_by
             ],
         )
         .await?;
@@ -247,7 +269,7 @@ async fn create(tx: &mut Tx, mut new: NewBuild, now: Timestamp) -> Result<Option
     let payload =
         json!({ "number": number, "worker": new.worker, "requests": new.requests, "reason": new.reason });
     Draft::new("build.started")
-        .builder(&new.builder)
+        .builder(&shown)
         .build(id)
         .payload(payload)
         .add(tx, now);
@@ -259,7 +281,7 @@ async fn create(tx: &mut Tx, mut new: NewBuild, now: Timestamp) -> Result<Option
         event.add(tx, now);
     }
     let steps = steps::insert(tx, id, 0, None, &Origin::Plan, new.steps).await?;
-    outbox::queue(tx, id, &new.builder, Some(&new.properties), new.reports, now).await?;
+    outbox::queue(tx, id, &shown, Some(&new.properties), new.reports, now).await?;
     Ok(Some(CreatedBuild { id, number, steps }))
 }
 
@@ -401,6 +423,7 @@ fn build(row: &Row) -> Result<Build, Error> {
     Ok(Build {
         id: row.get("id")?,
         builder: row.get("builder_name")?,
+        made_by: row.get("made_by_name")?,
         number: row.get("number")?,
         worker: row.get("worker_name")?,
         plan: row.get("plan")?,

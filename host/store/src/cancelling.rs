@@ -36,6 +36,18 @@ impl Store {
             .await
     }
 
+    /// Cancels those requests of these buildsets that wait: builds that have begun go on.
+    pub async fn cancel_waiting(
+        &self,
+        ids: &[BuildsetId],
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Cancelled, Error> {
+        let (ids, reason) = (ids.to_vec(), reason.to_owned());
+        self.write(move |tx| cancel_waiting(tx, ids, reason, now).boxed())
+            .await
+    }
+
     /// The running builds that were asked to stop, each with the reason.
     pub async fn stopping_builds(&self) -> Result<Vec<(BuildId, String)>, Error> {
         let mut conn = self.reader().await?;
@@ -59,6 +71,22 @@ async fn cancel_buildset(
     }
     let unfinished = unfinished_of(tx, id).await?;
     cancel(tx, unfinished, &reason, now).await.map(Some)
+}
+
+async fn cancel_waiting(
+    tx: &mut Tx,
+    ids: Vec<BuildsetId>,
+    reason: String,
+    now: Timestamp,
+) -> Result<Cancelled, Error> {
+    let mut waiting = Vec::new();
+    for id in ids {
+        let sql = "SELECT id FROM requests WHERE buildset = $1 AND state = 'pending' ORDER BY id";
+        for row in tx.rows(sql, args![id]).await? {
+            waiting.push(row.get("id")?);
+        }
+    }
+    cancel(tx, waiting, &reason, now).await
 }
 
 async fn unfinished_of(conn: &mut Conn, id: BuildsetId) -> Result<Vec<RequestId>, Error> {

@@ -112,10 +112,11 @@ async fn load(conn: &mut Conn, ids: &[BuildsetId]) -> Result<Vec<ChildSet>, Erro
 async fn requests_of(conn: &mut Conn, ids: &[BuildsetId]) -> Result<BTreeMap<i64, Vec<ChildRequest>>, Error> {
     let sql = in_keys!(
         "SELECT requests.id, requests.buildset, requests.state, requests.outcome, builders.name AS builder_name,
-         builds.id AS build, builds.number AS build_number, builds.outcome AS build_outcome
+         builds.id AS build, builds.number AS build_number, builds.outcome AS build_outcome, shown.name AS shown_name
          FROM requests JOIN builders ON builders.id = requests.builder
          LEFT JOIN builds ON builds.id =
              (SELECT MAX(build_requests.build) FROM build_requests WHERE build_requests.request = requests.id)
+         LEFT JOIN builders AS shown ON shown.id = builds.builder
          WHERE requests.buildset IN ",
         " ORDER BY requests.id"
     );
@@ -125,7 +126,7 @@ async fn requests_of(conn: &mut Conn, ids: &[BuildsetId]) -> Result<BTreeMap<i64
         let build = match row.maybe::<BuildId>("build")? {
             Some(id) => Some(Kin {
                 id,
-                builder: builder.clone(),
+                builder: row.get("shown_name")?,
                 number: row.get("build_number")?,
                 outcome: row.maybe("build_outcome")?,
             }),

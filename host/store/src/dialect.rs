@@ -38,7 +38,7 @@ impl From<&'static str> for Sql {
 /// A statement that looks for keys in the list that is parameter `$1` (see [`keys`]): the list stands between the
 /// parts.
 macro_rules! in_keys {
-    ($before:literal, $after:literal) => {
+    ($before:expr, $after:literal) => {
         $crate::dialect::Sql {
             sqlite: concat!($before, "(SELECT value FROM json_each($1))", $after),
             postgres: concat!(

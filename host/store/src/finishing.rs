@@ -16,8 +16,8 @@ pub(crate) async fn finish_build(
     finish: BuildFinish,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let sql = "SELECT builds.*, builders.name AS builder_name FROM builds
-               JOIN builders ON builders.id = builds.builder WHERE builds.id = $1";
+    let sql = "SELECT builds.*, builders.name AS builder_name, COALESCE(makers.name, builders.name) AS made_by_name FROM builds
+               JOIN builders ON builders.id = builds.builder LEFT JOIN builders AS makers ON makers.id = builds.made_by WHERE builds.id = $1";
     let row = tx.row(sql, args![id]).await?;
     let row = row
         .ok_or_else(|| Error::conflict(format!("expected build {id} to be running, found no such build")))?;
@@ -48,8 +48,9 @@ pub(crate) async fn finish_build(
         .await?
         .remove(&id.0)
         .unwrap_or_default();
+    // Schedulers know builders by the names in their configuration.
     let finished = Payload::Finished(Finished {
-        builder,
+        builder: row.get("made_by_name")?,
         number,
         outcome: finish.outcome,
         sources,

@@ -5,7 +5,7 @@
 
 use capstan_model::{BuildId, BuilderId, ChangeId, Outcome, WorkerId};
 
-use crate::builds::{self, Build, BuildState};
+use crate::builds::{self, Build, BuildState, select_builds};
 use crate::dialect::{in_keys, keys};
 use crate::sql::{Conn, Row, Value, args};
 use crate::{Error, Store};
@@ -202,12 +202,7 @@ fn ids(rows: &[Row]) -> Result<Vec<BuildId>, Error> {
 
 /// Those builds, newest first.
 async fn by_ids(conn: &mut Conn, ids: &[BuildId]) -> Result<Vec<Build>, Error> {
-    let sql = in_keys!(
-        "SELECT builds.*, builders.name AS builder_name, workers.name AS worker_name FROM builds
-         JOIN builders ON builders.id = builds.builder JOIN workers ON workers.id = builds.worker
-         WHERE builds.id IN ",
-        " ORDER BY builds.id DESC"
-    );
+    let sql = in_keys!(select_builds!("WHERE builds.id IN "), " ORDER BY builds.id DESC");
     let rows = conn.rows(sql, vec![keys(ids.iter().map(|id| id.0))]).await?;
     builds::load(conn, rows).await
 }

@@ -14,6 +14,8 @@ pub struct LockHold {
     pub build: BuildId,
     /// Its builder.
     pub builder: String,
+    /// The configured builder that it was made from. Mostly the same.
+    pub made_by: String,
     /// Its number within its builder.
     pub number: u64,
     /// Where it runs.
@@ -34,10 +36,12 @@ impl Store {
     pub async fn lock_holds(&self) -> Result<Vec<LockHold>, Error> {
         let mut conn = self.reader().await?;
         let sql = "SELECT builds.id AS build, builds.number AS number, builders.name AS builder_name,
+                   COALESCE(makers.name, builders.name) AS made_by_name,
                    workers.name AS worker_name, builds.locks AS locks,
                    (SELECT MAX(requests.priority) FROM requests JOIN build_requests ON build_requests.request = requests.id
                     WHERE build_requests.build = builds.id) AS priority
-                   FROM builds JOIN builders ON builders.id = builds.builder JOIN workers ON workers.id = builds.worker
+                   FROM builds JOIN builders ON builders.id = builds.builder
+                   LEFT JOIN builders AS makers ON makers.id = builds.made_by JOIN workers ON workers.id = builds.worker
                    WHERE builds.state = 'running' AND builds.locks IS NOT NULL ORDER BY builds.id";
         let rows = conn.rows(sql, args![]).await?;
         let mut holds = rows
@@ -45,12 +49,14 @@ impl Store {
             .map(|row| hold(row, None, true))
             .collect::<Result<Vec<_>, _>>()?;
         let sql = "SELECT builds.id AS build, builds.number AS number, builders.name AS builder_name,
+                   COALESCE(makers.name, builders.name) AS made_by_name,
                    workers.name AS worker_name, steps.locks AS locks, steps.id AS step, steps.name AS step_name,
                    steps.state AS step_state,
                    (SELECT MAX(requests.priority) FROM requests JOIN build_requests ON build_requests.request = requests.id
                     WHERE build_requests.build = builds.id) AS priority
                    FROM steps JOIN builds ON builds.id = steps.build
-                   JOIN builders ON builders.id = builds.builder JOIN workers ON workers.id = builds.worker
+                   JOIN builders ON builders.id = builds.builder
+                   LEFT JOIN builders AS makers ON makers.id = builds.made_by JOIN workers ON workers.id = builds.worker
                    WHERE builds.state = 'running' AND steps.state <> 'complete' AND steps.locks IS NOT NULL
                    ORDER BY CASE WHEN steps.state = 'running' THEN 0 ELSE 1 END, steps.locks_since, steps.id";
         for row in conn.rows(sql, args![]).await? {
@@ -78,6 +84,7 @@ fn hold(row: &Row, step: Option<(StepId, String)>, held: bool) -> Result<LockHol
     Ok(LockHold {
         build: row.get("build")?,
         builder: row.get("builder_name")?,
+        made_by: row.get("made_by_name")?,
         number: row.get("number")?,
         worker: row.get("worker_name")?,
         priority: row.maybe("priority")?.unwrap_or_default(),

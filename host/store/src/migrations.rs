@@ -92,6 +92,16 @@ macro_rules! embedded {
                 "builders",
                 include_str!(concat!("../migrations/", $database, "/0017_builders.sql")),
             ),
+            (
+                18,
+                "virtual",
+                include_str!(concat!("../migrations/", $database, "/0018_virtual.sql")),
+            ),
+            (
+                19,
+                "quarantines",
+                include_str!(concat!("../migrations/", $database, "/0019_quarantines.sql")),
+            ),
         ]
     };
 }

@@ -5,13 +5,13 @@
 
 use std::collections::HashMap;
 
-use capstan_model::{BuildId, ChangeId, Outcome, Timestamp};
+use capstan_model::{BuildId, ChangeId, Outcome, Timestamp, VirtualBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::builds::BuildState;
 use crate::dialect::{in_keys, keys};
 use crate::sql::{Conn, Row, args};
-use crate::{Error, Store};
+use crate::{Error, Store, builders};
 
 /// A build in a few words, as one of many.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,8 @@ pub struct BuildGlance {
 pub struct BuilderHistory {
     /// Its name.
     pub builder: String,
+    /// What is said of it, if it is a virtual one.
+    pub about: Option<VirtualBuilder>,
     /// Its newest builds, newest first.
     pub recent: Vec<BuildGlance>,
     /// If it is red: the first build that made it so after the last green one.
@@ -73,12 +75,12 @@ macro_rules! newest_green {
 /// A row for each builder, or for the one of that name. `usual` is half of the sum of the two middle durations, which
 /// are the same one if their number is odd.
 const OUTLINES: &str = concat!(
-    "SELECT outlines.id AS id, name, pending, usual,
+    "SELECT outlines.id AS id, name, about, pending, usual,
      (SELECT builds.id FROM builds WHERE builder = outlines.id AND outcome = 'failure' AND builds.id > green
       ORDER BY builds.id LIMIT 1) AS failure,
      (SELECT builds.id FROM builds WHERE builder = outlines.id AND outcome = 'exception' AND builds.id > green
       ORDER BY builds.id LIMIT 1) AS exception
-     FROM (SELECT builders.id AS id, builders.name AS name,
+     FROM (SELECT builders.id AS id, builders.name AS name, builders.about AS about,
       (SELECT COUNT(*) FROM requests WHERE builder = builders.id AND state = 'pending') AS pending,
       (SELECT COALESCE(MAX(id), 0) FROM ",
     newest_green!("1"),
@@ -143,6 +145,7 @@ async fn histories(conn: &mut Conn, name: Option<&str>, recent: u32) -> Result<V
     for (row, red) in outlines.iter().zip(red) {
         found.push(BuilderHistory {
             builder: row.get("name")?,
+            about: builders::about(row)?,
             recent: newest.remove(&row.get("id")?).unwrap_or_default(),
             red_since: red.and_then(|id| first.remove(&id)),
             pending: row.get("pending")?,

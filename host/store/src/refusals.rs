@@ -54,8 +54,8 @@ pub struct Refusal {
     pub id: i64,
     /// When it happened first.
     pub began: Timestamp,
-    /// The step's build, and its number within the builder.
-    pub build: Option<(BuildId, u64)>,
+    /// The step's build, the builder that it is shown under, and its number within that.
+    pub build: Option<(BuildId, String, u64)>,
     /// What happened, how often, and when last.
     pub refused: NewRefusal,
 }
@@ -68,8 +68,9 @@ impl Store {
 
     /// The audit, the last refusal first: of one plugin, or of all.
     pub async fn refusals(&self, plugin: Option<(Kind, &str)>, limit: u32) -> Result<Vec<Refusal>, Error> {
-        let sql = "SELECT refusals.*, builds.id AS build, builds.number AS build_number FROM refusals
+        let sql = "SELECT refusals.*, builds.id AS build, builds.number AS build_number, shown.name AS shown_name FROM refusals
                    LEFT JOIN steps ON steps.id = refusals.step LEFT JOIN builds ON builds.id = steps.build
+                   LEFT JOIN builders AS shown ON shown.id = builds.builder
                    WHERE ($1 IS NULL OR refusals.kind = $1) AND ($2 IS NULL OR refusals.name = $2)
                    ORDER BY refusals.latest DESC, refusals.id DESC LIMIT $3";
         let (kind, name) = plugin.unzip();
@@ -161,11 +162,11 @@ fn refusal(row: &Row) -> Result<Refusal, Error> {
     let (kind, right, side) = (word("kind")?, word("capability")?, word("side")?);
     let sides = [Side::Manifest, Side::Operator];
     let build: Option<BuildId> = row.maybe("build")?;
-    let number: Option<u64> = row.maybe("build_number")?;
+    let shown: Option<(String, u64)> = row.maybe("shown_name")?.zip(row.maybe("build_number")?);
     Ok(Refusal {
         id: row.get("id")?,
         began: row.get("began")?,
-        build: build.zip(number),
+        build: build.zip(shown).map(|(id, (name, number))| (id, name, number)),
         refused: NewRefusal {
             kind: Kind::ALL
                 .into_iter()

@@ -117,7 +117,7 @@ impl Store {
         self.write(move |tx| seen(tx, name, now).boxed()).await
     }
 
-    /// Pauses a worker with a reason, or ends its pause.
+    /// Pauses a worker with a reason, or ends its pause, and the quarantine that it may be in.
     pub async fn set_paused(&self, name: &str, reason: Option<&str>, now: Timestamp) -> Result<(), Error> {
         let (name, reason) = (name.to_owned(), reason.map(str::to_owned));
         self.write(move |tx| set_paused(tx, name, reason, now).boxed())
@@ -255,6 +255,10 @@ async fn set_paused(tx: &mut Tx, name: String, reason: Option<String>, now: Time
     let paused = reason.as_ref().map(|_| now);
     let update = "UPDATE workers SET paused = $2, pause_reason = $3 WHERE id = $1";
     tx.run(update, args![id, paused, reason.as_deref()]).await?;
+    if reason.is_none() {
+        let quarantine = "DELETE FROM quarantines WHERE worker = $1";
+        tx.run(quarantine, args![id]).await?;
+    }
     let kind = if reason.is_some() {
         "worker.paused"
     } else {

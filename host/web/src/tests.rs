@@ -406,6 +406,7 @@ impl Site {
             options: json!({}),
         };
         let new = NewBuild {
+            shown: None,
             directory: String::new(),
             locks: Vec::new(),
             builder: builder.to_owned(),
@@ -444,6 +445,7 @@ fn builder(name: &str) -> capstan_model::plan::Builder {
         env: Default::default(),
         properties: Default::default(),
         defaults: Default::default(),
+        virtual_builder: std::collections::BTreeMap::new(),
         collapse: true,
         queueing: capstan_model::plan::Queueing::default(),
         cancel_older: false,

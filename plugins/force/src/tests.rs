@@ -116,6 +116,22 @@ fn every_fault_is_told_by_its_field() {
     );
 }
 
+#[test]
+fn what_is_missing_is_told_with_what_there_is_to_choose() {
+    let form = json!({"fields": [
+        {"name": "version", "type": "choice", "choices": ["v1", "v2"], "required": true},
+        {"name": "key", "type": "secret", "choices": ["k"], "required": true},
+    ]});
+    let call = json!({"kind": "force", "owner": "ann", "values": {"version": ""}});
+    assert_eq!(
+        called(form, call).unwrap_err(),
+        [
+            "values.version: expected one of v1, v2, found nothing",
+            "values.key: expected one of k, found nothing",
+        ]
+    );
+}
+
 fn called(form: Value, call: Value) -> Result<Buildset, Vec<String>> {
     let mut timeline = Host::new().scheduler::<Force>(form);
     match timeline.call(&serde_json::from_value(call).unwrap()) {

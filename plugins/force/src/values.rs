@@ -157,18 +157,26 @@ fn one(field: &Field, value: Option<&Value>) -> Result<Option<Value>, String> {
     let given = value.filter(|value| !is_empty(value));
     match given {
         Some(value) => read(field, value).map(Some),
-        None if field.required && value.is_some() => Err("expected something, found nothing".to_owned()),
+        None if field.required && value.is_some() => Err(missing(field)),
         None => match &field.default {
             Some(default) if !is_empty(&default) && value.is_none() => read(field, default).map(Some),
             Some(default) if !field.required && value.is_none() && takes_empty(field) => {
                 Ok(Some(default.clone()))
             }
-            _ if field.required => Err("expected something, found nothing".to_owned()),
+            _ if field.required => Err(missing(field)),
             _ => Ok(value
                 .cloned()
                 .filter(|_| matches!(field.kind, Kind::String | Kind::Text))),
         },
     }
+}
+
+fn missing(field: &Field) -> String {
+    let expected = match field.kind {
+        Kind::Choice | Kind::Secret => choices(field),
+        _ => "something".to_owned(),
+    };
+    format!("expected {expected}, found nothing")
 }
 
 /// Whether an empty text is a value, as a default.
@@ -239,25 +247,29 @@ fn text(field: &Field, value: &Value) -> Result<Value, String> {
     }
 }
 
-fn chosen(field: &Field, value: &Value) -> Result<Value, String> {
-    let choices = || match field.choices.list() {
+/// What there is to choose, as errors tell it.
+fn choices(field: &Field) -> String {
+    match field.choices.list() {
         [] => "what there is to choose, which is nothing now".to_owned(),
         all if all.len() > MOST_NAMED => {
             let more = all.len() - MOST_NAMED;
             format!("one of {} and {more} more", all[..MOST_NAMED].join(", "))
         }
         all => format!("one of {}", all.join(", ")),
-    };
+    }
+}
+
+fn chosen(field: &Field, value: &Value) -> Result<Value, String> {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Number(_) | Value::Bool(_) => value.to_string(),
-        other => return Err(format!("expected {}, found {other}", choices())),
+        other => return Err(format!("expected {}, found {other}", choices(field))),
     };
     let free = field.other && field.kind == Kind::Choice && text.len() <= field.most_bytes();
     if field.choices.list().contains(&text) || free {
         Ok(Value::String(text))
     } else {
-        Err(format!("expected {}, found `{text}`", choices()))
+        Err(format!("expected {}, found `{text}`", choices(field)))
     }
 }
 

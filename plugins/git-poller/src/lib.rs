@@ -49,6 +49,9 @@ pub struct Heads {
     /// Whether tags are among them.
     #[serde(default)]
     tags: bool,
+    /// Which tags were looked at. Without it, as an earlier version left it, those that are looked at now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tags_like: Option<Patterns>,
     heads: BTreeMap<String, String>,
 }
 

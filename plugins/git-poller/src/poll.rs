@@ -54,15 +54,21 @@ impl GitPoller {
             return Ok(self.seen(heads, Vec::new(), self.interval));
         }
         // Tags that were there before somebody asked for them are nothing new, as branches are not at the first look.
-        let new_tags = self.announce_existing || known.as_ref().is_some_and(|cursor| cursor.tags);
+        let (had_tags, tags_like) = match &known {
+            Some(cursor) => (cursor.tags, cursor.tags_like.clone()),
+            None => (false, None),
+        };
+        let asked_before = |tag: &str| had_tags && tags_like.as_ref().is_none_or(|tags| tags.matches(tag));
+        let is_new_tag = |tag: &str| self.announce_existing || asked_before(tag);
         let known = known.map(|cursor| cursor.heads).unwrap_or_default();
         let mut changes = Vec::new();
         let mut seen = BTreeMap::new();
         let mut pause = self.interval;
         for (branch, head) in heads {
             let before = known.get(&branch);
-            let tag = branch.starts_with(TAGS);
-            if before == Some(&head) || (tag && before.is_none() && !new_tags) {
+            let tag = branch.strip_prefix(TAGS);
+            let old_tag = before.is_none() && tag.is_some_and(|tag| !is_new_tag(tag));
+            if before == Some(&head) || old_tag {
                 seen.insert(branch, head);
             } else if changes.len() >= MOST_CHANGES {
                 // As it was, so that the next look finds it.
@@ -70,7 +76,7 @@ impl GitPoller {
                 pause = AT_ONCE;
             } else {
                 // A tag names one commit, whatever it named before.
-                let before = before.filter(|_| !tag);
+                let before = before.filter(|_| tag.is_none());
                 let commits = self.new_commits(repository, before, &head)?;
                 changes.extend(commits.into_iter().map(|commit| self.change(&branch, commit)));
                 seen.insert(branch, head);
@@ -102,6 +108,7 @@ impl GitPoller {
             cursor: Heads {
                 repository: self.repository.clone(),
                 tags: self.tags.is_some(),
+                tags_like: self.tags.clone(),
                 heads,
             },
             changes,

@@ -194,6 +194,48 @@ fn a_tag_is_a_change_of_its_own_where_tags_are_watched() {
 }
 
 #[test]
+fn tags_that_a_wider_pattern_finds_are_nothing_new_and_later_ones_are() {
+    let poller_of = |tags: &str| poller(&format!(r#"{{"repository": "r", "tags": {tags}}}"#));
+    let before: &[&str] = &["refs/tags/old1: a", "refs/tags/v1: a"];
+    let narrow = poller_of(r#""v*""#).look(&Story::new(before), None).unwrap();
+    let there: &[&str] = &[
+        "refs/tags/old1: a",
+        "refs/tags/old2: a",
+        "refs/tags/v1: a",
+        "refs/tags/v2: a b",
+    ];
+    let keys = |poll: &Poll<Heads>| {
+        poll.changes
+            .iter()
+            .map(|change| change.dedup_key.clone())
+            .collect::<Vec<_>>()
+    };
+    // Those that the narrow pattern would have found are new all the same.
+    let wide = poller_of(r#"["v*", "old*"]"#);
+    let widened = wide
+        .look(&Story::new(there), Some(narrow.cursor.clone()))
+        .unwrap();
+    assert_eq!(keys(&widened), ["refs/tags/v2@b"]);
+    let later: &[&str] = &[
+        "refs/tags/old1: a b c",
+        "refs/tags/old3: a b",
+        "refs/tags/v1: a",
+        "refs/tags/v2: a b",
+    ];
+    let later = wide.look(&Story::new(later), Some(widened.cursor)).unwrap();
+    assert_eq!(keys(&later), ["refs/tags/old1@c", "refs/tags/old3@b"]);
+    let eager = poller(r#"{"repository": "r", "tags": "*", "announce_existing": true}"#);
+    let all = eager.look(&Story::new(before), Some(narrow.cursor)).unwrap();
+    assert_eq!(keys(&all), ["refs/tags/old1@a"]);
+    // What an earlier version left does not say which tags it looked at.
+    let earlier = r#"{"repository": "r", "tags": true, "heads": {"refs/tags/v1": "a"}}"#;
+    let found = poller_of(r#""v*""#)
+        .look(&Story::new(there), serde_json::from_str(earlier).unwrap())
+        .unwrap();
+    assert_eq!(keys(&found), ["refs/tags/v2@b"]);
+}
+
+#[test]
 fn a_large_push_is_cut_to_the_newest_and_many_branches_take_several_looks() {
     let poller = poller(r#"{"repository": "r", "limit": 2, "announce_existing": true}"#);
     assert_eq!(

@@ -17,7 +17,7 @@ pub struct Shell {
     #[serde(default)]
     env: BTreeMap<String, Option<String>>,
     #[serde(default)]
-    secrets: BTreeMap<String, String>,
+    secrets: BTreeMap<String, Secret>,
     timeout: Option<Span>,
     max_time: Option<Span>,
     term_grace: Option<Span>,
@@ -36,6 +36,22 @@ pub struct Shell {
 enum Line {
     Shell(String),
     Argv(Vec<String>),
+}
+
+/// The name of a secret, as a text or as `secret(…)` gives it.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields, expecting = "expected the name of a secret")]
+enum Secret {
+    Name(String),
+    Reference { secret: String },
+}
+
+impl Secret {
+    fn name(&self) -> &str {
+        match self {
+            Self::Name(name) | Self::Reference { secret: name } => name,
+        }
+    }
 }
 
 fn build() -> String {
@@ -100,7 +116,7 @@ impl Shell {
             program = program.env(name, value.clone().map_or(EnvValue::Unset, EnvValue::Set));
         }
         for (name, secret) in &self.secrets {
-            program = program.env(name, EnvValue::Secret(secret.clone()));
+            program = program.env(name, EnvValue::Secret(secret.name().to_owned()));
         }
         if let Some(log) = &self.log {
             program = program.log(log);
@@ -147,7 +163,7 @@ mod tests {
     #[test]
     fn parameters_become_a_command() {
         let program = shell(
-            r#"{"command": ["make", "-j4"], "workdir": "src", "env": {"A": "1", "LANG": null}, "secrets": {"KEY": "deploy"},
+            r#"{"command": ["make", "-j4"], "workdir": "src", "env": {"A": "1", "LANG": null}, "secrets": {"KEY": "deploy", "PIN": {"secret": "pin"}},
                 "timeout": "30s", "max_time": 60, "log": "make"}"#,
         )
         .program();
@@ -156,6 +172,7 @@ mod tests {
             .env("A", EnvValue::Set("1".into()))
             .env("LANG", EnvValue::Unset)
             .env("KEY", EnvValue::Secret("deploy".into()))
+            .env("PIN", EnvValue::Secret("pin".into()))
             .log("make")
             .idle_timeout(Span::from_secs(30))
             .total_timeout(Span::from_secs(60));

@@ -37,7 +37,7 @@ pub(crate) fn build(project: &Project, tools: &Toolbox) -> anyhow::Result<Vec<u8
     let bindings = sdk.join("generated").join(kind.as_str());
     ensure!(
         bindings.is_dir(),
-        "expected a step, a scheduler or a reporter, found a {kind}: the SDK for C has no other kinds"
+        "expected a step, a scheduler, a reporter or a generator, found a {kind}: the SDK for C has no other kinds"
     );
     let scratch = tempfile::tempdir()?;
     let compiler = compiler(scratch.path(), tools)?;

@@ -16,7 +16,7 @@ A class without fields finds its parameters as a dict in `self.params`. `print` 
 nobody catches goes there with its traceback, and becomes a `Permanent` error.
 """
 
-from . import log
+from . import log, triggers
 from ._export import exported
 from ._http import Response, http
 from ._types import (
@@ -31,6 +31,7 @@ from ._types import (
     Transient,
 )
 from .change_source import ChangeSource, Commit, NewChange, Poll, git_commits, git_fetch
+from .generator import Builder, Generator, Output, Use, interpolate, lock, prop, secret
 from .reporter import (
     Attachment,
     Report,

@@ -16,6 +16,7 @@ from ._params import parse
 from ._plugin import Plugin
 from ._types import InvalidParameters, Outcome, Permanent, Property, SourceStamp, Span, Stop, Transient
 from .change_source import ChangeSource, NewChange
+from .generator import Generator, Output
 from .reporter import Report, Reporter
 from .scheduler import (
     Answer,
@@ -38,7 +39,7 @@ def exported(module: str, parameters: Sequence[str] = ()) -> dict[str, Any]:
     classes = [cls for cls in Plugin.written if cls.__module__ == module]
     if len(classes) != 1:
         names = ", ".join(cls.__name__ for cls in classes) or "none"
-        kinds = "Step, Scheduler, ChangeSource or Reporter"
+        kinds = "Step, Scheduler, ChangeSource, Reporter or Generator"
         raise TypeError(f"expected one class in {source.__file__} that is a {kinds}, found {names}")
     _compare(classes[0], parameters)
     folder = str(source.__file__).rpartition("/")[0]
@@ -138,12 +139,14 @@ class _Export:
         return self
 
     def check(self, config: str) -> None:
-        def call() -> None:
-            problems = parse(self._cls, config).check()
-            if problems:
-                raise InvalidParameters(*problems)
+        _guarded(lambda: self._checked(config))
 
-        _guarded(call)
+    def _checked(self, config: str) -> Any:
+        plugin = parse(self._cls, config)
+        problems = plugin.check()
+        if problems:
+            raise InvalidParameters(*problems)
+        return plugin
 
 
 class _StepExport(_Export):
@@ -290,11 +293,22 @@ class _ReporterExport(_Export):
         _guarded(lambda: parse(self._cls, config).deliver(Report(report)))
 
 
+class _GeneratorExport(_Export):
+    def generate(self, parameters: str) -> str:
+        return str(_guarded(lambda: self._generate(parameters)))
+
+    def _generate(self, parameters: str) -> str:
+        made = self._checked(parameters).generate()
+        output = made if isinstance(made, Output) else Output(made)
+        return _host.dump(output.as_dict())
+
+
 _EXPORTS: dict[type[Plugin], type[_Export]] = {
     Step: _StepExport,
     Scheduler: _SchedulerExport,
     ChangeSource: _ChangeSourceExport,
     Reporter: _ReporterExport,
+    Generator: _GeneratorExport,
 }
 
 

@@ -34,7 +34,7 @@ def interface(name: str, side: str = "imports") -> Any:
 types, log, clock, entropy = map(interface, ("types", "log", "clock", "entropy"))
 timers, build, commands, git = map(interface, ("timers", "build", "commands", "git"))
 http, files, state, mail = map(interface, ("http", "report_files", "state", "mail"))
-artefacts, ending, decisions = map(interface, ("artefacts", "ending", "decisions"))
+artefacts, ending, triggers, decisions = map(interface, ("artefacts", "ending", "triggers", "decisions"))
 
 
 class _NoErr(Exception):

@@ -1,4 +1,4 @@
-"""What the four kinds share: the annotated fields of a class are its parameters."""
+"""What all kinds share: the annotated fields of a class are its parameters."""
 
 from __future__ import annotations
 

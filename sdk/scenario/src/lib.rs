@@ -94,6 +94,16 @@ impl Scenario {
 
     /// Runs it. Takes as long as the plugin computes; call it where blocking is allowed.
     pub fn run(&self, engine: &Engine, plugin: &Plugin) -> Report {
+        // Virtual time goes on when nothing else does. On a thread without an executor the engine hands nothing to other threads,
+        // of which this one would not know that they are at work.
+        let run = || self.played(engine, plugin);
+        match std::thread::scope(|scope| scope.spawn(run).join()) {
+            Ok(report) => report,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    fn played(&self, engine: &Engine, plugin: &Plugin) -> Report {
         let parameters = self.frame.parameters.as_ref();
         let parameters = parameters
             .map(|given| given.get_ref().0.clone())

@@ -144,6 +144,7 @@ fn report(given: &format::Report, place: usize, beginning: Timestamp) -> Report 
             .url
             .clone()
             .unwrap_or_else(|| format!("https://ci.example.org/builders/{builder}/{number}")),
+        made_by: builder.clone(),
         builder,
         number,
         worker: given.worker.clone().unwrap_or_else(|| "w1".to_owned()),

@@ -2,6 +2,7 @@
 
 mod asked;
 mod farm;
+mod schedulers;
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -23,7 +24,7 @@ use crate::listen::unheard;
 use crate::rules::{Rule, Rules};
 use crate::time::Time;
 use asked::calls;
-use farm::{Farm, Known};
+use farm::{Farm, Known, Said};
 
 /// From how many prefixes a long journal is run again, and how many rows all of them may replay.
 const MOST_PREFIXES: usize = 200;
@@ -61,7 +62,17 @@ fn start(run: &mut Run<'_>, file: &File, journal: Vec<Entry>, known: Known) -> R
         times: rule.get_ref().times,
         answer: rule.get_ref().clone(),
     }));
-    let farm = Arc::new(Farm::new(Arc::clone(&time), rules, files, journal.clone(), known));
+    let triggers = Rules::new(file.trigger.iter().map(|rule| Rule {
+        pattern: rule.get_ref().pattern.clone(),
+        times: rule.get_ref().times,
+        answer: rule.get_ref().clone(),
+    }));
+    let said = Said {
+        commands: rules,
+        files,
+        triggers,
+    };
+    let farm = Arc::new(Farm::new(Arc::clone(&time), said, journal.clone(), known));
     let step = StepRun {
         plugin: run.plugin.clone(),
         grants: Arc::clone(&run.grants),

@@ -240,6 +240,90 @@ fn a_file_is_stored_as_its_rule_says() {
 }
 
 #[test]
+fn a_scheduler_makes_what_its_rule_says() {
+    let text = r#"
+        parameters = { schedulers = ["tests", "later", "docs"], wait = true, unimportant = ["docs"], properties = { channel = "beta" } }
+
+        [[trigger]]
+        match = "te*"
+        after = "10min"
+        builds = [{ builder = "linux", number = 3 }, { builder = "mac", outcome = "failure" }]
+        [[trigger]]
+        match = "later"
+        buildsets = 0
+        [[trigger]]
+        match = "docs"
+        buildsets = 2
+        after = "20min"
+        outcome = "cancelled"
+
+        [expect]
+        outcome = "failure"
+        summary = "tests: failure, asked later, which builds later, docs: cancelled"
+        duration = "20min"
+        calls = [
+            { call = "triggers.call", scheduler = "tests", sources = "own", properties = { channel = "beta" } },
+            "triggers.call later",
+            "triggers.call docs",
+            "build.set-summary waits for *",
+            { call = "triggers.wait", buildsets = [1, 2, 3], give_back = false },
+            "build.set-summary *",
+        ]
+    "#;
+    let report = passes(Kind::Step, "trigger", text);
+    assert!(report.prefixes > 6, "it is run again from its journal");
+    let others = [
+        (
+            text.replace("\"beta\" } },", "\"b\" } },"),
+            "properties.channel: expected \"b\", found \"beta\"",
+        ),
+        (
+            text.replace("match = \"docs\"", "match = \"doc\""),
+            "no [[trigger]] fits `docs`",
+        ),
+        (
+            text.replace("match = \"te*\"", "times = 0"),
+            "no [[trigger]] fits `tests`",
+        ),
+        (text.replace("buildsets = 2", "buildsets = 300"), "expected u8"),
+        (
+            text.replace("outcome = \"cancelled\"", "outcom = \"cancelled\""),
+            "unknown key `outcom`; did you mean `outcome`?",
+        ),
+    ];
+    for (text, expected) in others {
+        fails(Kind::Step, "trigger", &text, expected);
+    }
+}
+
+#[test]
+fn a_scheduler_refuses_and_waiting_never_ends_as_the_rules_say() {
+    for (rules, expected) in [
+        ("", "summary = \"a: success\""),
+        (
+            "[[trigger]]\nrefused = [{ path = \"sources\", message = \"expected one\" }, { message = \"disabled\" }]",
+            "outcome = \"exception\"\nerror = \"*scheduler `a`: sources: expected one; disabled*\"",
+        ),
+        (
+            "[[trigger]]\nafter = \"3s\"\ndeadlock = \"a/1 waits for itself\"",
+            "outcome = \"exception\"\nsummary = \"a/1 waits for itself\"\nduration = \"3s\"",
+        ),
+        (
+            "[build]\nstop = { after = \"10s\", reason = \"Ann pressed stop\" }\n[[trigger]]\nafter = \"1min\"",
+            "outcome = \"cancelled\"\nsummary = \"stopped: Ann pressed stop\"\nduration = \"10s\"",
+        ),
+        (
+            "grants = { triggers = [\"b\"] }",
+            "outcome = \"exception\"\nerror = \"*may not use triggers `a`*\"",
+        ),
+    ] {
+        let text =
+            format!("parameters = {{ schedulers = \"a\", wait = true }}\n{rules}\n[expect]\n{expected}");
+        passes(Kind::Step, "trigger", &text);
+    }
+}
+
+#[test]
 fn a_stopped_build_and_a_missing_right_end_a_step() {
     let stopped = r#"
         parameters = { command = "sleep 60" }
@@ -281,6 +365,16 @@ fn checks_tell_what_a_configuration_would() {
         "[[check]]\nparameters = { command = \"a\" }\nproblems = [{ path = \"x\" }]\n",
         "expected:\n    x: *\n  found: none",
     );
+}
+
+/// The engine takes an instance with much memory apart beside an executor, which virtual time must not take for its end.
+#[test]
+fn a_plugin_with_much_memory_is_tested_like_any_other() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _as_in_the_program = runtime.enter();
+    let words = vec![r#""a""#; 200_000].join(",");
+    let text = format!("[[check]]\nparameters = {{ command = [{words}] }}\n");
+    assert_eq!(faults(&run(Kind::Step, "shell", &text)), "");
 }
 
 #[test]

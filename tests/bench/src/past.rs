@@ -72,6 +72,7 @@ async fn first_build(store: &Store, now: Timestamp) -> Result<()> {
         phase: phase.to_owned(),
     };
     let build = NewBuild {
+        shown: None,
         directory: String::new(),
         locks: Vec::new(),
         builder: "builder-0".to_owned(),

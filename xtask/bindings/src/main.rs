@@ -10,7 +10,8 @@ use wit_bindgen_core::Files;
 use wit_bindgen_core::wit_parser::Resolve;
 
 /// The folders of `sdk/c/generated`, and their worlds.
-const WORLDS: [(&str, &str); 3] = [
+const WORLDS: [(&str, &str); 4] = [
+    ("generator", "generator-plugin"),
     ("reporter", "reporter-plugin"),
     ("scheduler", "whole-scheduler-plugin"),
     ("step", "step-plugin"),

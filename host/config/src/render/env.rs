@@ -87,6 +87,11 @@ fn variable(path: &str, value: &Value) -> Result<EnvValue, RenderError> {
             });
             Ok(EnvValue::Path(entries.collect::<Result<_, _>>()?))
         }
+        // Only `secret(…)` becomes such an object: others that look so are refused where they are rendered.
+        Value::Object(map) if map.len() == 1 && map.get("secret").is_some_and(Value::is_string) => {
+            let name = map.get("secret").and_then(Value::as_str).unwrap_or_default();
+            Ok(EnvValue::Secret(name.to_owned()))
+        }
         other => Err(unfit(
             path,
             "a text, a number, a list of texts or None",

@@ -1,6 +1,7 @@
 //! What a build gets for what a configuration wrote: evaluated from Starlark, rendered for a build, shown as JSON.
 
 mod env;
+mod secrets;
 
 use capstan_model::deferred::KEY;
 use capstan_model::plan::{Bundle, Env, Plan};

@@ -5,6 +5,7 @@ mod env;
 use std::collections::{BTreeMap, BTreeSet};
 
 use capstan_model::plan::FunctionRef;
+use capstan_model::{MAX_NAME, is_name};
 use serde_json::Value as Json;
 use starlark::environment::Module;
 use starlark::eval::{Arguments, Evaluator};
@@ -19,9 +20,6 @@ use super::site::Site;
 use super::values::Handle;
 use crate::diagnostic::Diagnostic;
 use crate::nearest::{choices, did_you_mean};
-
-/// The longest name, in characters; names become file names, page titles, columns.
-const MAX_NAME: usize = 200;
 
 /// The arguments of a call that are not taken yet.
 pub(super) struct Call<'v, 'c> {
@@ -375,11 +373,11 @@ impl<'v, 'c> Call<'v, 'c> {
     }
 
     /// The arguments left that are secrets, by name.
-    pub(super) fn secrets(&self) -> BTreeMap<String, String> {
+    pub(super) fn secrets(&self) -> BTreeMap<String, Handle> {
         let named = self.named.iter();
         named
             .filter_map(|(name, value)| match Handle::from_value(*value) {
-                Some(Handle::Secret(secret)) => Some((name.clone(), secret.clone())),
+                Some(handle) if handle.is_secret() => Some((name.clone(), handle.clone())),
                 _ => None,
             })
             .collect()
@@ -443,8 +441,4 @@ impl<'v, 'c> Call<'v, 'c> {
         }
         Ok(())
     }
-}
-
-fn is_name(text: &str) -> bool {
-    (1..=MAX_NAME).contains(&text.chars().count()) && !text.contains(char::is_control) && text.trim() == text
 }

@@ -8,7 +8,7 @@ use super::arguments::Call;
 use super::builtins::{define, references};
 use super::collector::BuilderDefinition;
 use super::values::Handle;
-use super::{locks, properties, queueing};
+use super::{locks, properties, queueing, virtual_builders};
 
 type Result<T> = starlark::Result<T>;
 
@@ -32,6 +32,7 @@ pub(super) fn builder(mut call: Call<'_, '_>) -> Result<Handle> {
     let env = call.env("env")?;
     let given = properties::of(&mut call, "properties", true)?;
     let defaults = properties::of(&mut call, "defaults", true)?;
+    let virtual_builder = virtual_builders::of(&mut call)?;
     let (collapse, queueing) = queueing::of(&mut call)?;
     let builder = Builder {
         name: name.clone().unwrap_or_default(),
@@ -44,6 +45,7 @@ pub(super) fn builder(mut call: Call<'_, '_>) -> Result<Handle> {
         env,
         properties: given,
         defaults,
+        virtual_builder,
         collapse,
         queueing,
         cancel_older: call.flag("cancel_older", false)?,

@@ -140,9 +140,24 @@ pub(super) fn call<'v>(
 }
 
 pub(super) fn secret(mut call: Call<'_, '_>) -> Result<Handle> {
+    if call.is_deferred("name") {
+        return deferred::secret(call);
+    }
     let name = call.name(false)?;
+    if call.has("among") {
+        let fault = call.site.error_at("among", call.function.clone());
+        call.report(
+            fault
+                .expected("`among` beside a name that is known only when a build runs, such as prop(\"key\")")
+                .found("a name that is known now"),
+        )?;
+        return Ok(Handle::Broken);
+    }
     call.only(&[])?;
-    let name = pipeline::allowed_secret(name, &mut call)?;
+    let name = match name {
+        Some(name) => pipeline::allowed_secret(name, "name", &mut call)?,
+        None => None,
+    };
     Ok(name.map_or(Handle::Broken, Handle::Secret))
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use capstan_model::Deferred;
-use capstan_model::deferred::{Hole, Name, Part, PropertyOr, Template};
+use capstan_model::deferred::{ChosenSecret, Hole, Name, Part, PropertyOr, Template};
+use capstan_model::{Deferred, is_name};
 
 use super::arguments::Call;
+use super::pipeline;
 use super::values::Handle;
 use crate::template;
 
@@ -49,8 +50,8 @@ pub(super) fn interpolate(mut call: Call<'_, '_>) -> Result<Handle> {
             return Ok(Handle::Broken);
         }
     };
-    if let Some((name, secret)) = secrets.first_key_value() {
-        return alone(&mut call, &text, &parts, name, secret);
+    if let Some((name, secret)) = secrets.into_iter().next() {
+        return alone(&mut call, &text, &parts, &name, secret);
     }
     let template = Template { text, parts, values };
     Ok(deferred(&Deferred::Interpolate(template)))
@@ -58,7 +59,7 @@ pub(super) fn interpolate(mut call: Call<'_, '_>) -> Result<Handle> {
 
 /// A secret goes where the target takes one, as a whole: a text around it would have to be put together where the value must
 /// not be known.
-fn alone(call: &mut Call<'_, '_>, text: &str, parts: &[Part], name: &str, secret: &str) -> Result<Handle> {
+fn alone(call: &mut Call<'_, '_>, text: &str, parts: &[Part], name: &str, secret: Handle) -> Result<Handle> {
     if let [
         Part::Hole(Hole {
             of: Name::Value(value),
@@ -69,14 +70,18 @@ fn alone(call: &mut Call<'_, '_>, text: &str, parts: &[Part], name: &str, secret
         && value == name
         && filters.is_empty()
     {
-        return Ok(Handle::Secret(secret.to_owned()));
+        return Ok(secret);
     }
+    let shown = match &secret {
+        Handle::Secret(secret) => secret,
+        _ => name,
+    };
     let at = text.find(&format!("{{{name}")).unwrap_or_default();
     let fault = call.site.error_within(
         text,
         at,
         name.len() + 2,
-        format!("interpolate: the secret `{secret}`"),
+        format!("interpolate: the secret `{shown}`"),
     );
     call.report(
         fault
@@ -121,6 +126,39 @@ pub(super) fn render(mut call: Call<'_, '_>) -> Result<Handle> {
             Ok(Handle::Broken)
         }
     }
+}
+
+/// `secret(prop("key"), among = ["staging-key", "production-key"])`: which of these it is, somebody else may say.
+pub(super) fn secret(mut call: Call<'_, '_>) -> Result<Handle> {
+    let of = call.value("name")?;
+    let given = call.has("among");
+    let names = call.list("among", "the name of a secret", |value| {
+        match (value.unpack_str(), Handle::from_value(value)) {
+            (Some(text), _) => Some(text.to_owned()).filter(|text| is_name(text)),
+            (_, Some(Handle::Secret(name))) => Some(name.clone()),
+            _ => None,
+        }
+    })?;
+    call.only(&[])?;
+    if names.is_empty() && !call.faulty {
+        let fault = call.site.error_at("among", call.function.clone());
+        let fault = fault.expected("`among` = a list of the secrets that it can be");
+        let found = if given { "an empty list" } else { "nothing" };
+        call.report(
+            fault
+                .found(found)
+                .hint("a value that is known only when a build runs may come from whoever started it"),
+        )?;
+    }
+    let mut among = Vec::with_capacity(names.len());
+    for name in names {
+        among.extend(pipeline::allowed_secret(name, "among", &mut call)?);
+    }
+    let (Some(of), false) = (of, call.faulty) else {
+        return Ok(Handle::Broken);
+    };
+    let of = Box::new(of);
+    Ok(deferred(&Deferred::Secret(ChosenSecret { of, among })))
 }
 
 fn deferred(value: &Deferred) -> Handle {

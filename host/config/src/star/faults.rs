@@ -7,7 +7,7 @@ use starlark::codemap::FileSpan;
 use super::collector::Reported;
 use super::functions::CallLimits;
 use super::limits::{CALL_DEPTH, HEAP_EXCEEDED};
-use super::site::{location, snippet};
+use super::site::{called_from, location, snippet};
 use crate::diagnostic::Diagnostic;
 
 /// The diagnostic for an error; `None` if it was reported before. `statement` is where it is if the error does not say.
@@ -28,25 +28,19 @@ pub(super) fn explain(
         column: 1,
     };
     let mut diagnostic = reword(Diagnostic::error(here, ""), error, limits);
-    // Where the call stack starts is where the file that the user looks at led to it.
-    let outermost = error
-        .call_stack()
-        .frames
-        .iter()
-        .find_map(|frame| frame.location.clone());
-    let span = error.span().cloned().or(statement).or_else(|| outermost.clone());
+    // The stack starts where the file that the user looks at led to it.
+    let frames = error.call_stack().frames.iter().rev();
+    let callers: Vec<_> = frames.filter_map(|frame| frame.location.clone()).collect();
+    let span = error
+        .span()
+        .cloned()
+        .or(statement)
+        .or_else(|| callers.last().cloned());
     if let Some(span) = span {
         diagnostic.location = location(&span);
         diagnostic.snippet = Some(snippet(&span));
     }
-    match outermost.as_ref().map(location) {
-        Some(caller)
-            if caller.line != diagnostic.location.line || caller.file != diagnostic.location.file =>
-        {
-            Some(diagnostic.related(caller, "called from here"))
-        }
-        _ => Some(diagnostic),
-    }
+    Some(called_from(diagnostic, &callers))
 }
 
 fn reword(diagnostic: Diagnostic, error: &starlark::Error, limits: &CallLimits) -> Diagnostic {

@@ -60,12 +60,16 @@ pub(super) fn belongs(function: &Function, collector: &Collector) -> Result<()> 
 }
 
 /// The name of a secret, unless a pipeline names one that its builder does not allow.
-pub(super) fn allowed_secret(name: Option<String>, call: &mut Call<'_, '_>) -> Result<Option<String>> {
-    let (Some(name), Some(policy)) = (name.as_ref(), &call.collector.policy) else {
-        return Ok(name);
+pub(super) fn allowed_secret(
+    name: String,
+    argument: &str,
+    call: &mut Call<'_, '_>,
+) -> Result<Option<String>> {
+    let Some(policy) = &call.collector.policy else {
+        return Ok(Some(name));
     };
-    let Some(allowed) = policy.secrets.as_ref().filter(|list| !list.contains(name)) else {
-        return Ok(Some(name.clone()));
+    let Some(allowed) = policy.secrets.as_ref().filter(|list| !list.contains(&name)) else {
+        return Ok(Some(name));
     };
     let expected = match allowed.as_slice() {
         [] => format!(
@@ -80,7 +84,7 @@ pub(super) fn allowed_secret(name: Option<String>, call: &mut Call<'_, '_>) -> R
     };
     let fault = call
         .site
-        .error_at("name", call.function.clone())
+        .error_at(argument, call.function.clone())
         .code("not-allowed");
     let fault = fault.expected(expected).found(format!("`{name}`"));
     call.report(fault.hint("the operator lists it in pipeline(…, allow_secrets = […])"))?;

@@ -14,8 +14,8 @@ use crate::diagnostic::{Diagnostic, Snippet};
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
     call: Option<FileSpan>,
-    /// The statement of a file that led to it, if the call is inside a function.
-    caller: Option<FileSpan>,
+    /// The calls that led to it, if it is inside a function, the nearest one first.
+    callers: Arc<[FileSpan]>,
     /// What stands behind it, if no file contains the call itself.
     made: Option<Arc<Made>>,
     /// Where arguments come from that a preset says.
@@ -49,12 +49,10 @@ impl Site {
     /// The call that is being executed.
     pub(super) fn of(eval: &Evaluator<'_, '_, '_>) -> Self {
         let call = eval.call_stack_top_location();
-        let caller = (1..eval.call_stack_count())
-            .rev()
-            .find_map(|n| eval.call_stack_nth_location(n));
+        let callers = (1..eval.call_stack_count()).filter_map(|n| eval.call_stack_nth_location(n));
         Self {
             call,
-            caller,
+            callers: callers.collect(),
             made: None,
             preset: None,
         }
@@ -175,10 +173,7 @@ impl Site {
             diagnostic.location = location(&span);
             diagnostic.snippet = Some(snippet(&span));
         }
-        match &self.caller {
-            Some(caller) => diagnostic.related(location(caller), "called from here"),
-            None => diagnostic,
-        }
+        called_from(diagnostic, &self.callers)
     }
 
     fn argument(&self, name: &str) -> Option<FileSpan> {
@@ -198,6 +193,31 @@ impl Site {
         let within = scan::argument(source, argument)?;
         scan::literal(source, within, text).and_then(|range| part(call, range))
     }
+}
+
+/// The calls in a chain that a fault names: the nearest ones, and the last, which stands in a file itself.
+const CHAIN: usize = 10;
+
+/// The fault with the calls that led to its place, the nearest one first; one in the fault's own line says nothing.
+pub(super) fn called_from(mut diagnostic: Diagnostic, callers: &[FileSpan]) -> Diagnostic {
+    let mut places: Vec<Location> = callers.iter().map(location).collect();
+    places.dedup();
+    let here =
+        |place: &Location| (&place.file, place.line) == (&diagnostic.location.file, diagnostic.location.line);
+    if places.first().is_some_and(here) {
+        places.remove(0);
+    }
+    let left_out = places.len().saturating_sub(CHAIN);
+    for (n, place) in places.into_iter().enumerate() {
+        if n < CHAIN - 1 || n == CHAIN - 1 + left_out {
+            let message = match n >= CHAIN && left_out > 0 {
+                true => format!("called from here, over {left_out} more calls"),
+                false => "called from here".to_owned(),
+            };
+            diagnostic = diagnostic.related(place, message);
+        }
+    }
+    diagnostic
 }
 
 fn part(call: &FileSpan, range: std::ops::Range<usize>) -> Option<FileSpan> {

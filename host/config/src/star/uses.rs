@@ -12,6 +12,7 @@ use super::values::Handle;
 use super::{conduct, locks};
 use crate::nearest::{choices, did_you_mean};
 use crate::plugins::Plugin;
+use crate::render::{ANOTHER_NAME, twice};
 use crate::schema::Schema;
 use crate::triggering;
 
@@ -140,6 +141,17 @@ fn step(plugin: &Plugin, schema: &Schema, mut call: Call<'_, '_>) -> Result<Hand
         locks,
     } = common(schema, &mut call)?;
     let plugin_use = parameters(Kind::Step, plugin, schema, &mut call)?;
+    if schema.declares("env")
+        && let Some(name) = twice(&plugin_use.config, &env.fixed)
+    {
+        let place = format!("{}: `secrets[{name:?}]`", call.function);
+        let fault = call.site.error_in("secrets", name, place);
+        call.report(
+            fault
+                .expected(ANOTHER_NAME)
+                .found("a variable that `env` sets, too"),
+        )?;
+    }
     if call.faulty {
         return Ok(Handle::Broken);
     }

@@ -10,6 +10,7 @@
 use std::fmt;
 
 use allocative::Allocative;
+use capstan_model::Deferred;
 use capstan_model::plugin::Kind;
 use starlark::eval::{Arguments, Evaluator};
 use starlark::starlark_simple_value;
@@ -47,6 +48,21 @@ pub(super) enum Handle {
 }
 
 starlark_simple_value!(Handle);
+
+impl Handle {
+    /// Whether it is a secret, be its name known now or not.
+    pub(super) fn is_secret(&self) -> bool {
+        let chosen = |text: &str| {
+            let value = serde_json::from_str(text).ok()?;
+            Deferred::of(&value)?.ok()
+        };
+        match self {
+            Self::Secret(_) => true,
+            Self::Deferred(text) => matches!(chosen(text), Some(Deferred::Secret(_))),
+            _ => false,
+        }
+    }
+}
 
 #[starlark_value(type = "definition")]
 impl<'v> StarlarkValue<'v> for Handle {

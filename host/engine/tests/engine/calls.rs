@@ -490,6 +490,7 @@ pub fn report() -> Report {
         delivery_id: "d-1".to_owned(),
         phase: Phase::Finished,
         builder: "hello".to_owned(),
+        made_by: "hello".to_owned(),
         number: 3,
         url: "http://127.0.0.1/builders/hello/3".to_owned(),
         worker: "w1".to_owned(),

@@ -433,11 +433,14 @@ impl StepPort for Farm {
                         }],
                     }])
                 };
-                Ok(buildsets
-                    .into_iter()
-                    .map(ended)
-                    .next()
-                    .unwrap_or(Awaited::Completed(Vec::new())))
+                let mut all = Vec::new();
+                for buildset in buildsets {
+                    match ended(buildset) {
+                        Awaited::Completed(sets) => all.extend(sets),
+                        never @ Awaited::Deadlock(_) => return Ok(never),
+                    }
+                }
+                Ok(Awaited::Completed(all))
             })
             .await
         }

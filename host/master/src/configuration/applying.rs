@@ -145,3 +145,50 @@ async fn note(farm: &Farm, record: Vec<Accept>) {
         Err(error) => tracing::error!(%error, "failed to note which plugins are in use"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use capstan_config::Operator;
+    use sqlx::{Connection as _, SqliteConnection};
+
+    use crate::ledger::tests::master;
+    use crate::retention;
+
+    #[tokio::test]
+    async fn what_nobody_can_be_told_of_is_not_in_force() {
+        let (handle, folder) = master().await;
+        let (farm, at) = (&handle.0, |name: &str| folder.path().join(name));
+        std::fs::write(at("ci.star"), "x = lock(\"x\")\nbuilder(\"new\", steps = [])").unwrap();
+        let rules = "\n[retention]\n\n[[retention.rules]]\nnewest_builds = 2\n";
+        std::fs::write(at("capstan.toml"), Operator::template() + rules).unwrap();
+        let mut database = SqliteConnection::connect(&farm.operator.database.backend.url())
+            .await
+            .unwrap();
+        let fault = "CREATE TRIGGER fault BEFORE INSERT ON events WHEN NEW.kind = 'config.loaded'
+                     BEGIN SELECT RAISE(ABORT, 'forced'); END";
+        sqlx::raw_sql(fault).execute(&mut database).await.unwrap();
+
+        let refused = farm.reload().await.unwrap_err().to_string();
+        assert!(refused.contains("forced"), "{refused}");
+        assert!(farm.plan().builder("new").is_none(), "requests are taken for it");
+        assert!(farm.locks.status().is_empty());
+        assert_eq!(
+            retention::forecast(farm).await.unwrap().rules,
+            0,
+            "what goes is gone"
+        );
+
+        sqlx::raw_sql("DROP TRIGGER fault")
+            .execute(&mut database)
+            .await
+            .unwrap();
+        let told = farm.reload().await.unwrap();
+        assert!(
+            told.changes.contains(&"~ retention".to_owned()),
+            "{:?}",
+            told.changes
+        );
+        assert!(farm.plan().builder("new").is_some() && farm.locks.status().len() == 1);
+        assert_eq!(retention::forecast(farm).await.unwrap().rules, 1);
+    }
+}

@@ -55,7 +55,10 @@ pub(crate) async fn take_step(
     let who = Holder::build(build.id, &build.builder, build.number).step(&step.name);
     // What a step that has begun holds was given to it by its row, before any build went on.
     let priority = match step.state {
-        StepState::Pending => i64::from(farm.store.build_priority(build.id).await?),
+        StepState::Pending => {
+            let requests = farm.store.build_priority(build.id).await?;
+            super::priority(requests, &build.made_by, &farm.plan())
+        }
         _ => 0,
     };
     let note = |waits: Option<String>| {

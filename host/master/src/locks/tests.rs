@@ -272,6 +272,7 @@ fn the_next_master_knows_who_holds_and_who_came_first() {
     let row = |build: i64, step: bool, held: bool| LockHold {
         build: BuildId(build),
         builder: "b".to_owned(),
+        made_by: "b".to_owned(),
         number: build.unsigned_abs(),
         worker: WORKER.to_owned(),
         priority: 0,
@@ -280,7 +281,11 @@ fn the_next_master_knows_who_holds_and_who_came_first() {
         held,
     };
     let locks = locks(&[&x]);
-    locks.restore(&[row(1, false, true), row(4, true, false), row(3, true, false)]);
+    let plan = Plan::default();
+    locks.restore(
+        &[row(1, false, true), row(4, true, false), row(3, true, false)],
+        &plan,
+    );
     // Their tasks ask in another order than before.
     let third = waits(ask(&locks, 3, &[shared(&x, 1)]));
     let newcomer = waits(ask(&locks, 2, &[shared(&x, 1)]));
@@ -291,8 +296,44 @@ fn the_next_master_knows_who_holds_and_who_came_first() {
         assert!(given(turn));
     }
     // Two who hold it at once, as after a limit was lowered, are both believed.
-    locks.restore(&[row(8, false, true), row(9, true, true)]);
+    locks.restore(&[row(8, false, true), row(9, true, true)], &plan);
     assert_eq!(locks.status()[0].holders.len(), 3);
+}
+
+#[test]
+fn the_next_master_knows_which_builders_are_more_urgent() {
+    let x = lock("x", 1);
+    let row = |build: i64, made_by: &str, held: bool| LockHold {
+        build: BuildId(build),
+        builder: format!("{made_by}-shown"),
+        made_by: made_by.to_owned(),
+        number: 1,
+        worker: WORKER.to_owned(),
+        priority: 0,
+        step: Some((StepId(build), "s".to_owned())),
+        accesses: vec![shared(&x, 1)],
+        held,
+    };
+    let mut urgent: capstan_model::plan::Builder = serde_json::from_value(serde_json::json!({
+        "name": "urgent", "description": "", "tags": [], "workers": [], "labels": [], "env": {}, "properties": {},
+        "collapse": true, "steps": [], "location": capstan_model::plan::Location::default(),
+    }))
+    .unwrap();
+    urgent.queueing.priority = 5;
+    let plan = Plan {
+        builders: vec![urgent],
+        ..Plan::default()
+    };
+    let locks = locks(&[&x]);
+    let rows = [
+        row(1, "plain", true),
+        row(2, "plain", false),
+        row(3, "urgent", false),
+    ];
+    locks.restore(&rows, &plan);
+    let waiting = locks.status().remove(0).waiting;
+    let builds: Vec<_> = waiting.iter().map(|who| who.build).collect();
+    assert_eq!(builds, [Some(BuildId(3)), Some(BuildId(2))]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What else has a say in which request starts where, beside workers and order: locks, and the functions of the configuration.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use capstan_model::plan::Builder;
 use capstan_model::{RequestId, Timestamp};
@@ -92,11 +92,34 @@ pub(crate) struct Hold {
     pub until: Timestamp,
 }
 
-/// What the configuration's functions said no to.
+/// What the configuration's functions said.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holds {
     pub requests: HashMap<RequestId, Hold>,
     pub workers: HashMap<String, Hold>,
+    pub agreed: Agreed,
+}
+
+/// What functions said yes to. It counts until all requests were asked about: a round that is cut short is followed by one that asks
+/// about others, also where it is locks that keep those of the first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Agreed {
+    /// Which request may start where.
+    pub starts: HashSet<(RequestId, String)>,
+    /// Which worker a request goes to if just these are free: a digest of their names.
+    pub choices: HashMap<(RequestId, u64), Choice>,
+}
+
+impl Agreed {
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty() && self.choices.is_empty()
+    }
+
+    /// Adds what another round heard.
+    pub fn extend(&mut self, more: Self) {
+        self.starts.extend(more.starts);
+        self.choices.extend(more.choices);
+    }
 }
 
 impl Holds {

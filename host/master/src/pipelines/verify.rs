@@ -74,10 +74,13 @@ fn harmless(value: &Value, secrets: &[String]) -> Result<(), String> {
     match value {
         Value::Array(items) => items.iter().try_for_each(|item| harmless(item, secrets)),
         Value::Object(map) => {
-            if map.len() == 1
-                && let Some(Value::String(name)) = map.get("secret")
-                && !secrets.contains(name)
-            {
+            let chosen = map
+                .get(KEY)
+                .and_then(|deferred| deferred.get("secret")?.get("among"));
+            let chosen = chosen.and_then(Value::as_array).into_iter().flatten();
+            let named = map.get("secret").filter(|_| map.len() == 1);
+            let mut named = named.into_iter().chain(chosen).filter_map(Value::as_str);
+            if let Some(name) = named.find(|name| !secrets.iter().any(|known| known == name)) {
                 return Err(format!(
                     "expected a secret that the builder allows its pipeline, found `{name}`; the operator lists it in \
                      pipeline(…, allow_secrets = […])"
@@ -108,6 +111,7 @@ mod tests {
         assert_eq!(harmless(&good, &secrets), Ok(()));
         for bad in [
             json!({ "env": { "T": { "secret": "theirs" } } }),
+            json!({ "$deferred": { "secret": { "of": { "$deferred": { "property": { "name": "k" } } }, "among": ["mine", "theirs"] } } }),
             json!([[{ "x": { "secret": "theirs" } }]]),
             json!({ "command": [{ "$deferred": { "function": 0 } }] }),
         ] {

@@ -2,7 +2,7 @@
 
 use capstan_config::{Retention as Rules, RetentionRule};
 use capstan_model::{BuilderId, Outcome, Timestamp};
-use capstan_store::OldBuild;
+use capstan_store::{Builder, OldBuild};
 
 use super::ago;
 use crate::Error;
@@ -91,7 +91,8 @@ impl Judge {
     }
 }
 
-/// A judge for each builder that some rule is for, also for those that are configured no more: these have no tags.
+/// A judge for each builder that some rule is for, also for those that are configured no more: these have no tags. A virtual one has
+/// those of its newest build.
 pub(super) async fn all(
     farm: &Farm,
     rules: &Rules,
@@ -102,8 +103,9 @@ pub(super) async fn all(
         return Ok(judges);
     }
     let plan = farm.plan();
-    for (id, name) in farm.store.all_builders().await? {
-        let tags = plan.builder(&name).map(|builder| builder.tags.as_slice());
+    for Builder { id, name, about, .. } in farm.store.built().await? {
+        let configured = plan.builder(&name).map(|builder| builder.tags.as_slice());
+        let tags = configured.or(about.as_ref().map(|about| about.tags.as_slice()));
         let fitting = rules
             .rules
             .iter()

@@ -68,7 +68,8 @@ fn plugins(list: &Value, arguments: &AuditArguments) -> anyhow::Result<Vec<(Stri
 
 fn said(audit: &Value, refusal: &Value) -> Vec<String> {
     let text = |name: &str| plain(refusal[name].as_str().unwrap_or_default());
-    let whose = match (refusal["builder"].as_str(), refusal["number"].as_u64()) {
+    let shown = refusal["shown_under"].as_str().or(refusal["builder"].as_str());
+    let whose = match (shown, refusal["number"].as_u64()) {
         (Some(builder), Some(number)) => format!("{} of {}/{number}", text("owner"), plain(builder)),
         (Some(builder), None) => format!("{} of {}", text("owner"), plain(builder)),
         _ => text("owner"),

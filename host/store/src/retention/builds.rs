@@ -4,7 +4,7 @@ use capstan_model::{BuildId, BuilderId, Outcome, Timestamp};
 
 use crate::dialect::{in_keys, keys};
 use crate::sql::{Row, args};
-use crate::{Error, Store};
+use crate::{Builder, Error, Store};
 
 /// A build that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,12 +49,10 @@ impl std::ops::AddAssign for Weight {
 
 impl Store {
     /// Every builder that ever had a build.
-    pub async fn all_builders(&self) -> Result<Vec<(BuilderId, String)>, Error> {
-        let sql = "SELECT id, name FROM builders WHERE next_number > 1 ORDER BY name";
-        let rows = self.reader().await?.rows(sql, args![]).await?;
-        rows.iter()
-            .map(|row| Ok((row.get("id")?, row.get("name")?)))
-            .collect()
+    pub async fn built(&self) -> Result<Vec<Builder>, Error> {
+        let mut all = self.builders().await?;
+        all.retain(|builder| builder.next_number > 1);
+        Ok(all)
     }
 
     /// The builds of a builder that have ended, after that number, oldest first.

@@ -49,6 +49,13 @@ impl Store {
         rows.iter().map(|row| row.get("id")).collect()
     }
 
+    /// Why a build is kept whatever the rules say, if it is.
+    pub async fn why_kept(&self, build: BuildId) -> Result<Option<String>, Error> {
+        let sql = "SELECT kept FROM builds WHERE id = $1";
+        let row = self.reader().await?.row(sql, args![build]).await?;
+        row.map(|row| row.maybe("kept")).transpose().map(Option::flatten)
+    }
+
     /// Keeps a build whatever the rules say, for that reason, or leaves it to them again. `false` if there is no such
     /// build, or it is being removed.
     pub async fn keep_build(&self, build: BuildId, reason: Option<&str>) -> Result<bool, Error> {

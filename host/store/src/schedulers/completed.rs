@@ -49,7 +49,7 @@ pub(super) async fn load(conn: &mut Conn, id: BuildsetId) -> Result<Option<Compl
     let sql = "SELECT DISTINCT builds.id, builders.name AS builder_name, builds.number, builds.outcome,
                (SELECT value FROM build_properties WHERE build_properties.build = builds.id
                 AND build_properties.name = 'got_revision') AS got_revision
-               FROM builds JOIN builders ON builders.id = builds.builder
+               FROM builds JOIN builders ON builders.id = COALESCE(builds.made_by, builds.builder)
                JOIN build_requests ON build_requests.build = builds.id
                JOIN requests ON requests.id = build_requests.request
                WHERE requests.buildset = $1 AND builds.outcome IS NOT NULL ORDER BY builds.id LIMIT $2";

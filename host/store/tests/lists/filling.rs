@@ -25,7 +25,7 @@ const ROWS: &str = "
 CREATE TEMP TABLE numbers AS
  WITH RECURSIVE numbers (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i + 1 < $builds) SELECT i FROM numbers;
 INSERT INTO plans VALUES ('$digest', '{}', 0);
-INSERT INTO builders SELECT i + 1, 'builder-' || i, ($builds - i - 1) / $builders + 2 FROM numbers WHERE i < $builders;
+INSERT INTO builders (id, name, next_number) SELECT i + 1, 'builder-' || i, ($builds - i - 1) / $builders + 2 FROM numbers WHERE i < $builders;
 INSERT INTO workers (name, created, connected, info) SELECT 'worker-' || i, 0, 1, '{}' FROM numbers WHERE i < $workers;
 INSERT INTO source_stamps (id, fingerprint, codebase, repository, project, branch, revision, created) SELECT i + 1, 'fingerprint-' || i, '', 'https://example.org/' || (i % 10) || '.git', '',
  CASE WHEN i % 50 = 7 THEN 'release' WHEN i % 25 = 3 THEN 'topic-' || i ELSE 'main' END, 'rev-' || i, i FROM numbers;

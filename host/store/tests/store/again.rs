@@ -93,6 +93,7 @@ async fn a_builds_life(asking: &Asking<'_>) {
     };
     let created = asking.twice("create a build", async |store| {
         let build = NewBuild {
+            shown: None,
             directory: String::new(),
             locks: Vec::new(),
             builder: "b".to_owned(),

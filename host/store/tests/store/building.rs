@@ -139,6 +139,7 @@ async fn a_request_is_built_once(farm: &Farm) {
 async fn a_build_needs_its_plan(farm: &Farm) {
     let request = farm.request("b", 0).await;
     let build = NewBuild {
+        shown: None,
         directory: String::new(),
         locks: Vec::new(),
         builder: "b".to_owned(),

@@ -11,6 +11,7 @@ use crate::on_both;
 
 on_both! {
     a_cancelled_buildset_ends_what_waits_and_stops_what_runs
+    what_nobody_waits_for_ends_and_what_runs_goes_on
     a_build_that_serves_others_goes_on
     the_first_failure_ends_a_buildset_that_fails_fast
     a_buildset_that_does_not_fail_fast_goes_on
@@ -91,6 +92,36 @@ async fn a_cancelled_buildset_ends_what_waits_and_stops_what_runs(farm: &Farm) {
     assert_eq!(again, Some(Cancelled::default()));
     let nowhere = BuildsetId(9999);
     assert_eq!(store.cancel_buildset(nowhere, "x", at(60)).await.unwrap(), None);
+}
+
+async fn what_nobody_waits_for_ends_and_what_runs_goes_on(farm: &Farm) {
+    let (made, other) = (
+        set(farm, &["a", "b"], |_| ()).await,
+        set(farm, &["b"], |_| ()).await,
+    );
+    let running = farm.build("a", &[made.requests[0]], &["test"]).await;
+    let cancelled = farm
+        .store
+        .cancel_waiting(&[made.buildset], "p/1 waits no more", at(30))
+        .await
+        .unwrap();
+    assert_eq!(
+        (cancelled.requests, cancelled.builds),
+        (vec![made.requests[1]], vec![])
+    );
+    let ended = request(farm, made.requests[1]).await;
+    assert_eq!(ended.outcome, Some(Outcome::Cancelled));
+    assert_eq!(ended.note.as_deref(), Some("p/1 waits no more"));
+    assert_eq!(
+        request(farm, other.requests[0]).await.state,
+        RequestState::Pending
+    );
+    assert_eq!(outcome(farm, &made).await, None, "one of its builds runs");
+    farm.store
+        .finish_build(running.id, finish(Outcome::Success), at(40))
+        .await
+        .unwrap();
+    assert_eq!(outcome(farm, &made).await, Some(Outcome::Cancelled));
 }
 
 async fn a_build_that_serves_others_goes_on(farm: &Farm) {

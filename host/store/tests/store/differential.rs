@@ -87,6 +87,7 @@ async fn tell(store: &Store, seed: u64, moment: i64) -> String {
                 source: "x".to_owned(),
             }];
             let new = NewBuild {
+                shown: None,
                 directory: String::new(),
                 locks: Vec::new(),
                 builder: name.to_owned(),

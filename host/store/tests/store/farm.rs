@@ -140,6 +140,7 @@ impl Farm {
     pub async fn new_build(&self, builder: &str, requests: &[RequestId], steps: &[&str]) -> NewBuild {
         let plan = self.store.put_plan(Bundle::default(), at(1)).await.unwrap();
         NewBuild {
+            shown: None,
             directory: String::new(),
             locks: Vec::new(),
             builder: builder.to_owned(),

@@ -49,6 +49,7 @@ async fn some_builds(farm: &Farm) {
             _ => vec![stamp("release", "c")],
         };
         let new = NewBuild {
+            shown: None,
             directory: String::new(),
             locks: Vec::new(),
             builder,

@@ -1,6 +1,6 @@
 //! The store through its public door. What the master relies on is the same on both databases: `intake`, `building`,
 //! `stepping`, `telling`,
-//! `interruptions`, `keeping`, `versions`, `refusals`, `artefacts`, `retention`; so is what pages read: `lists`, `overview`. `differential` shows that both end with the same
+//! `interruptions`, `keeping`, `versions`, `refusals`, `quarantines`, `artefacts`, `retention`, `virtual_builders`; so is what pages read: `lists`, `overview`. `differential` shows that both end with the same
 //! rows; `faults` are crashes and lost connections, `again` who asks anew after one, `applying` a configuration that comes into force, `charge` two masters; `schema` is what only SQL shows, `upgrades` what becomes of older
 //! databases.
 
@@ -26,6 +26,7 @@ mod patches;
 mod pipelines;
 mod postgres;
 mod properties;
+mod quarantines;
 mod queueing;
 mod recording;
 mod refusals;
@@ -35,3 +36,4 @@ mod stepping;
 mod telling;
 mod upgrades;
 mod versions;
+mod virtual_builders;

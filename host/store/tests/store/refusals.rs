@@ -55,8 +55,11 @@ async fn a_refusal_is_there_with_its_place(farm: &Farm) {
         .await
         .unwrap();
     let found = all(farm).await;
-    assert_eq!((&found[0].refused, found[0].build), (&other, None));
-    assert_eq!((&found[1].refused, found[1].build), (&new, Some((build, 1))));
+    assert_eq!((&found[0].refused, found[0].build.clone()), (&other, None));
+    assert_eq!(
+        (&found[1].refused, &found[1].build),
+        (&new, &Some((build, "b".to_owned(), 1)))
+    );
     let of_steps = farm.store.refusals(Some((Kind::Step, "p")), 10).await.unwrap();
     assert_eq!(of_steps, found[1..]);
     assert!(

@@ -177,7 +177,7 @@ async fn what_runs_is_kept_or_is_reported_stays(farm: &Farm) {
     ] {
         assert_eq!((part.done, part.removed), (3, 0));
     }
-    let builder = farm.store.all_builders().await.unwrap()[0].0;
+    let builder = farm.store.built().await.unwrap()[0].id;
     let seen = farm.store.ended_builds(builder, 0, 10).await.unwrap();
     let seen: Vec<_> = seen
         .iter()
@@ -209,7 +209,7 @@ async fn the_last_good_build_of_each_branch_is_known(farm: &Farm) {
     }
     // Of another builder, and so no reason to give any of these up.
     ended(farm, "other", Outcome::Success).await;
-    let builder = farm.store.all_builders().await.unwrap()[0].0;
+    let builder = farm.store.built().await.unwrap()[0].id;
     let seen = farm.store.ended_builds(builder, 0, 10).await.unwrap();
     let good: Vec<_> = seen
         .iter()
@@ -256,7 +256,7 @@ async fn the_build_that_blame_goes_back_to_is_a_last_good_one(farm: &Farm) {
             .finish_build(build.id, finish(Outcome::Success), at(40))
             .await
             .unwrap();
-        let builder = farm.store.all_builders().await.unwrap()[0].0;
+        let builder = farm.store.built().await.unwrap()[0].id;
         let seen = farm.store.ended_builds(builder, 0, 10).await.unwrap();
         let good = seen.iter().filter(|build| build.last_good);
         assert_eq!(good.map(|build| build.number).collect::<Vec<_>>(), expected);
@@ -355,7 +355,7 @@ async fn logs_and_artefacts_go_without_their_build(farm: &Farm) {
         at(91)
     );
     assert_eq!(farm.store.logs_weigh(&[build]).await.unwrap().count, 0);
-    let builder = farm.store.all_builders().await.unwrap()[0].0;
+    let builder = farm.store.built().await.unwrap()[0].id;
     let seen = &farm.store.ended_builds(builder, 0, 10).await.unwrap()[0];
     assert!(seen.logs_removed && seen.artefacts_removed);
 }

@@ -228,6 +228,7 @@ async fn a_report_says_the_same_however_late_it_is_delivered(farm: &Farm) {
         source: "here".to_owned(),
     };
     let new = NewBuild {
+        shown: None,
         directory: String::new(),
         locks: Vec::new(),
         properties: [property("given")].into_iter().collect(),

@@ -29,7 +29,9 @@ struct Refusal {
     builder: Option<String>,
     /// The build.
     build: Option<i64>,
-    /// The build's number within its builder.
+    /// The builder that the build is shown under: `builder`, or a virtual one.
+    shown_under: Option<String>,
+    /// The build's number within that.
     number: Option<u64>,
     /// The step.
     step: Option<i64>,
@@ -64,8 +66,9 @@ impl Refusal {
             },
             owner: refused.owner,
             builder: refused.builder,
-            build: row.build.map(|(build, _)| build.0),
-            number: row.build.map(|(_, number)| number),
+            build: row.build.as_ref().map(|(build, ..)| build.0),
+            number: row.build.as_ref().map(|(.., number)| *number),
+            shown_under: row.build.map(|(_, name, _)| name),
             step: refused.step.map(|step| step.0),
             delivery: refused.delivery,
             times: refused.times,

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use capstan_master as master;
-use capstan_model::plan;
+use capstan_model::{VirtualBuilder, plan};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -17,8 +17,8 @@ use crate::extract::{Json as Body, Path};
 use crate::guard::Operator;
 use crate::{App, Error};
 
-/// A builder of the plan in force.
-#[derive(Serialize, ToSchema)]
+/// A builder of the plan in force, or a virtual one.
+#[derive(Default, Serialize, ToSchema)]
 struct Builder {
     name: String,
     description: String,
@@ -35,6 +35,9 @@ struct Builder {
     steps: Vec<String>,
     /// Where the configuration defines it: `file:line:column`.
     location: String,
+    /// For a virtual builder, which exists by its builds alone: the builder that the newest of them was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    virtual_of: Option<String>,
 }
 
 impl From<&plan::Builder> for Builder {
@@ -49,8 +52,38 @@ impl From<&plan::Builder> for Builder {
             directory: builder.directory(),
             steps: builder.steps.iter().map(|step| step.name.clone()).collect(),
             location: builder.location.to_string(),
+            virtual_of: None,
         }
     }
+}
+
+impl Builder {
+    /// One under which builds of another are shown: where and how they run is told by that one.
+    fn shown(about: VirtualBuilder, plan: &plan::Plan) -> Self {
+        let made_by = plan.builder(&about.made_by).map(Self::from);
+        let VirtualBuilder {
+            name,
+            made_by: of,
+            description,
+            project,
+            tags,
+        } = about;
+        Self {
+            name,
+            description,
+            project,
+            tags,
+            virtual_of: Some(of),
+            ..made_by.unwrap_or_default()
+        }
+    }
+}
+
+/// The virtual builders, or that one, that no configured one has the name of by now.
+async fn shown(app: &App, plan: &plan::Plan, name: Option<&str>) -> Result<Vec<Builder>, Error> {
+    let all = app.store().virtual_builders(name).await?.into_iter();
+    let all = all.filter(|about| plan.builder(&about.name).is_none());
+    Ok(all.map(|about| Builder::shown(about, plan)).collect())
 }
 
 /// The builders.
@@ -60,12 +93,13 @@ pub(super) struct Page {
     builders: Vec<Builder>,
 }
 
-/// Lists the builders of the plan in force.
+/// Lists the builders of the plan in force, then the virtual ones.
 #[utoipa::path(get, path = "/builders", tag = "builders", responses((status = 200, body = Page)))]
-pub(super) async fn list(State(app): State<App>) -> Json<Page> {
-    Json(Page {
-        builders: app.control().plan().builders.iter().map(Builder::from).collect(),
-    })
+pub(super) async fn list(State(app): State<App>) -> Result<Json<Page>, Error> {
+    let plan = app.control().plan();
+    let mut builders: Vec<_> = plan.builders.iter().map(Builder::from).collect();
+    builders.extend(shown(&app, &plan, None).await?);
+    Ok(Json(Page { builders }))
 }
 
 /// Shows one builder.
@@ -76,10 +110,12 @@ pub(super) async fn get(
     Path(name): Path<String>,
 ) -> Result<Json<impl Serialize>, Error> {
     let plan = app.control().plan();
-    let found = plan
-        .builder(&name)
-        .ok_or_else(|| Error::not_found("builder", format_args!("`{name}`")))?;
-    Ok(Json(Builder::from(found)))
+    if let Some(found) = plan.builder(&name) {
+        return Ok(Json(Builder::from(found)));
+    }
+    let found = shown(&app, &plan, Some(&name)).await?.pop();
+    let found = found.ok_or_else(|| Error::not_found("builder", format_args!("`{name}`")))?;
+    Ok(Json(found))
 }
 
 /// Shows a build by its builder and number.

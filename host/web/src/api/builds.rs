@@ -23,6 +23,8 @@ use crate::{App, Error};
 pub(crate) struct Build {
     pub(crate) id: i64,
     pub(crate) builder: String,
+    /// The configured builder that it was made from: another one if it is shown under a virtual builder.
+    pub(crate) made_by: String,
     /// Counts from 1 within the builder.
     pub(crate) number: u64,
     /// `running` or `complete`.
@@ -148,6 +150,7 @@ impl From<Row> for Build {
         Self {
             id: row.id.0,
             builder: row.builder,
+            made_by: row.made_by,
             number: row.number,
             state: row.state.as_str(),
             outcome: row.outcome.map(|outcome| outcome.to_string()),

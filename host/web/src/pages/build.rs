@@ -102,6 +102,8 @@ struct BuildPage {
     interruptions: Vec<Interruption>,
     /// Why it was asked to stop, while it runs.
     stopping: Option<String>,
+    /// Why it stays whatever the rules of retention say, if somebody keeps it.
+    kept: Option<String>,
     previous: Option<i64>,
     next: Option<i64>,
     /// How long builds of this builder take, in milliseconds.
@@ -112,6 +114,12 @@ impl BuildPage {
     /// The builder's page.
     fn builder(&self) -> String {
         builder_link(&self.build.builder)
+    }
+
+    /// What it was made from, if it is shown under another builder.
+    fn made_by(&self) -> Option<(&str, String)> {
+        let name = self.build.made_by.as_str();
+        (name != self.build.builder).then(|| (name, builder_link(name)))
     }
 
     /// The form for another build of the same.
@@ -139,7 +147,7 @@ impl BuildPage {
         .into_iter()
         .flatten()
         .collect();
-        format!("{}/force?{}", self.builder(), query.join("&"))
+        format!("{}/force?{}", builder_link(&self.build.made_by), query.join("&"))
     }
 
     /// Who made the changes.
@@ -219,6 +227,7 @@ async fn build(
         journals,
         interruptions,
         stopping,
+        kept: app.store().why_kept(BuildId(id)).await?,
         previous: neighbour(&app, &build.builder, build.number.checked_sub(1)).await?,
         next: neighbour(&app, &build.builder, build.number.checked_add(1)).await?,
         usual: history.and_then(|history| history.usual),

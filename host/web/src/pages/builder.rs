@@ -8,7 +8,7 @@ use axum::routing::get;
 use capstan_model::{Outcome, plan};
 use serde::Deserialize;
 
-use super::glance::{Glance, Word};
+use super::glance::{self, Glance, Word};
 use super::schedulers::form_link;
 use super::{Fault, Layout, format, render};
 use crate::api::builds::{ListQuery, Page};
@@ -24,6 +24,8 @@ use chart::Chart;
 const CHART: u32 = 40;
 /// Builds on a page of the history.
 const PAGE: u32 = 25;
+/// Virtual builders that are named on the page of what their builds are made from.
+const SHOWN: usize = 50;
 
 pub(super) fn router() -> Router<App> {
     Router::new().route("/builders/{name}", get(builder))
@@ -82,6 +84,8 @@ struct BuilderPage {
     history: Page,
     /// The schedulers that can be asked for builds of it.
     forms: Vec<String>,
+    /// The builders under which its builds are shown, the newest ones first, at most [`SHOWN`].
+    shown: Vec<String>,
 }
 
 impl BuilderPage {
@@ -98,6 +102,16 @@ async fn forms(app: &App, builder: &str) -> Result<Vec<String>, Error> {
     Ok(own.map(|status| status.scheduler.name).collect())
 }
 
+async fn shown(app: &App, maker: Option<&plan::Builder>) -> Result<Vec<String>, Error> {
+    let Some(maker) = maker.filter(|maker| !maker.virtual_builder.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let plan = app.control().plan();
+    let mut all = app.store().virtual_builders(None).await?;
+    all.retain(|about| about.made_by == maker.name && plan.builder(&about.name).is_none());
+    Ok(all.into_iter().take(SHOWN).map(|about| about.name).collect())
+}
+
 async fn builder(
     State(app): State<App>,
     visitor: Visitor,
@@ -110,10 +124,13 @@ async fn builder(
     let glance = Glance::one(&app, &name, CHART).await?;
     let glance = glance.ok_or_else(|| Error::not_found("builder", format_args!("`{name}`")))?;
     let history = Page::read(&app, query.list(&name)?).await?;
+    let plan = app.control().plan().builder(&name).cloned();
+    let shown = shown(&app, plan.as_ref()).await?;
     Ok(render(&BuilderPage {
-        plan: app.control().plan().builder(&name).cloned(),
+        plan,
         chart: Chart::new(&glance.recent, glance.usual, layout.now),
         forms: forms(&app, &name).await?,
+        shown,
         layout,
         glance,
         query,

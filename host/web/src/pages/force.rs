@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use capstan_master::Force;
-use capstan_store::BuildFilter;
+use capstan_store::RequestFilter;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -62,15 +62,16 @@ impl Typed {
         }
     }
 
-    /// What the query says, completed with where the builder's last build came from. A revision or branch that is given
-    /// stands for itself: the last build's would make another thing of it.
+    /// What the query says, completed with what the builder was last asked for. A revision or branch that is given
+    /// stands for itself: the last request's would make another thing of it.
     async fn prefilled(mut self, app: &App, builder: &str) -> Result<Self, Error> {
-        let filter = BuildFilter {
+        // Its requests, for its builds may be shown under virtual builders.
+        let filter = RequestFilter {
             builder: Some(builder.to_owned()),
-            ..BuildFilter::default()
+            ..RequestFilter::default()
         };
-        let last = app.store().builds(&filter, 1).await?.pop();
-        let Some(source) = last.and_then(|build| build.sources.into_iter().next()) else {
+        let last = app.store().requests(&filter, 1).await?.pop();
+        let Some(source) = last.and_then(|request| request.sources.into_iter().next()) else {
             return Ok(self);
         };
         if self.branch.is_empty() && self.revision.is_empty() {

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use capstan_model::plan;
+use capstan_model::{VirtualBuilder, plan};
 use capstan_store::{BuildGlance, BuilderHistory};
 
 use super::format;
@@ -16,8 +16,10 @@ pub(super) const DOTS: u32 = 12;
 #[derive(Clone)]
 pub(super) struct Glance {
     pub(super) name: String,
-    /// Whether the plan in force has it.
+    /// Whether the plan in force has it, or what the builds of a virtual one are made from.
     pub(super) configured: bool,
+    /// What the newest build of a virtual one was made from.
+    pub(super) virtual_of: Option<String>,
     pub(super) description: String,
     pub(super) project: String,
     pub(super) tags: Vec<String>,
@@ -53,13 +55,13 @@ impl Glance {
         let mut all: Vec<_> = plan
             .builders
             .iter()
-            .map(|builder| Self::new(&builder.name, Some(builder), histories.remove(&builder.name)))
+            .map(|builder| Self::new(&builder.name, &plan, histories.remove(&builder.name)))
             .collect();
         // What was asked for but never built, and is not configured, has nothing to show.
         let gone = histories
             .into_values()
             .filter(|history| !history.recent.is_empty());
-        all.extend(gone.map(|history| Self::new(&history.builder.clone(), None, Some(history))));
+        all.extend(gone.map(|history| Self::new(&history.builder.clone(), &plan, Some(history))));
         Ok(all)
     }
 
@@ -67,23 +69,36 @@ impl Glance {
     pub(super) async fn one(app: &App, name: &str, recent: u32) -> Result<Option<Self>, Error> {
         let history = app.store().builder_history(name, recent).await?;
         let plan = app.control().plan();
-        let builder = plan.builder(name);
-        let known = builder.is_some() || history.is_some();
-        Ok(known.then(|| Self::new(name, builder, history)))
+        let known = plan.builder(name).is_some() || history.is_some();
+        Ok(known.then(|| Self::new(name, &plan, history)))
     }
 
-    fn new(name: &str, builder: Option<&plan::Builder>, history: Option<BuilderHistory>) -> Self {
+    fn new(name: &str, plan: &plan::Plan, mut history: Option<BuilderHistory>) -> Self {
+        let builder = plan.builder(name);
+        let about = history.as_mut().and_then(|history| history.about.take());
+        let about = about.filter(|_| builder.is_none());
+        let made_by = about.as_ref().map(|about| about.made_by.clone());
+        let configured = builder.is_some() || made_by.as_ref().is_some_and(|of| plan.builder(of).is_some());
         let (recent, red_since, waiting, usual) = match history {
             Some(h) => (h.recent, h.red_since, h.pending, h.usual_ms),
             None => (Vec::new(), None, 0, None),
         };
-        let list = |of: fn(&plan::Builder) -> &Vec<String>| builder.map(of).cloned().unwrap_or_default();
-        Self {
-            name: name.to_owned(),
-            configured: builder.is_some(),
+        let about = about.unwrap_or_else(|| VirtualBuilder {
             description: builder.map(|b| b.description.clone()).unwrap_or_default(),
             project: builder.map(|b| b.project.clone()).unwrap_or_default(),
-            tags: list(|b| &b.tags),
+            tags: builder.map(|b| b.tags.clone()).unwrap_or_default(),
+            ..VirtualBuilder::default()
+        });
+        // A virtual one runs where its builds are made.
+        let runs = builder.or_else(|| plan.builder(made_by.as_ref()?));
+        let list = |of: fn(&plan::Builder) -> &Vec<String>| runs.map(of).cloned().unwrap_or_default();
+        Self {
+            name: name.to_owned(),
+            configured,
+            virtual_of: made_by,
+            description: about.description,
+            project: about.project,
+            tags: about.tags,
             workers: list(|b| &b.workers),
             labels: list(|b| &b.labels),
             recent,

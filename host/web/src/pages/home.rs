@@ -114,7 +114,9 @@ impl Farm {
         let mut all = Glance::all(app).await?;
         let total = all.len();
         let waiting = all.iter().map(|glance| glance.waiting).sum();
-        let configured = all.iter().filter(|glance| glance.configured);
+        let configured = all
+            .iter()
+            .filter(|glance| glance.configured && glance.virtual_of.is_none());
         let configured = configured.map(|glance| glance.name.clone()).collect();
         let usual: HashMap<_, _> = all
             .iter()

@@ -127,6 +127,7 @@ async fn built(site: &Site, key: &str, author: &str, patch: Option<Patch>, outco
     site.store.put_plan(plan.bundle.clone(), NOW).await.unwrap();
     let requests = site.store.submit(set, NOW).await.unwrap().requests;
     let new = NewBuild {
+        shown: None,
         directory: String::new(),
         locks: Vec::new(),
         builder: "linux".to_owned(),

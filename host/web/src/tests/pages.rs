@@ -73,6 +73,7 @@ impl Site {
             options: json!({}),
         };
         let new = NewBuild {
+            shown: None,
             directory: String::new(),
             locks: Vec::new(),
             builder: plot.builder.to_owned(),

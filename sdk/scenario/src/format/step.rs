@@ -24,6 +24,8 @@ pub(crate) struct File {
     pub command: Vec<At<Command>>,
     #[serde(default)]
     pub artefact: Vec<At<Artefact>>,
+    #[serde(default)]
+    pub trigger: Vec<At<Trigger>>,
     pub expect: Option<Expect>,
 }
 
@@ -128,6 +130,74 @@ impl Artefact {
             ..Command::default()
         }
     }
+}
+
+/// What schedulers make of a call, and how it ends.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Trigger {
+    #[serde(rename = "match")]
+    pub pattern: Option<String>,
+    pub times: Option<u64>,
+    /// How many it makes.
+    pub buildsets: u8,
+    pub after: Span,
+    pub outcome: Option<Outcome>,
+    pub builds: Vec<Triggered>,
+    pub refused: Option<Vec<Refusal>>,
+    pub deadlock: Option<String>,
+}
+
+impl Default for Trigger {
+    fn default() -> Self {
+        Self {
+            pattern: None,
+            times: None,
+            buildsets: 1,
+            after: Span::default(),
+            outcome: None,
+            builds: Vec::new(),
+            refused: None,
+            deadlock: None,
+        }
+    }
+}
+
+impl Trigger {
+    /// The outcome that was said, else the worst of the builds.
+    pub(crate) fn worst(&self) -> Outcome {
+        let builds = self.builds.iter().map(|build| build.outcome);
+        let worst = || builds.reduce(Outcome::worst).unwrap_or(Outcome::Success);
+        self.outcome.unwrap_or_else(worst)
+    }
+}
+
+/// A build that a scheduler was asked for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Triggered {
+    pub builder: String,
+    #[serde(default = "first")]
+    pub number: u64,
+    #[serde(default = "good")]
+    pub outcome: Outcome,
+}
+
+fn first() -> u64 {
+    1
+}
+
+fn good() -> Outcome {
+    Outcome::Success
+}
+
+/// Why a call is refused, and where in it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Refusal {
+    #[serde(default)]
+    pub path: String,
+    pub message: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -48,6 +48,16 @@ fn call(made: &Asked, farm: &Farm) -> Call {
             let words = format!("{} {}", text("outcome"), text("reason"));
             Call::new(name, words, asked.clone())
         }
+        "triggers.call" => {
+            // As the plugin spelled it: an object, or it would have been refused.
+            let mut with: Map<String, Value> = serde_json::from_str(text("call")).unwrap_or_default();
+            with.insert("scheduler".to_owned(), asked["scheduler"].clone());
+            Call::new(name, text("scheduler"), Value::Object(with))
+        }
+        "triggers.wait" => {
+            let number = asked["buildsets"].as_array().map_or(0, Vec::len);
+            Call::new(name, number.to_string(), asked.clone())
+        }
         "build.write-log" => Call::new(name, text("name"), asked.clone()),
         _ => Call::new(name, "", asked.clone()),
     }

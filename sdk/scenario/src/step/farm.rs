@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use capstan_engine::{Abandoned, CommandFault, StepPort, StoreFault};
+use capstan_engine::{Abandoned, Awaited, CommandFault, StepPort, StopSignal, StoreFault, Triggered};
 use capstan_model::journal::{Effect, Entry, Kind};
-use capstan_model::{CommandId, CommandSpec, Completion, Digest, Exit, Program, Stored, TimeOut, Timestamp};
+use capstan_model::{
+    BuildsetId, CommandId, CommandSpec, Completion, Digest, Exit, Program, Stored, TimeOut, Timestamp,
+};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use crate::format::step::{Artefact, Command};
+use super::schedulers::Asked;
+use crate::format::step::{Artefact, Command, Trigger};
 use crate::rules::{Found, Rules};
 use crate::time::Time;
 
@@ -20,14 +23,20 @@ pub(crate) struct Farm {
 }
 
 struct Inner {
-    rules: Rules<Command>,
-    files: Rules<Artefact>,
+    said: Said,
     artefacts: BTreeMap<String, Vec<u8>>,
     journal: Vec<Entry>,
     effects: Vec<Effect>,
     logs: BTreeMap<String, String>,
     known: Known,
     missing: Option<String>,
+}
+
+/// What the scenario says of what a step may ask for.
+pub(crate) struct Said {
+    pub commands: Rules<Command>,
+    pub files: Rules<Artefact>,
+    pub triggers: Rules<Trigger>,
 }
 
 /// What the farm has done or, in a later run, will do again: commands that workers have begun, content that was taken.
@@ -37,6 +46,7 @@ pub(crate) struct Known {
     killed: BTreeMap<CommandId, (Timestamp, String)>,
     /// What became of content that was handed over, by the artefact's name.
     written: BTreeMap<String, Artefact>,
+    asked: Asked,
 }
 
 #[derive(Clone)]
@@ -53,18 +63,11 @@ impl Begun {
 }
 
 impl Farm {
-    pub(crate) fn new(
-        time: Arc<Time>,
-        rules: Rules<Command>,
-        files: Rules<Artefact>,
-        journal: Vec<Entry>,
-        known: Known,
-    ) -> Self {
+    pub(crate) fn new(time: Arc<Time>, said: Said, journal: Vec<Entry>, known: Known) -> Self {
         Self {
             time,
             inner: Mutex::new(Inner {
-                rules,
-                files,
+                said,
                 artefacts: BTreeMap::new(),
                 journal,
                 effects: Vec::new(),
@@ -158,7 +161,7 @@ impl Inner {
             self.known.begun.insert(id, Begun { spec, started, end });
             return Ok(());
         }
-        let end = match self.rules.answer(&words) {
+        let end = match self.said.commands.answer(&words) {
             Found::Answer(command) => command.clone(),
             Found::Free => Command::default(),
             Found::None => {
@@ -174,7 +177,7 @@ impl Inner {
 
     /// What the scenario says of a file, or of an artefact that the step makes.
     fn file(&mut self, words: &str) -> Result<Artefact, Abandoned> {
-        match self.files.answer(words) {
+        match self.said.files.answer(words) {
             Found::Answer(artefact) => Ok(artefact.clone()),
             Found::Free => Ok(Artefact::default()),
             Found::None => {
@@ -183,6 +186,14 @@ impl Inner {
                 Err(Abandoned(text))
             }
         }
+    }
+
+    fn call(&mut self, seq: u32, asked: (String, Value), now: Timestamp) -> Result<Triggered, Abandoned> {
+        let answer = self.known.asked.call(&self.said.triggers, seq, asked, now);
+        answer.map_err(|text| {
+            self.missing.get_or_insert(text.clone());
+            Abandoned(text)
+        })
     }
 
     fn keep(&mut self, name: String, content: Vec<u8>) -> Stored {
@@ -360,6 +371,29 @@ impl StepPort for Farm {
                 Some(reason) => Err(StoreFault::Unavailable(reason)),
                 None => Ok(inner.keep(name, content)),
             }
+        }
+        .boxed()
+    }
+
+    fn call_scheduler(
+        &self,
+        seq: u32,
+        scheduler: String,
+        call: Value,
+        _stop: StopSignal,
+    ) -> BoxFuture<'_, Result<Triggered, Abandoned>> {
+        async move { self.inner().call(seq, (scheduler, call), self.time.now()) }.boxed()
+    }
+
+    fn wait_buildsets(
+        &self,
+        buildsets: Vec<BuildsetId>,
+        _give_back: bool,
+    ) -> BoxFuture<'_, Result<Awaited, Abandoned>> {
+        async move {
+            let (at, ended) = self.inner().known.asked.ended(&buildsets)?;
+            self.time.until(at).await;
+            Ok(ended)
         }
         .boxed()
     }

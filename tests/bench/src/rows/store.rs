@@ -112,6 +112,7 @@ pub(super) async fn build_of(store: &Store, count: usize) -> Result<Vec<StepId>>
         options: json!({}),
     };
     let build = NewBuild {
+        shown: None,
         directory: String::new(),
         locks: Vec::new(),
         builder: "hello".to_owned(),

@@ -3,10 +3,12 @@
 #include <capstan.h>
 #include <string.h>
 
-enum { MAX_STARTED = 16, MAX_WORDS = 16 };
+enum { MAX_STARTED = 16, MAX_WORDS = 16, MAX_ASKED = 16 };
 
 static cap_started started[MAX_STARTED];
 static size_t started_count;
+static int64_t asked[MAX_ASKED];
+static size_t asked_count;
 
 void plugin_check(const cap_json *params) {
     const cap_json *script = cap_get(params, "script"), *env = cap_get(params, "env");
@@ -110,9 +112,8 @@ static const char *all_sources(void) {
 }
 
 static cap_outcome outcome(const char *word) {
-    static const char *const words[] = {"success", "warnings", "failure", "skipped", "exception", "retry", "cancelled"};
     for (int which = 0; which < 7; which++) {
-        if (strcmp(word, words[which]) == 0) return (cap_outcome)which;
+        if (strcmp(word, cap_outcome_name((cap_outcome)which)) == 0) return (cap_outcome)which;
     }
     cap_panic("expected an outcome");
 }
@@ -124,6 +125,54 @@ static const char *stored(bool good, const cap_artefact *artefact) {
     memcpy(digest, artefact->sha256, 8);
     return cap_join(artefact->name, " ", size, " ", digest, NULL);
 }
+
+static const char *trigger(const cap_json *op) {
+    const int64_t *made;
+    size_t count;
+    if (!cap_triggers_call(cap_text(op, "name", ""), cap_get(op, "value"), &made, &count)) return NULL;
+    for (size_t place = 0; place < count && asked_count < MAX_ASKED; place++) asked[asked_count++] = made[place];
+    return cap_decimal((int64_t)count);
+}
+
+static const char *wait_for_builds(void) {
+    const cap_triggered *sets;
+    size_t count;
+    if (!cap_triggers_wait(asked, asked_count, true, &sets, &count)) return NULL;
+    const char *all = "";
+    for (size_t place = 0; place < count; place++) {
+        const cap_triggered *set = &sets[place];
+        all = cap_join(all, place ? ", " : "", set->scheduler, " ", cap_outcome_name(set->outcome), NULL);
+        for (size_t which = 0; which < set->build_count; which++) {
+            const cap_triggered_build *build = &set->builds[which];
+            const char *number = cap_decimal((int64_t)build->number);
+            all = cap_join(all, " ", build->builder, "/", number, " ", cap_outcome_name(build->outcome), NULL);
+        }
+    }
+    return all;
+}
+
+// ANCHOR: asks
+// Has a scheduler build what this build builds; what does not succeed ends the step.
+static bool build_with(const char *scheduler) {
+    const cap_json *call = cap_parse("{\"sources\": \"own\", \"properties\": {\"channel\": \"beta\"}}");
+    const int64_t *made;
+    const cap_triggered *sets;
+    size_t count;
+    if (!cap_triggers_call(scheduler, call, &made, &count)) return false;
+    if (!cap_triggers_wait(made, count, true, &sets, &count)) return false;
+    for (size_t place = 0; place < count; place++) {
+        for (size_t which = 0; which < sets[place].build_count; which++) {
+            const cap_triggered_build *build = &sets[place].builds[which];
+            const char *number = cap_decimal((int64_t)build->number), *word = cap_outcome_name(build->outcome);
+            cap_write_log("builds", cap_join(build->builder, "/", number, ": ", word, "\n", NULL));
+        }
+        if (sets[place].outcome == CAP_SUCCESS) continue;
+        cap_end(sets[place].outcome, cap_join(scheduler, ": ", cap_outcome_name(sets[place].outcome), NULL));
+        return false;
+    }
+    return true;
+}
+// ANCHOR_END: asks
 
 // What it was answered; NULL after a failure.
 static const char *play(const char *what, const cap_json *op) {
@@ -168,6 +217,12 @@ static const char *play(const char *what, const cap_json *op) {
         return stored(cap_write_artefact(name, text, strlen(text), &artefact), &artefact);
     } else if (strcmp(what, "end-build") == 0) {
         cap_end_build(outcome(cap_text(op, "outcome", "")), text);
+    } else if (strcmp(what, "trigger") == 0) {
+        return trigger(op);
+    } else if (strcmp(what, "await") == 0) {
+        return wait_for_builds();
+    } else if (strcmp(what, "build-with") == 0) {
+        build_with(name);
     } else if (strcmp(what, "log") == 0) {
         cap_info(text);
     } else if (strcmp(what, "stop") == 0) {

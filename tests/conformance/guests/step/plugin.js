@@ -17,14 +17,14 @@ export const step = sdk.defineStep({
     },
 
     run({ script }) {
-        const player = { started: [] };
+        const player = { started: [], asked: [] };
         const trace = script.map((op) => `${op.do}: ${play(op, player) ?? ""}`);
         sdk.setProperty("trace", trace);
         return sdk.Outcome.WARNINGS;
     },
 });
 
-function play(op, { started }) {
+function play(op, { started, asked }) {
     switch (op.do) {
         case "run":
             return said(sdk.runCommand(op.shell ?? op.argv, options(op)));
@@ -71,6 +71,15 @@ function play(op, { started }) {
             return stored(sdk.writeArtefact(op.name, op.text));
         case "end-build":
             return sdk.endBuild(op.outcome, op.text);
+        case "trigger": {
+            const made = sdk.triggers.call(op.name, op.value);
+            asked.push(...made);
+            return made.length;
+        }
+        case "await":
+            return sdk.triggers.wait(asked, true).map(completed).join(", ");
+        case "build-with":
+            return buildWith(op.name);
         case "log":
             return sdk.log.info(op.text);
         case "stop":
@@ -89,5 +98,19 @@ function options({ workdir, env, secrets, timeout, max_time, term_grace, log, ca
 }
 
 const stored = ({ name, size, sha256 }) => `${name} ${size} ${sha256.slice(0, 8)}`;
+
+// ANCHOR: asks
+// Has a scheduler build what this build builds; what does not succeed ends the step.
+function buildWith(scheduler) {
+    const made = sdk.triggers.call(scheduler, { sources: "own", properties: { channel: "beta" } });
+    for (const { outcome, builds } of sdk.triggers.wait(made, true)) {
+        for (const build of builds) sdk.writeLog("builds", `${build.builder}/${build.number}: ${build.outcome}\n`);
+        if (outcome !== sdk.Outcome.SUCCESS) throw new sdk.Stop(outcome, `${scheduler}: ${outcome}`);
+    }
+}
+// ANCHOR_END: asks
+
+const completed = ({ scheduler, outcome, builds }) =>
+    [scheduler, outcome, ...builds.map((build) => `${build.builder}/${build.number} ${build.outcome}`)].join(" ");
 
 const said = (done) => `${done.summary} [${done.text}]`;

@@ -24,6 +24,7 @@ from capstan_sdk import (
     sources,
     start,
     step_name,
+    triggers,
     wait_any,
     write_artefact,
     write_log,
@@ -45,7 +46,7 @@ class Conformance(Step):
         return problems
 
     def run(self):
-        self.started, trace = [], []
+        self.started, self.asked, trace = [], [], []
         for op in self.script:
             trace.append(f"{op['do']}: {self.play(op)}")
         set_property("trace", trace)
@@ -94,6 +95,14 @@ class Conformance(Step):
                 return stored(write_artefact(op["name"], op["text"]))
             case "end-build":
                 end_build(Outcome(op["outcome"]), op["text"])
+            case "trigger":
+                made = triggers.call(op["name"], op["value"])
+                self.asked += made
+                return len(made)
+            case "await":
+                return ", ".join(map(completed, triggers.wait(self.asked, give_back=True)))
+            case "build-with":
+                build_with(op["name"])
             case "log":
                 log.info(op["text"])
             case "stop":
@@ -118,6 +127,23 @@ def options(op):
 
 def stored(artefact):
     return f"{artefact.name} {artefact.size} {artefact.sha256[:8]}"
+
+
+# ANCHOR: asks
+def build_with(scheduler):
+    """Has a scheduler build what this build builds; what does not succeed ends the step."""
+    made = triggers.call(scheduler, {"sources": "own", "properties": {"channel": "beta"}})
+    for completed in triggers.wait(made, give_back=True):
+        for build in completed.builds:
+            write_log("builds", f"{build.builder}/{build.number}: {build.outcome.value}\n")
+        if completed.outcome is not Outcome.SUCCESS:
+            raise Stop(completed.outcome, f"{completed.scheduler}: {completed.outcome.value}")
+# ANCHOR_END: asks
+
+
+def completed(found):
+    builds = [f"{build.builder}/{build.number} {build.outcome.value}" for build in found.builds]
+    return " ".join([found.scheduler, found.outcome.value, *builds])
 
 
 def said(done):

@@ -9,6 +9,7 @@ use capstan_sdk::step::{
     set_property, set_summary, sleep_ms, sources, wait_any, write_log,
 };
 use capstan_sdk::prelude::{Value, json};
+use capstan_sdk::triggers::{self, Completed};
 use capstan_sdk::{log, parameters, problem};
 
 #[parameters]
@@ -58,9 +59,26 @@ impl Step for Conformance {
 
     fn run(self) -> Result<Outcome, Stop> {
         let mut started = Vec::new();
+        let mut asked = Vec::new();
         let mut trace = Vec::new();
         for op in &self.script {
-            trace.push(format!("{}: {}", op.r#do, play(op, &mut started)?));
+            let answer = match op.r#do.as_str() {
+                "trigger" => {
+                    let made = triggers::call(&op.name, &op.value)?;
+                    asked.extend(&made);
+                    made.len().to_string()
+                }
+                "await" => {
+                    let ended = triggers::wait(&asked, true)?;
+                    ended.iter().map(completed).collect::<Vec<_>>().join(", ")
+                }
+                "build-with" => {
+                    build_with(&op.name)?;
+                    String::new()
+                }
+                _ => play(op, &mut started)?,
+            };
+            trace.push(format!("{}: {answer}", op.r#do));
         }
         set_property("trace", &json!(trace))?;
         Ok(Outcome::Warnings)
@@ -128,6 +146,32 @@ fn outcome(word: &str) -> Outcome {
 
 fn stored(artefact: &Artefact) -> String {
     format!("{} {} {}", artefact.name, artefact.size, &artefact.sha256[..8])
+}
+
+// ANCHOR: asks
+/// Has a scheduler build what this build builds; what does not succeed ends the step.
+fn build_with(scheduler: &str) -> Result<(), Stop> {
+    let call = json!({ "sources": "own", "properties": { "channel": "beta" } });
+    let made = triggers::call(scheduler, &call)?;
+    for completed in triggers::wait(&made, true)? {
+        for build in &completed.builds {
+            let line = format!("{}/{}: {}\n", build.builder, build.number, build.outcome);
+            write_log("builds", &line);
+        }
+        if completed.outcome != Outcome::Success {
+            let summary = format!("{scheduler}: {}", completed.outcome);
+            return Err(Stop::Outcome(completed.outcome, summary));
+        }
+    }
+    Ok(())
+}
+// ANCHOR_END: asks
+
+fn completed(found: &Completed) -> String {
+    let mut words = vec![found.scheduler.clone(), found.outcome.to_string()];
+    let builds = found.builds.iter();
+    words.extend(builds.map(|build| format!("{}/{} {}", build.builder, build.number, build.outcome)));
+    words.join(" ")
 }
 
 fn wait_all(started: &[Command]) -> Result<String, Stop> {

@@ -6,6 +6,7 @@
 #[path = "../../../../host/engine/tests/engine/farm.rs"]
 #[expect(dead_code, reason = "the engine's own tests use the rest")]
 mod farm;
+mod generators;
 mod reporters;
 mod schedulers;
 mod steps;

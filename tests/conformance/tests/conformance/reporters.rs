@@ -132,6 +132,7 @@ fn report() -> Report {
         delivery_id: "d-1".to_owned(),
         phase: Phase::Finished,
         builder: "hello \"ü\"".to_owned(),
+        made_by: "hello".to_owned(),
         number: 9_007_199_254_740_991,
         url: "https://ci.example.org/builds/3".to_owned(),
         worker: "w1".to_owned(),

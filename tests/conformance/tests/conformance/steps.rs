@@ -46,6 +46,10 @@ fn everything() -> Value {
         { "do": "check", "argv": ["sh", "ok"] },
         { "do": "publish", "text": "build/app.whl", "name": "dist/app.whl" },
         { "do": "artefact", "name": "dist/notes", "text": "grün" },
+        { "do": "trigger", "name": "go-on",
+          "value": { "builders": ["b"], "properties": { "wort": "ü" }, "reason": "for \"all\"", "sources": "own" } },
+        { "do": "trigger", "name": "go-later", "value": {} },
+        { "do": "await" },
         { "do": "end-build", "outcome": "failure", "text": "later" },
         { "do": "end-build", "outcome": "skipped", "text": "enough is known: ü" },
         { "do": "run", "argv": ["make", "all"] },
@@ -85,6 +89,9 @@ fn answers() -> Value {
         "check: done [ok]",
         "publish: dist/app.whl 13 9b94b13c",
         "artefact: dist/notes 5 fe263064",
+        "trigger: 1",
+        "trigger: 1",
+        "await: go-on failure b/7 failure, go-later failure b/7 failure",
         "end-build: ",
         "end-build: ",
         "run: done [grün]",
@@ -149,9 +156,47 @@ async fn a_step_asks_and_is_answered_the_same_in_every_language() {
         }
         assert_eq!(rows.len(), found.len(), "{other} and {language}");
         assert_eq!(
-            (&lasting.rows, &lasting.killed, &lasting.logs),
-            (&same.rows, &same.killed, &same.logs)
+            (&lasting.rows, &lasting.killed, &lasting.logs, &lasting.calls),
+            (&same.rows, &same.killed, &same.logs, &same.calls)
         );
+    }
+}
+
+/// What schedulers are asked for, and that nobody waits for them any more when the build is stopped.
+#[tokio::test]
+async fn a_step_asks_for_builds_and_waits_in_every_language() {
+    let script = json!([
+        { "do": "set", "name": "got_revision", "value": "r9" },
+        { "do": "trigger", "name": "go-on", "value": { "properties": { "wort": "ü" }, "sources": "own" } },
+        { "do": "await" },
+    ]);
+    for (language, plugin) in guests(Kind::Step) {
+        let (end, lasting) = in_every_mode(async |mode| played(&plugin, &script, mode).await).await;
+        assert_eq!(end.failure, None, "{language}");
+        let expected = json!(["set: ", "trigger: 1", "await: go-on failure b/7 failure"]);
+        assert_eq!(left(&lasting).0, expected, "{language}");
+        let (scheduler, call) = lasting.calls.values().next().unwrap();
+        assert_eq!(scheduler, "go-on", "{language}");
+        assert_eq!(call["properties"], json!({ "wort": "ü" }), "{language}");
+        assert_eq!(call["sources"][0]["revision"], "r9", "{language}");
+
+        let mut cancelled = 0;
+        for operation in 1..10 {
+            let farm = Farm::stopping(Lasting::default(), Death::Never, operation);
+            let config = json!({ "script": script });
+            let run = run_with(&plugin, config, Vec::new(), WaitMode::Warm);
+            let end = farm.run(run, farm.signal()).await.unwrap().unwrap();
+            let lasting = farm.lasting();
+            if !lasting.cancelled.is_empty() {
+                cancelled += 1;
+                assert_eq!(
+                    (end.outcome, end.summary.as_deref()),
+                    (Outcome::Cancelled, Some("stopped: Ann pressed stop")),
+                    "{language}, stopped after {operation}"
+                );
+            }
+        }
+        assert!(cancelled > 0, "{language}: the stop came while it waited");
     }
 }
 
@@ -273,6 +318,36 @@ async fn a_step_ends_the_same_in_every_language() {
             json!([{ "do": "artefact", "name": "dist/full", "text": "x" }]),
             Outcome::Exception,
             "the disk is full",
+            "",
+        ),
+        (
+            json!([{ "do": "trigger", "name": "elsewhere", "value": {} }]),
+            Outcome::Exception,
+            "",
+            "its manifest does not ask for it",
+        ),
+        (
+            json!([{ "do": "trigger", "name": "go-no", "value": {} }]),
+            Outcome::Exception,
+            "",
+            "sources: expected something else",
+        ),
+        (
+            json!([{ "do": "build-with", "name": "go-on" }]),
+            Outcome::Failure,
+            "go-on: failure",
+            "",
+        ),
+        (
+            json!([{ "do": "trigger", "name": "go-on", "value": { "kind": "force" } }]),
+            Outcome::Exception,
+            "",
+            "kind: expected one of reason, builders",
+        ),
+        (
+            json!([{ "do": "trigger", "name": "go-circle", "value": {} }, { "do": "await" }]),
+            Outcome::Exception,
+            "a/1 waits for itself",
             "",
         ),
         (

@@ -111,13 +111,31 @@ b = builder("b", colapse = True, steps = [step.shell(comand = "x")])
 schedule.any_branch(name = "p", builders = [b, "b"])
 "#), @r"
     ci.star:2:54: unknown parameter of step.shell: expected `command`, `env`, `timeout`, `name`, `halt_on_failure`, `flunk_on_failure`, `warn_on_failure`, `halt_on_warnings`, `flunk_on_warnings`, `warn_on_warnings`, `always_run`, `run_if` or one of 3 others, found `comand`; did you mean `command`?
-    ci.star:2:18: unknown parameter of builder: expected `name`, `steps`, `workers`, `description`, `project`, `tags`, `labels`, `directory`, `workdir`, `env`, `properties`, `defaults` or one of 7 others, found `colapse`; did you mean `collapse`?
+    ci.star:2:18: unknown parameter of builder: expected `name`, `steps`, `workers`, `description`, `project`, `tags`, `labels`, `directory`, `workdir`, `env`, `properties`, `defaults` or one of 8 others, found `colapse`; did you mean `collapse`?
     ");
 }
 
 #[test]
 fn faults_in_functions_name_the_caller() {
-    insta::assert_snapshot!(errors("def f(n):\n    return builder('b', n = n)\n\nx = 1\nf(x)"), @"ci.star:2:25: unknown parameter of builder: expected `name`, `steps`, `workers`, `description`, `project`, `tags`, `labels`, `directory`, `workdir`, `env`, `properties`, `defaults` or one of 7 others, found `n` (ci.star:5:1: called from here)");
+    insta::assert_snapshot!(errors("def f(n):\n    return builder('b', n = n)\n\nx = 1\nf(x)"), @"ci.star:2:25: unknown parameter of builder: expected `name`, `steps`, `workers`, `description`, `project`, `tags`, `labels`, `directory`, `workdir`, `env`, `properties`, `defaults` or one of 8 others, found `n` (ci.star:5:1: called from here)");
+}
+
+#[test]
+fn faults_in_functions_name_the_chain_of_calls() {
+    let program = "def inner(n):\n    return builder(n, stps = [])\n\ndef outer(n):\n    for name in [n]:\n        inner(name)\n\nouter('b')";
+    let told = errors(program);
+    let chain = &told[told.find(" (").unwrap()..];
+    assert_eq!(
+        chain,
+        " (ci.star:6:9: called from here) (ci.star:8:1: called from here)"
+    );
+    let program = "def inner(n):\n    return [][n]\n\ndef outer(n):\n    return inner(n)\n\nouter(3)";
+    let told = errors(program);
+    let chain = &told[told.find(" (").unwrap()..];
+    assert_eq!(
+        chain,
+        " (ci.star:5:12: called from here) (ci.star:7:1: called from here)"
+    );
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn a_fault_names_the_generator_its_call_and_the_path_in_its_answer() {
     ci.star:3:1: generate.test_builders: `builders[1].steps[1].locks`: unknown lock: expected `db`, found `bd`; did you mean `db`?
     ci.star:3:1: generate.test_builders: `builders[1].steps[1].parameters.command`: step.shell: `command`: expected a dict without the key `$deferred`, found one; write interpolate(…), prop(…) or a function
     ci.star:3:1: generate.test_builders: `builders[0]`: builder: expected `name` = a string, found nothing
-    ci.star:3:1: generate.test_builders: `builders[0].stesp`: unknown parameter of builder: expected `name`, `steps`, `workers`, `description`, `project`, `tags`, `labels`, `directory`, `workdir`, `env`, `properties`, `defaults` or one of 7 others, found `stesp`; did you mean `steps`?
+    ci.star:3:1: generate.test_builders: `builders[0].stesp`: unknown parameter of builder: expected `name`, `steps`, `workers`, `description`, `project`, `tags`, `labels`, `directory`, `workdir`, `env`, `properties`, `defaults` or one of 8 others, found `stesp`; did you mean `steps`?
     ci.star:3:1: generate.test_builders: `builders[0].workers`: unknown worker: expected `w`, found `x`; did you mean `w`?
     ci.star:3:1: generate.test_builders: `builders[1].name`: duplicate name of a builder: expected another name, found `a` again (ci.star:3:1: first defined here)
     ci.star:3:1: generate.test_builders: `builders`: the generator's answer: expected a list, found "a"

@@ -137,10 +137,14 @@ fn a_request_that_may_not_start_lets_the_next_one_of_its_builder_start() {
     );
     // What it said holds: it is not asked about that request again.
     let again = Answers::default();
+    let said = Holds {
+        requests: answer.holds.requests,
+        ..Holds::default()
+    };
     let mut rules = Rules {
         hooks: &again,
         gate: &mut NoGate,
-        holds: &answer.holds,
+        holds: &said,
     };
     let answer = pair(&index, &Lines::of(queue), &one, &mut rules);
     assert_eq!(answer.pairings[0].requests, [RequestId(2)]);
@@ -301,4 +305,57 @@ fn a_free_worker_is_found_behind_any_number_whose_lock_is_taken() {
         told(&answer.pairings),
         [format!("b on {}", names[names.len() - 1])]
     );
+}
+
+#[test]
+fn behind_any_number_that_locks_alone_keep_others_are_asked_about_in_the_next_round() {
+    let mut locked: Vec<_> = (0..MOST_ASKED)
+        .map(|number| hooked(&format!("b{number}")))
+        .collect();
+    locked.push(hooked("free"));
+    let index = index(locked);
+    let mut queue: Vec<_> = (0..MOST_ASKED)
+        .map(|number| waiting(number as i64 + 1, &format!("b{number}"), "x", 9))
+        .collect();
+    queue.push(waiting(1000, "free", "x", 0));
+    let lines = Lines::of(queue);
+    let one = places(&[("w", place(&[], 1))]);
+    let hooks = Answers::default();
+    let mut holds = Holds::default();
+    let mut rounds = 0;
+    let started = loop {
+        let mut gate = LockOfAllBut("free");
+        let mut rules = Rules {
+            hooks: &hooks,
+            gate: &mut gate,
+            holds: &holds,
+        };
+        let answer = pair(&index, &lines, &one, &mut rules);
+        rounds += 1;
+        if !answer.pairings.is_empty() {
+            break answer;
+        }
+        assert!(answer.again && answer.has_moved(), "it goes on without a pause");
+        holds.agreed.extend(answer.holds.agreed);
+        assert!(rounds < 10, "the same are asked about for ever");
+    };
+    assert_eq!(told(&started.pairings), ["free on w"]);
+    let asked = hooks.asked.lock().unwrap();
+    let once: BTreeSet<_> = asked.iter().collect();
+    assert_eq!((asked.len(), once.len()), (MOST_ASKED + 1, MOST_ASKED + 1));
+}
+
+/// Somebody else holds the lock that all builders but one need.
+struct LockOfAllBut(&'static str);
+
+impl Gate for LockOfAllBut {
+    fn take(&mut self, builder: &Builder, _: &QueueEntry, _: &str) -> Result<(), Barrier> {
+        if builder.name == self.0 {
+            return Ok(());
+        }
+        Err(Barrier {
+            everywhere: true,
+            reason: "waits for the lock".to_owned(),
+        })
+    }
 }

@@ -129,6 +129,9 @@ impl Host {
                 farm.workers_changed.notify_one();
             }
             if let Some(reason) = waiting.circle(Some(&sets)).await? {
+                // Nobody waits for them any more. What has begun may be of use all the same.
+                let why = format!("{}/{} waits no more: {reason}", parent.builder, parent.number);
+                farm.store.cancel_waiting(ids, &why, farm.clock.now()).await?;
                 return Ok(Awaited::Deadlock(reason));
             }
             pause(&mut bell).await;

@@ -96,9 +96,9 @@ fn place(row: &Audited) -> (String, Option<String>) {
         (_, "") => String::new(),
         (kind, owner) => format!("{kind} {owner}"),
     };
-    match (&refused.builder, row.build) {
-        (Some(builder), Some((build, number))) => (
-            format!("{builder}/{number}, {what}"),
+    match (&refused.builder, &row.build) {
+        (Some(_), Some((build, shown, number))) => (
+            format!("{shown}/{number}, {what}"),
             Some(format!("/builds/{}", build.0)),
         ),
         (Some(builder), None) => (format!("{builder}, {what}"), Some(builder_link(builder))),

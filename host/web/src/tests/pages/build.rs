@@ -106,6 +106,23 @@ async fn only_an_operator_can_stop_a_build_and_only_while_it_runs() {
 }
 
 #[tokio::test]
+async fn a_build_that_somebody_keeps_says_so_and_why() {
+    let site = Site::with(&["linux"]).await;
+    let build = site.built(Plot::default(), Outcome::Success, "fine").await;
+    let path = format!("/builds/{build}");
+    assert!(!site.page(&path).await.contains("data-kept"));
+    site.store
+        .keep_build(build, Some("the <first> release"))
+        .await
+        .unwrap();
+    let page = site.page(&path).await;
+    assert!(
+        page.contains("Retention does not remove this build: the &#60;first&#62; release"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
 async fn the_journal_of_a_step_is_told_in_its_order() {
     let site = Site::with(&["linux"]).await;
     let (build, steps) = site.begin(Plot::default()).await;
