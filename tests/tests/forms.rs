@@ -92,6 +92,15 @@ fn what_a_function_offers_can_be_chosen_and_nothing_else() {
 #[test]
 fn a_secret_that_a_form_offers_reaches_the_command_and_no_other_does() {
     story(|farm| {
+        for open in ["{\"KEY\": prop(\"key\")}", "prop(\"keys\")"] {
+            let text = format!(
+                "worker(\"w1\")\nbuilder(\"b\", steps = [step.shell(command = \"true\", secrets = {open})])\n"
+            );
+            farm.write("ci.star", text)?;
+            let said = farm.capstan_refused(&["check"])?;
+            let expected = "expected a secret that the configuration names, found a value that whoever starts a build may choose";
+            ensure!(said.contains("ci.star:2:") && said.contains(expected), "{said}");
+        }
         farm.write(
             "ci.star",
             r#"

@@ -11,6 +11,7 @@ mod difference;
 mod evaluate;
 mod farm;
 mod following;
+mod formats;
 mod grants;
 mod json;
 mod lenient;

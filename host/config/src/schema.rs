@@ -1,7 +1,6 @@
 //! A plugin's parameters: which there are, and whether given values fit. Used where a configuration calls a plugin.
 
 use std::cell::OnceCell;
-use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use capstan_model::Deferred;
@@ -10,6 +9,7 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
+use crate::formats;
 use crate::json::{describe, quote};
 use crate::lenient;
 use crate::nearest::{choices, did_you_mean};
@@ -136,11 +136,18 @@ impl Schema {
 
     /// The texts of the parameters whose schema has this format: names of other definitions.
     pub(crate) fn named(&self, format: &str, config: &Value) -> Vec<String> {
-        let mut found = Vec::new();
-        named(&self.document, config, format, &mut found);
-        let mut seen = HashSet::new();
-        found.retain(|name| seen.insert(name.clone()));
-        found
+        formats::named(&self.document, config, format)
+    }
+
+    /// The parameters that would name a secret which nobody knows before a build runs, by path.
+    pub(crate) fn open_secrets(&self, config: &Value) -> Vec<String> {
+        if !Deferred::within(config) {
+            return Vec::new();
+        }
+        formats::open_secrets(&self.document, config)
+            .iter()
+            .map(|steps| readable(steps))
+            .collect()
     }
 
     /// What is wrong with parameters in which nothing is deferred, whatever it looks like.
@@ -308,32 +315,6 @@ fn readable(steps: &[String]) -> String {
 fn any_of(options: &Value) -> String {
     let options = options.as_array().map_or(&[][..], Vec::as_slice);
     options.iter().map(describe).collect::<Vec<_>>().join(" or ")
-}
-
-fn named(schema: &Value, value: &Value, format: &str, found: &mut Vec<String>) {
-    if let (Some(text), Some(known)) = (value.as_str(), schema.get("format"))
-        && known == format
-    {
-        found.push(text.to_owned());
-    }
-    for choice in ["anyOf", "oneOf", "allOf"] {
-        for schema in schema.get(choice).and_then(Value::as_array).into_iter().flatten() {
-            named(schema, value, format, found);
-        }
-    }
-    if let Some(items) = schema.get("items") {
-        for value in value.as_array().into_iter().flatten() {
-            named(items, value, format, found);
-        }
-    }
-    for (name, value) in value.as_object().into_iter().flatten() {
-        if let Some(schema) = schema
-            .get("properties")
-            .and_then(|properties| properties.get(name))
-        {
-            named(schema, value, format, found);
-        }
-    }
 }
 
 #[cfg(test)]

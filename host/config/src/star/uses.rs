@@ -328,6 +328,17 @@ pub(super) fn parameters(
                     .maybe_hint(fault.hint),
             )?;
         }
+        for path in schema.open_secrets(&config) {
+            let parameter = path.split(['.', '[']).next().unwrap_or_default();
+            let place = format!("{}: `{path}`", call.function);
+            let fault = call.site.error_at(parameter, place);
+            let fault = fault.expected("a secret that the configuration names");
+            call.report(
+                fault
+                    .found("a value that whoever starts a build may choose")
+                    .hint("list what it can be: secret(…, among = [\"a-secret\", …])"),
+            )?;
+        }
     }
     call.faulty |= was_faulty;
     let location = call.site.location();
