@@ -92,7 +92,11 @@ fn what_a_function_offers_can_be_chosen_and_nothing_else() {
 #[test]
 fn a_secret_that_a_form_offers_reaches_the_command_and_no_other_does() {
     story(|farm| {
-        for open in ["{\"KEY\": prop(\"key\")}", "prop(\"keys\")"] {
+        for open in [
+            "{\"KEY\": prop(\"key\")}",
+            "{\"KEY\": {\"secret\": prop(\"key\")}}",
+            "prop(\"keys\")",
+        ] {
             let text = format!(
                 "worker(\"w1\")\nbuilder(\"b\", steps = [step.shell(command = \"true\", secrets = {open})])\n"
             );

@@ -1,25 +1,30 @@
 //! Texts in parameters that name something else, as a plugin's schema says by `format`: `scheduler`, `secret`. Called by `schema`.
 
-use std::collections::HashSet;
-
 use capstan_model::Deferred;
 use serde_json::Value;
 
 /// A parameter with this format names a secret.
 const SECRET: &str = "secret";
 
+/// A way through parameters and their schema at the same time.
+struct Walk<'d> {
+    document: &'d Value,
+    /// Where it is in the parameters.
+    path: Vec<String>,
+    depth: usize,
+}
+
 /// The texts whose schema has this format, each once.
 pub(crate) fn named(document: &Value, config: &Value, format: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    walk(document, config, &mut Vec::new(), &mut |schema, value, _| {
+    let mut found: Vec<String> = Vec::new();
+    Walk::new(document).visit(document, config, &mut |_, schema, value| {
         if let (Some(text), Some(known)) = (value.as_str(), schema.get("format"))
             && known == format
+            && !found.iter().any(|name| name == text)
         {
             found.push(text.to_owned());
         }
     });
-    let mut seen = HashSet::new();
-    found.retain(|name| seen.insert(name.clone()));
     found
 }
 
@@ -27,55 +32,102 @@ pub(crate) fn named(document: &Value, config: &Value, format: &str) -> Vec<Strin
 /// whoever starts the build might choose it.
 pub(crate) fn open_secrets(document: &Value, config: &Value) -> Vec<Vec<String>> {
     let mut found: Vec<Vec<String>> = Vec::new();
-    walk(document, config, &mut Vec::new(), &mut |schema, value, path| {
+    Walk::new(document).visit(document, config, &mut |walk, schema, value| {
         let open = match Deferred::of(value) {
             None | Some(Ok(Deferred::Secret(_))) => false,
-            Some(_) => names_secrets(schema),
+            Some(_) => walk.names_secrets(schema, 0),
         };
-        if open && found.last().is_none_or(|last| last != path) {
-            found.push(path.to_vec());
+        if open && !found.contains(&walk.path) {
+            found.push(walk.path.clone());
         }
     });
     found
 }
 
-/// Whether what this schema is for can name a secret, itself or within.
-fn names_secrets(schema: &Value) -> bool {
-    match schema {
-        Value::Object(map) => {
-            map.get("format").is_some_and(|format| format == SECRET) || map.values().any(names_secrets)
-        }
-        Value::Array(items) => items.iter().any(names_secrets),
-        _ => false,
-    }
-}
+/// How many references and alternatives lie within each other at most; a schema that goes deeper is not looked at further.
+const MAX_DEPTH: usize = 64;
 
-/// Visits each value with each part of the schema that is for it. References within a schema are not followed.
-fn walk(
-    schema: &Value,
-    value: &Value,
-    path: &mut Vec<String>,
-    visit: &mut impl FnMut(&Value, &Value, &[String]),
-) {
-    visit(schema, value, path);
-    for choice in ["anyOf", "oneOf", "allOf"] {
-        for schema in schema.get(choice).and_then(Value::as_array).into_iter().flatten() {
-            walk(schema, value, path, visit);
+impl<'d> Walk<'d> {
+    fn new(document: &'d Value) -> Self {
+        Self {
+            document,
+            path: Vec::new(),
+            depth: 0,
         }
     }
-    if let Some(items) = schema.get("items") {
+
+    /// Visits each value with each part of the schema that is for it.
+    fn visit(&mut self, schema: &'d Value, value: &Value, told: &mut impl FnMut(&Self, &Value, &Value)) {
+        if self.depth >= MAX_DEPTH {
+            return;
+        }
+        self.depth += 1;
+        told(self, schema, value);
+        for schema in self.others(schema) {
+            self.visit(schema, value, told);
+        }
         for (place, value) in value.as_array().into_iter().flatten().enumerate() {
-            path.push(place.to_string());
-            walk(items, value, path, visit);
-            path.pop();
+            let fixed = schema.get("prefixItems").and_then(|items| items.get(place));
+            if let Some(schema) = fixed.or_else(|| schema.get("items")) {
+                self.within(place.to_string(), schema, value, told);
+            }
         }
+        for (name, value) in value.as_object().into_iter().flatten() {
+            let declared = schema.get("properties").and_then(|known| known.get(name));
+            // Which patterns fit does not matter: what may be a secret is one.
+            let patterns = schema.get("patternProperties").and_then(Value::as_object);
+            let patterns = patterns.into_iter().flat_map(|patterns| patterns.values());
+            let rest = schema.get("additionalProperties").filter(|_| declared.is_none());
+            for schema in declared.into_iter().chain(patterns).chain(rest) {
+                self.within(name.clone(), schema, value, told);
+            }
+        }
+        self.depth -= 1;
     }
-    for (name, value) in value.as_object().into_iter().flatten() {
-        let declared = schema.get("properties").and_then(|known| known.get(name));
-        if let Some(schema) = declared.or_else(|| schema.get("additionalProperties")) {
-            path.push(name.clone());
-            walk(schema, value, path, visit);
-            path.pop();
+
+    fn within(
+        &mut self,
+        step: String,
+        schema: &'d Value,
+        value: &Value,
+        told: &mut impl FnMut(&Self, &Value, &Value),
+    ) {
+        self.path.push(step);
+        self.visit(schema, value, told);
+        self.path.pop();
+    }
+
+    /// The other parts of the schema that are for the same value.
+    fn others(&self, schema: &'d Value) -> Vec<&'d Value> {
+        let choices = ["anyOf", "oneOf", "allOf"].into_iter();
+        let choices = choices
+            .filter_map(|choice| schema.get(choice)?.as_array())
+            .flatten();
+        choices.chain(self.referred(schema)).collect()
+    }
+
+    /// What `"$ref": "#/$defs/key"` leads to.
+    fn referred(&self, schema: &Value) -> Option<&'d Value> {
+        self.document
+            .pointer(schema.get("$ref")?.as_str()?.strip_prefix('#')?)
+    }
+
+    /// Whether what this schema is for can name a secret, itself or within.
+    fn names_secrets(&self, schema: &Value, depth: usize) -> bool {
+        // What is too deep to be looked at could be anything.
+        if depth >= MAX_DEPTH {
+            return true;
+        }
+        match schema {
+            Value::Object(map) => {
+                map.get("format").is_some_and(|format| format == SECRET)
+                    || map.values().any(|part| self.names_secrets(part, depth + 1))
+                    || self
+                        .referred(schema)
+                        .is_some_and(|part| self.names_secrets(part, depth + 1))
+            }
+            Value::Array(items) => items.iter().any(|part| self.names_secrets(part, depth + 1)),
+            _ => false,
         }
     }
 }
@@ -90,10 +142,14 @@ mod tests {
         json!({ "properties": {
             "secrets": { "additionalProperties": { "anyOf": [
                 { "type": "string", "format": "secret" },
-                { "properties": { "secret": { "type": "string" } } },
+                { "properties": { "secret": { "type": "string", "format": "secret" } } },
             ] } },
+            "auth": { "$ref": "#/$defs/auth" },
             "keys": { "items": { "type": "string", "format": "secret" } },
             "command": { "type": "string" },
+        }, "$defs": {
+            "auth": { "properties": { "name": { "$ref": "#/$defs/key" }, "same": { "$ref": "#/$defs/auth" } } },
+            "key": { "type": "string", "format": "secret" },
         } })
     }
 
@@ -105,6 +161,11 @@ mod tests {
         assert_eq!(open(json!({ "secrets": { "A": later } })), [["secrets", "A"]]);
         assert_eq!(open(json!({ "secrets": later })), [["secrets"]]);
         assert_eq!(open(json!({ "keys": ["fixed", later] })), [["keys", "1"]]);
+        let within = json!({ "secrets": { "A": { "secret": later } } });
+        assert_eq!(open(within), [["secrets", "A", "secret"]]);
+        assert_eq!(open(json!({ "auth": later })), [["auth"]]);
+        let deep = json!({ "auth": { "same": { "same": { "name": later } } } });
+        assert_eq!(open(deep), [["auth", "same", "same", "name"]]);
         let good =
             json!({ "secrets": { "A": listed, "B": "fixed", "C": { "secret": "c" } }, "command": later });
         assert!(open(good).is_empty());

@@ -134,6 +134,8 @@ pub struct Renderer<'a> {
     limits: CallLimits,
     facts: Map<String, Value>,
     answers: RefCell<BTreeMap<u32, Value>>,
+    /// Whether what is rendered only chooses among secrets.
+    choosing: Cell<bool>,
     left: Cell<usize>,
     deadline: Instant,
 }
@@ -147,6 +149,7 @@ impl<'a> Renderer<'a> {
             limits: CallLimits::default(),
             facts: Map::new(),
             answers: RefCell::default(),
+            choosing: Cell::new(false),
             left: Cell::new(MAX_BYTES),
             deadline: Instant::now() + MAX_TIME,
         }
@@ -248,7 +251,8 @@ impl<'a> Renderer<'a> {
 
     fn deferred(&self, deferred: &Deferred, depth: usize) -> Result<Value> {
         let value = self.unguarded(deferred, depth)?;
-        if names_secret(&value) && !matches!(deferred, Deferred::Secret(_)) {
+        let chosen = self.choosing.get() || matches!(deferred, Deferred::Secret(_));
+        if names_secret(&value) && !chosen {
             return Err(Unrendered::Secret);
         }
         Ok(value)
@@ -271,11 +275,11 @@ impl<'a> Renderer<'a> {
 
     /// The one that is chosen, as a secret that the configuration names itself.
     fn secret(&self, secret: &ChosenSecret, depth: usize) -> Result<Value> {
-        let chosen = match Deferred::of(&secret.of) {
-            Some(Ok(deferred)) => self.unguarded(&deferred, depth)?,
-            Some(Err(error)) => return Err(Unrendered::Unknown(error.to_string())),
-            None => (*secret.of).clone(),
-        };
+        // What chooses may name a secret, also within: only one that is listed comes out.
+        let before = self.choosing.replace(true);
+        let chosen = self.inner(&secret.of, depth);
+        self.choosing.set(before);
+        let chosen = chosen?;
         let name = match &chosen {
             Value::Object(map) if map.len() == 1 => map.get("secret").unwrap_or(&chosen),
             other => other,

@@ -119,9 +119,11 @@ impl Schema {
     }
 
     /// What is wrong with these parameters; names that the schema does not know are the caller's to report. A deferred value fits
-    /// everywhere.
+    /// everywhere, but for one that becomes a secret.
     pub(crate) fn check(&self, config: &Value) -> Vec<Fault> {
         if Deferred::within(config) {
+            // Which secret it is does not matter here.
+            let config = &with_any_secret(config);
             let lenient = self.lenient.get_or_init(|| {
                 Self::compiled(&lenient::document(&self.document))
                     .ok()
@@ -293,6 +295,22 @@ fn is_form(fault: &ValidationError<'_>) -> bool {
             | ValidationErrorKind::Minimum { .. }
             | ValidationErrorKind::Maximum { .. }
     )
+}
+
+/// The parameters with what each secret that is chosen later would look like.
+fn with_any_secret(config: &Value) -> Value {
+    match (Deferred::of(config), config) {
+        (Some(Ok(Deferred::Secret(secret))), _) => serde_json::json!({ "secret": secret.among.first() }),
+        (Some(_), deferred) => deferred.clone(),
+        (None, Value::Array(items)) => items.iter().map(with_any_secret).collect(),
+        (None, Value::Object(map)) => {
+            let values = map
+                .iter()
+                .map(|(name, value)| (name.clone(), with_any_secret(value)));
+            Value::Object(values.collect())
+        }
+        (None, scalar) => scalar.clone(),
+    }
 }
 
 /// `command[0]`, `env.PATH`; empty for the parameters as a whole.

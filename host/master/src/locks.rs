@@ -21,7 +21,7 @@ mod unit;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
-use capstan_model::plan::Plan;
+use capstan_model::plan::{Builder, Plan};
 use capstan_model::{BuildId, LockAccess, RequestId, StepId};
 use capstan_store::LockHold;
 use tokio::sync::watch;
@@ -104,7 +104,7 @@ impl Locks {
                             state.table.wait(
                                 owner,
                                 who.step(name),
-                                priority(hold.priority, &hold.made_by, plan),
+                                priority(hold.priority, plan.builder(&hold.made_by)),
                                 &accesses,
                                 worker,
                             );
@@ -265,12 +265,9 @@ impl Locks {
     }
 }
 
-/// The priority of a step: that of its build's requests, raised as the requests themselves were.
-fn priority(requests: i32, builder: &str, plan: &Plan) -> i64 {
-    let added = plan
-        .builder(builder)
-        .map_or(0, |builder| builder.queueing.priority);
-    i64::from(requests) + i64::from(added)
+/// The priority of a request, or of a step of its build: its own, raised by its builder.
+fn priority(own: i32, builder: Option<&Builder>) -> i64 {
+    i64::from(own) + i64::from(builder.map_or(0, |builder| builder.queueing.priority))
 }
 
 impl State {

@@ -26,7 +26,9 @@ pub use why::{Hindrance, Running, Why};
 
 pub(crate) use board::{is_fit, is_named};
 pub(crate) use index::{Index, wants};
-pub(crate) use rules::{Agreed, Barrier, Choice, Gate, Hold, Holds, Hooks, NoGate, NoHooks, Verdict};
+pub(crate) use rules::{
+    Agreed, Barrier, Choice, Gate, Hold, Holds, Hooks, NoGate, NoHooks, RETRY_MS, Verdict,
+};
 pub(crate) use why::{Standing, why};
 
 use board::Board;
@@ -248,8 +250,11 @@ impl<'a> Round<'a, '_, '_> {
     }
 
     fn chosen(&mut self, builder: &Builder, request: &QueueEntry, free: &[&str]) -> Choice {
+        // Of which workers are free, however busy: that changes with each build.
+        let mut names = free.to_vec();
+        names.sort_unstable();
         let mut digest = DefaultHasher::new();
-        free.hash(&mut digest);
+        names.hash(&mut digest);
         let key = (request.id, digest.finish());
         if let Some(choice) = self.rules.holds.agreed.choices.get(&key) {
             return choice.clone();

@@ -86,9 +86,13 @@ impl Queue {
         durable: impl Future<Output = Result<(), E>>,
     ) -> Result<(), E> {
         let mut state = self.state.lock().await;
-        durable.await?;
-        state.holds.workers.remove(worker);
-        Ok(())
+        // Before: who is cut off while he waits may have made it durable.
+        let hold = state.holds.workers.remove(worker);
+        let ended = durable.await;
+        if let (Err(_), Some(hold)) = (&ended, hold) {
+            state.holds.workers.insert(worker.to_owned(), hold);
+        }
+        ended
     }
 
     /// The queue with all that was committed before this was called.

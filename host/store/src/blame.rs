@@ -82,11 +82,10 @@ async fn since_last_good(conn: &mut Conn, place: &Place) -> Result<Blame, Error>
                JOIN changes ON changes.id = buildset_changes.change
                WHERE requests.id IN (
                SELECT requests.id FROM requests WHERE requests.builder = $1 AND requests.id > $2 AND requests.id <= $3
-               AND NOT EXISTS (SELECT 1 FROM build_requests WHERE build_requests.request = requests.id)
-               UNION ALL SELECT build_requests.request FROM builds JOIN build_requests ON build_requests.build = builds.id
-               WHERE builds.builder = $1 AND build_requests.request > $2 AND build_requests.request <= $3)
                AND requests.state IN ('complete', 'claimed', 'pending')
-               AND requests.id > $2 AND requests.id <= $3
+               AND NOT EXISTS (SELECT 1 FROM build_requests WHERE build_requests.request = requests.id)
+               UNION ALL SELECT build_requests.request FROM build_requests CROSS JOIN builds
+               WHERE builds.id = build_requests.build AND builds.builder = $1 AND build_requests.request > $2 AND build_requests.request <= $3)
                AND COALESCE(source_stamps.branch, '') = $4 AND source_stamps.patch IS NULL
                ORDER BY changes.id DESC LIMIT $5";
     let (builder, newest, branch) = (place.builder, place.newest, &place.branch);

@@ -12,7 +12,7 @@ use crate::{Error, Store};
 pub struct LockHold {
     /// The build.
     pub build: BuildId,
-    /// Its builder.
+    /// The builder that it is shown under.
     pub builder: String,
     /// The configured builder that it was made from. Mostly the same.
     pub made_by: String,

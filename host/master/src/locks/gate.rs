@@ -8,6 +8,7 @@ use capstan_model::{LockAccess, RequestId};
 use capstan_store::QueueEntry;
 
 use super::explain::Holder;
+use super::priority;
 use super::table::{LockTable, Owner};
 use crate::pairing::{Barrier, Gate};
 
@@ -80,7 +81,7 @@ impl Pass {
         worker: &str,
         wanted: &[LockAccess],
     ) -> Result<(), Barrier> {
-        let priority = priority(builder, request);
+        let priority = priority(request.priority, Some(builder));
         let owner = Owner::Request(request.id);
         let who = Holder::request(request.id, &builder.name);
         let (accesses, place) = (self.table.prepare(wanted), self.table.place(worker));
@@ -122,10 +123,6 @@ impl Pass {
     }
 }
 
-fn priority(builder: &Builder, request: &QueueEntry) -> i64 {
-    i64::from(request.priority) + i64::from(builder.queueing.priority)
-}
-
 impl Gate for Pass {
     fn take(&mut self, builder: &Builder, request: &QueueEntry, worker: &str) -> Result<(), Barrier> {
         match &builder.locks {
@@ -135,7 +132,8 @@ impl Gate for Pass {
                 Some(wanted) => self.ask(builder, request, worker, &wanted),
                 None => {
                     self.open.insert(request.id);
-                    self.admitted.insert(request.id, priority(builder, request));
+                    self.admitted
+                        .insert(request.id, priority(request.priority, Some(builder)));
                     Ok(())
                 }
             },

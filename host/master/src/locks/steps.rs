@@ -57,7 +57,7 @@ pub(crate) async fn take_step(
     let priority = match step.state {
         StepState::Pending => {
             let requests = farm.store.build_priority(build.id).await?;
-            super::priority(requests, &build.made_by, &farm.plan())
+            super::priority(requests, farm.plan().builder(&build.made_by))
         }
         _ => 0,
     };

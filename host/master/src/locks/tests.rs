@@ -314,7 +314,7 @@ fn the_next_master_knows_which_builders_are_more_urgent() {
         accesses: vec![shared(&x, 1)],
         held,
     };
-    let mut urgent: capstan_model::plan::Builder = serde_json::from_value(serde_json::json!({
+    let mut urgent: Builder = serde_json::from_value(serde_json::json!({
         "name": "urgent", "description": "", "tags": [], "workers": [], "labels": [], "env": {}, "properties": {},
         "collapse": true, "steps": [], "location": capstan_model::plan::Location::default(),
     }))

@@ -100,19 +100,33 @@ pub(crate) struct Holds {
     pub agreed: Agreed,
 }
 
+/// A request that a function kept is not asked about again before so long, unless it says otherwise.
+pub(crate) const RETRY_MS: i64 = 30_000;
+
 /// What functions said yes to. It counts until all requests were asked about: a round that is cut short is followed by one that asks
-/// about others, also where it is locks that keep those of the first.
+/// about others, also where it is locks that keep those of the first. Never for longer than a no: the world goes on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Agreed {
     /// Which request may start where.
     pub starts: HashSet<(RequestId, String)>,
     /// Which worker a request goes to if just these are free: a digest of their names.
     pub choices: HashMap<(RequestId, u64), Choice>,
+    /// Until when all of it counts; known from the first look at the clock on.
+    pub until: Option<Timestamp>,
 }
 
 impl Agreed {
     pub fn is_empty(&self) -> bool {
         self.starts.is_empty() && self.choices.is_empty()
+    }
+
+    fn expire(&mut self, now: Timestamp) {
+        match self.until {
+            _ if self.is_empty() => self.until = None,
+            None => self.until = Some(now.plus_ms(RETRY_MS)),
+            Some(until) if until <= now => *self = Self::default(),
+            Some(_) => {}
+        }
     }
 
     /// Adds what another round heard.
@@ -127,6 +141,7 @@ impl Holds {
     pub fn expire(&mut self, now: Timestamp) -> Option<Timestamp> {
         self.requests.retain(|_, hold| hold.until > now);
         self.workers.retain(|_, hold| hold.until > now);
+        self.agreed.expire(now);
         let all = self.requests.values().chain(self.workers.values());
         all.map(|hold| hold.until).min()
     }

@@ -12,7 +12,7 @@ use capstan_store::{QueueEntry, Store};
 use serde_json::{Value, json};
 
 use super::verdict;
-use crate::pairing::{Choice, Hold, Hooks, Verdict};
+use crate::pairing::{Choice, Hold, Hooks, RETRY_MS, Verdict};
 
 /// What one call may take: many are made in a row.
 pub(crate) const LIMITS: CallLimits = CallLimits {
@@ -23,8 +23,6 @@ pub(crate) const LIMITS: CallLimits = CallLimits {
 };
 /// How long functions may be asked before what they said is carried out.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A request that a function kept is not asked about again before so long, unless it says otherwise.
-pub(super) const RETRY_MS: i64 = 30_000;
 
 /// Faults that were logged already. Shared by all decisions.
 #[derive(Clone, Debug, Default)]

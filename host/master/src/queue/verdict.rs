@@ -3,7 +3,7 @@
 use capstan_model::Timestamp;
 use serde_json::{Value, json};
 
-use super::hooks::RETRY_MS;
+use crate::pairing::RETRY_MS;
 use crate::pairing::{Hold, Verdict};
 
 /// The longest pause that a function can ask for, in seconds: a day.

@@ -36,6 +36,8 @@ fn a_property_chooses_among_the_secrets_that_are_listed() {
         (r#"prop("key")"#, "live-key"),
         (r#"prop("reference")"#, "staging-key"),
         (r#"prop("nobody", default = "staging-key")"#, "staging-key"),
+        (r#"prop("nobody", default = prop("reference"))"#, "staging-key"),
+        (r#"lambda build: prop("reference")"#, "staging-key"),
         (r#"interpolate("{key}")"#, "live-key"),
         (r#"lambda build: build.properties["reference"]"#, "staging-key"),
     ] {
@@ -48,6 +50,19 @@ fn a_property_chooses_among_the_secrets_that_are_listed() {
     ))
     .unwrap();
     assert_eq!(env["KEY"], EnvValue::Secret("live-key".to_owned()));
+}
+
+#[test]
+fn one_that_does_not_fit_where_it_stands_is_refused_when_it_is_loaded() {
+    for (use_of, expected) in [
+        ("steps = [step.shell(command = SECRET)]", "`command`: expected"),
+        ("steps = [], env = SECRET", "`env`: expected a dict"),
+    ] {
+        let secret = format!("secret(prop(\"key\"), {AMONG})");
+        let program = format!("{HELPERS}builder(\"b\", {})", use_of.replace("SECRET", &secret));
+        let said = load(&[("ci.star", &program)]).map(drop).unwrap_err();
+        assert!(said.contains(expected), "{said}");
+    }
 }
 
 #[test]

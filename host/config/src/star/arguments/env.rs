@@ -19,7 +19,12 @@ impl Call<'_, '_> {
     /// value may be deferred, or all of it.
     pub(in crate::star) fn env(&mut self, name: &'static str) -> Result<Env> {
         let mut env = Env::default();
-        if self.named.get(name).is_some_and(|&value| is_deferred(value)) {
+        let secret = |value| Handle::from_value(value).is_some_and(Handle::is_secret);
+        if self
+            .named
+            .get(name)
+            .is_some_and(|&value| is_deferred(value) && !secret(value))
+        {
             env.map = self.value(name)?;
             return Ok(env);
         }

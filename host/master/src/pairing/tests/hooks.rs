@@ -359,3 +359,16 @@ impl Gate for LockOfAllBut {
         })
     }
 }
+
+#[test]
+fn a_yes_lasts_no_longer_than_a_no() {
+    let mut holds = Holds::default();
+    holds.agreed.starts.insert((RequestId(1), "w1".to_owned()));
+    let at = |ms: i64| Timestamp(1000 + ms);
+    assert_eq!(holds.expire(at(0)), None, "nothing is to be done when it ends");
+    holds.agreed.starts.insert((RequestId(2), "w1".to_owned()));
+    holds.expire(at(RETRY_MS - 1));
+    assert_eq!(holds.agreed.starts.len(), 2);
+    holds.expire(at(RETRY_MS));
+    assert!(holds.agreed.is_empty());
+}
