@@ -194,6 +194,15 @@ fn a_stop_outlives_the_master() {
 fn a_worker_that_lost_its_memory_does_not_run_a_command_again() {
     story(|farm| {
         waiting(farm)?;
+        // A command of which the master has heard nothing could as well never have arrived: it would be sent again.
+        wait_for("the master to have some of the log", BOUND, || {
+            let build = farm.api()?.get("/builds/1")?;
+            let Some(log) = build["steps"][0]["logs"][0]["id"].as_i64() else {
+                return Ok(None);
+            };
+            let printed = farm.api()?.bytes(&format!("/logs/{log}/raw"))?;
+            Ok((!printed.is_empty()).then_some(()))
+        })?;
         farm.kill_worker("w1")?;
         let commands = farm.worker_folder("w1").join("commands");
         let aside = farm.root().join("aside");
